@@ -1,0 +1,45 @@
+# Everything happens in a virtual environment beside this file; it is made when first needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= auto
+
+.PHONY: run test matrix matrix-quick soak bench lint wheel clean
+
+run: $(VENV)/.run ## an update of three devices, in front of the reader
+	$(BIN)/hanbench run $(ARGS)
+
+test: $(VENV)/.dev ## the tests, under 5 minutes
+	$(BIN)/python -m pytest -n $(JOBS) -m "not matrix" $(ARGS)
+
+matrix: $(VENV)/.dev ## sweeps and fuzz, at most 45 minutes
+	HANBENCH_MATRIX=full $(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS)
+
+matrix-quick: $(VENV)/.dev ## a slice of every sweep
+	HANBENCH_MATRIX=quick $(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS)
+
+bench: $(VENV)/.dev ## measured ratios, printed and judged
+	$(BIN)/python -m bench $(ARGS)
+
+lint: $(VENV)/.dev ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+wheel: $(VENV)/.dev
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) dist build
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/.run

@@ -1,0 +1,1 @@
+"""Whatever can stand in for hardware: the air, the ZigBee stack, EZSP sticks, devices."""

@@ -1,0 +1,1 @@
+"""Applications on a radio: communications hub, PPMID, Alt HAN bridges, and their cores."""

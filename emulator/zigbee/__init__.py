@@ -1,0 +1,1 @@
+"""ZigBee frames, their security, and the network stack that speaks them."""

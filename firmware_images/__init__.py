@@ -1,0 +1,1 @@
+"""The OTA file: header, build, sign, inspect, limits; the sample images."""

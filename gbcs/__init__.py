@@ -1,0 +1,1 @@
+"""What the DCC says to a hub and to devices: GBCS frames, crypto, SMKI certificates, WAN messages."""
