@@ -1,0 +1,192 @@
+"""The air of one place: who transmits when, who hears it, and what gets lost.
+
+Source: IEEE 802.15.4-2006, 6.9.9 (clear channel assessment) and 7.5.1 (one frame at a time on a
+channel). Loss is drawn for every pair of frame and listener, so that one listener may hear what
+another misses. A frame is octets here; nobody looks inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from emulator.medium.timing import CCA_US, MAX_PSDU_OCTETS, RandomBits, Scheduler, air_us
+
+Capture = Callable[[int, int, bytes], object]
+"""Called as (start_us, channel, psdu) for every frame put on the air, heard or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Frames that vanish: `probability` of each, at every listener, or where `node` takes part."""
+
+    probability: float
+    node: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            raise ValueError(f"a loss probability lies in 0..1, not {self.probability}")
+
+
+class _Transmission:
+    __slots__ = ("channel", "disturbed_by", "end_us", "psdu", "source", "start_us")
+
+    def __init__(
+        self, source: Transceiver, channel: int, start_us: int, end_us: int, psdu: bytes
+    ) -> None:
+        self.source = source
+        self.channel = channel
+        self.start_us = start_us
+        self.end_us = end_us
+        self.psdu = psdu
+        self.disturbed_by: list[Transceiver] | None = None
+
+
+class _Listener(NamedTuple):
+    transceiver: Transceiver
+    lost_below: int  # a draw of 32 bits below this loses the frame
+
+
+class Medium:
+    """A shared radio space. Time and chance are handed in; frames are handed out."""
+
+    def __init__(
+        self,
+        clock: Scheduler,
+        random_bits: RandomBits,
+        *,
+        losses: tuple[Loss, ...] = (),
+        capture: Capture | None = None,
+    ) -> None:
+        self._clock = clock
+        self._random_bits = random_bits
+        self._losses = losses
+        self._capture = capture
+        self._transceivers: list[Transceiver] = []
+        self._separated: set[tuple[str, str]] = set()
+        self._recent: list[_Transmission] = []
+
+    def attach(self, name: str, receive: Callable[[bytes], object]) -> Transceiver:
+        """Put a transceiver named `name` on the air, switched off until it is tuned.
+
+        `receive(psdu)` is called at the end of every frame it hears.
+        """
+        if any(other.name == name for other in self._transceivers):
+            raise ValueError(f"there is a transceiver named {name!r} on this air already")
+        transceiver = Transceiver(self, name, receive)
+        self._transceivers.append(transceiver)
+        self._settle()
+        return transceiver
+
+    def detach(self, transceiver: Transceiver) -> None:
+        """Take a transceiver off the air; a frame it is sending is heard to its end."""
+        self._transceivers.remove(transceiver)
+        self._settle()
+
+    def separate(self, one: str, other: str) -> None:
+        """From now on neither of the two named transceivers hears the other."""
+        self._separated |= {(one, other), (other, one)}
+        self._settle()
+
+    def set_losses(self, losses: tuple[Loss, ...]) -> None:
+        """Replace the losses, from the next frame on."""
+        self._losses = losses
+        self._settle()
+
+    def _settle(self) -> None:
+        for source in self._transceivers:
+            source._listeners = [
+                _Listener(listener, self._lost_below(source.name, listener.name))
+                for listener in self._transceivers
+                if listener is not source and (source.name, listener.name) not in self._separated
+            ]
+
+    def _lost_below(self, source: str, listener: str) -> int:
+        heard = 1.0
+        for loss in self._losses:
+            if loss.node is None or loss.node in (source, listener):
+                heard *= 1.0 - loss.probability
+        return round((1.0 - heard) * 2**32)
+
+    def _transmit(self, source: Transceiver, start_us: int, psdu: bytes) -> int:
+        channel = source.channel
+        if channel is None:
+            raise ValueError(f"transceiver {source.name!r} is not tuned to a channel")
+        if not 1 <= len(psdu) <= MAX_PSDU_OCTETS:
+            raise ValueError(f"a frame has 1 to {MAX_PSDU_OCTETS} octets, not {len(psdu)}")
+        end_us = start_us + air_us(len(psdu))
+        transmission = _Transmission(source, channel, start_us, end_us, psdu)
+        recent = self._recent
+        if recent:
+            past_us = start_us - 2 * CCA_US
+            recent[:] = [other for other in recent if other.end_us > past_us]
+            for other in recent:
+                if other.end_us > start_us and other.channel == channel:
+                    _disturb(transmission, other.source)
+                    _disturb(other, source)
+        recent.append(transmission)
+        if self._capture is not None:
+            self._capture(start_us, channel, psdu)
+        self._clock.call_at_us(end_us, self._deliver, transmission)
+        return end_us
+
+    def _deliver(self, transmission: _Transmission) -> None:
+        channel = transmission.channel
+        psdu = transmission.psdu
+        disturbed_by = transmission.disturbed_by
+        random_bits = self._random_bits
+        for listener, lost_below in transmission.source._listeners:
+            if listener.channel != channel:
+                continue
+            if lost_below and random_bits(32) < lost_below:
+                continue
+            if disturbed_by and any(self._hears(listener, other) for other in disturbed_by):
+                continue
+            listener.receive(psdu)
+
+    def _hears(self, listener: Transceiver, other: Transceiver) -> bool:
+        return listener is other or (other.name, listener.name) not in self._separated
+
+    def _busy(self, listener: Transceiver) -> bool:
+        now_us = self._clock.now_us()
+        since_us = now_us - CCA_US
+        for other in self._recent:
+            if (
+                other.end_us > since_us
+                and other.start_us < now_us
+                and other.channel == listener.channel
+                and self._hears(listener, other.source)
+            ):
+                return True
+        return False
+
+
+def _disturb(transmission: _Transmission, source: Transceiver) -> None:
+    if transmission.disturbed_by is None:
+        transmission.disturbed_by = []
+    transmission.disturbed_by.append(source)
+
+
+class Transceiver:
+    """One radio on the air: it sends octets, hears octets, and can tell whether anyone sends."""
+
+    __slots__ = ("_listeners", "_medium", "channel", "name", "receive")
+
+    def __init__(self, medium: Medium, name: str, receive: Callable[[bytes], object]) -> None:
+        self._medium = medium
+        self._listeners: list[_Listener] = []
+        self.name = name
+        self.channel: int | None = None
+        self.receive = receive
+
+    def transmit(self, psdu: bytes, start_us: int) -> int:
+        """Put `psdu` (FCS included) on the air at `start_us`; when its last octet ends.
+
+        Raises ValueError when not tuned, or for a frame no radio can send.
+        """
+        return self._medium._transmit(self, start_us, psdu)
+
+    def channel_busy(self) -> bool:
+        """Whether anyone in hearing sent, on this channel, within the last CCA period."""
+        return self._medium._busy(self)

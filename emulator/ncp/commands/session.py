@@ -1,0 +1,43 @@
+"""What commands work on: the stack, and what the host has set since the stick started.
+
+Source: Silicon Labs UG100, 4.1: configuration, endpoints, policies and security settings are
+volatile; a host sets them again after every reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator.zigbee.stack import Stack
+
+
+@dataclass(slots=True)
+class InitialSecurity:
+    """EmberInitialSecurityState as the host gave it; it takes effect at form or join."""
+
+    bitmask: int
+    preconfigured_key: bytes
+    network_key: bytes
+    network_key_sequence: int
+    trust_center_eui64: int
+
+
+@dataclass(slots=True)
+class Session:
+    """The volatile half of a stick."""
+
+    version: int
+    stack: Stack
+    configuration: dict[int, int] = field(default_factory=dict)
+    values: dict[int, bytes] = field(default_factory=dict)
+    policies: dict[int, int] = field(default_factory=dict)
+    multicasts: dict[int, dict[str, int]] = field(default_factory=dict)
+    addresses: dict[int, tuple[int, int]] = field(default_factory=dict)  # index: EUI-64, node id
+    extended_timeouts: set[int] = field(default_factory=set)
+    security: InitialSecurity | None = None
+
+
+Fields = dict[str, Any]
+Handler = Callable[[Session, Fields], Fields]

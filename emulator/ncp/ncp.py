@@ -1,0 +1,153 @@
+"""One emulated EZSP stick: ASH, EZSP and a stack behind a serial line.
+
+Source: Silicon Labs UG101 (what a reset does to the link), UG100 (what survives one). The stick is
+built from its stored octets alone at every start: what a reset must not keep is not there to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emulator.medium.air import Medium
+from emulator.medium.timing import Cancellable, RandomBits, Scheduler
+from emulator.ncp.ash import AshNcp
+from emulator.ncp.ezsp import Ezsp
+from emulator.ncp.ezsp_tables import Tables
+from emulator.zigbee.events import Event
+from emulator.zigbee.stack import Stack
+from emulator.zigbee.state import StackState
+
+RESET_SOFTWARE = 0x0B  # UG101, table 10: what the host's RST causes
+RESET_POWER_ON = 0x02
+BOOT_US = 20_000  # from RST to RSTACK; real sticks take longer, no host cares
+_RESERVED_FOR_RESPONSES = 8  # ASH queue entries that callbacks leave free
+
+
+class Ncp:
+    """A stick on an air, with a serial line to a host. It is a `SerialWire`.
+
+    `stored` is its non-volatile memory (`StackState.to_json`); `on_store(text)` is called with the
+    new text whenever it changes, before anything depends on it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stored: str,
+        medium: Medium,
+        clock: Scheduler,
+        random_bits: RandomBits,
+        *,
+        ezsp_version: int,
+        on_store: Callable[[str], object] | None = None,
+    ) -> None:
+        self.name = name
+        self.stored = stored
+        self._medium = medium
+        self._clock = clock
+        self._random_bits = random_bits
+        self._tables = Tables(ezsp_version)
+        self._on_store = on_store
+        self.ash = AshNcp()
+        self._write: Callable[[bytes], None] | None = None
+        self._ash_timer: Cancellable | None = None
+        self._booting: Cancellable | None = None
+        self._answering = False
+        self._boot()
+
+    def _boot(self) -> None:
+        state = StackState.from_json(self.stored)
+
+        def save() -> None:
+            self.stored = state.to_json()
+            if self._on_store is not None:
+                self._on_store(self.stored)
+
+        self.stack = Stack(
+            self.name,
+            state,
+            self._medium,
+            self._clock,
+            self._random_bits,
+            on_event=self._on_event,
+            save=save,
+        )
+        self.ezsp = Ezsp(self._tables, self.stack)
+
+    def close(self) -> None:
+        """Pull the stick out."""
+        self.stack.close()
+        self._write = None
+        for timer in (self._ash_timer, self._booting):
+            if timer is not None:
+                timer.cancel()
+
+    # -- the serial line -----------------------------------------------------------------------
+
+    def host_connected(self, write: Callable[[bytes], None]) -> None:
+        """A host opened the line; the stick goes on as it was until the host resets it."""
+        self._write = write
+
+    def host_disconnected(self) -> None:
+        """The host closed the line. The radio stays on, as a stick's does."""
+        self._write = None
+
+    def data_received(self, data: bytes) -> None:
+        """Octets from the host."""
+        ash = self.ash
+        now = self._clock.now_us() * 1e-6
+        for item in ash.receive_data(data, now):
+            if not isinstance(item, bytes):
+                self._reset()
+                break
+            self._answering = True
+            response = self.ezsp.receive(item)
+            self._answering = False
+            if response is not None:
+                ash.send(response, now)
+        self._pump()
+
+    def _reset(self) -> None:
+        self.stack.close()
+        self._boot()
+        if self._booting is not None:
+            self._booting.cancel()
+        self._booting = self._clock.call_at_us(self._clock.now_us() + BOOT_US, self._booted)
+
+    def _booted(self) -> None:
+        self._booting = None
+        self.ash.reset(RESET_SOFTWARE, self._clock.now_us() * 1e-6)
+        self._flush()
+
+    # -- stick to host -------------------------------------------------------------------------
+
+    def _on_event(self, event: Event) -> None:
+        self.ezsp.event(event)
+        if not self._answering:
+            self._pump()
+
+    def _pump(self) -> None:
+        """Hand callbacks to ASH as far as it has room, and what ASH has ready to the line."""
+        ash = self.ash
+        ezsp = self.ezsp
+        if ezsp.has_callbacks and ash.room > _RESERVED_FOR_RESPONSES:
+            now = self._clock.now_us() * 1e-6
+            for frame in ezsp.take_callbacks(ash.room - _RESERVED_FOR_RESPONSES):
+                ash.send(frame, now)
+        self._flush()
+
+    def _flush(self) -> None:
+        data = self.ash.data_to_send()
+        if data and self._write is not None:
+            self._write(data)
+        if self._ash_timer is None:
+            due = self.ash.next_timeout()
+            if due is not None:
+                self._ash_timer = self._clock.call_at_us(round(due * 1e6) + 1, self._ash_timeout)
+
+    def _ash_timeout(self) -> None:
+        # One timer is enough: when it comes too early it is set again, which is far cheaper than
+        # setting and cancelling one for every frame.
+        self._ash_timer = None
+        self.ash.handle_timeout(self._clock.now_us() * 1e-6)
+        self._flush()

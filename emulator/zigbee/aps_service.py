@@ -1,0 +1,460 @@
+"""The APS data service of one stack: acknowledged unicasts, retries, duplicates, link-key security.
+
+Source: ZigBee specification 05-3474, 2.2.8.4 (transmission, acknowledgement, duplicate rejection),
+2.2.8.4.5 (fragments), 4.4.1 (security). What a fragment carries is not put together here: EZSP
+leaves that to the host, which acknowledges each fragment itself (`acknowledge_fragment`).
+
+    state of an outgoing unicast   event                    next      effect
+    -----------------------------  -----------------------  --------  ---------------------
+    WAITING                        acknowledgement          (gone)    MessageSent(OK)
+    WAITING                        apscAckWaitDuration      WAITING   again, new counters
+    WAITING                        the same, fourth time    (gone)    MessageSent(failed)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from emulator.medium.timing import Cancellable
+from emulator.zigbee import aps, nwk, zdo
+from emulator.zigbee.aps import ApsError, ApsFrame
+from emulator.zigbee.events import (
+    OPTION_ENCRYPTION,
+    OPTION_FRAGMENT,
+    OPTION_RETRY,
+    Aps,
+    MessageKind,
+    MessageReceived,
+    MessageSent,
+    Status,
+)
+from emulator.zigbee.mac_link import SendResult
+from emulator.zigbee.security import FrameKey, SecurityError
+from emulator.zigbee.state import LinkKey
+
+if TYPE_CHECKING:
+    from emulator.zigbee.stack import Stack
+
+ACK_WAIT_US = 1_600_000  # apscAckWaitDuration at the default network depth
+MAX_RETRIES = 3  # apscMaxFrameRetries
+MAX_UNICASTS = 10  # APS_UNICAST_MESSAGE_COUNT, EmberZNet's default
+MAX_REMEMBERED_SOURCES = 64
+MAX_REMEMBERED = 16  # messages remembered per source against duplicates
+REMEMBER_US = 8_000_000  # longer than a sender goes on trying: 4 x apscAckWaitDuration
+FRAGMENT_OVERHEAD_OCTETS = 2
+
+_DATA_UNACKED = aps.TYPE_DATA | aps.DELIVERY_UNICAST
+_HEADER = aps.HEADER
+
+
+class _Unicast:
+    """A unicast that waits for its acknowledgement."""
+
+    __slots__ = ("aps", "destination", "key", "payload", "retries", "slot", "tag", "timer")
+
+    def __init__(
+        self, destination: int, parameters: Aps, payload: bytes, tag: int, key: LinkKey | None
+    ) -> None:
+        self.destination = destination
+        self.aps = parameters
+        self.payload = payload
+        self.tag = tag
+        self.key = key
+        self.retries = 0
+        self.timer: Cancellable | None = None
+        self.slot = _slot(destination, parameters.sequence, parameters.group & 0xFF)
+
+
+def _slot(node: int, counter: int, block: int) -> int:
+    return node << 16 | counter << 8 | block
+
+
+class ApsService:
+    """Sends and receives messages between endpoints for one stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._counter = stack.random_bits(8)
+        self._waiting: dict[int, _Unicast] = {}
+        self._remembered: OrderedDict[int, OrderedDict[int, int]] = OrderedDict()
+        self._frame_keys: dict[bytes, FrameKey] = {}
+        self.transient_keys: dict[int, bytes] = {}
+        self._unlisted: dict[int, LinkKey] = {}
+        self._partner_keys: dict[bytes, LinkKey | None] = {}
+
+    def clear(self) -> None:
+        """Forget everything under way; nobody is told."""
+        for unicast in self._waiting.values():
+            if unicast.timer is not None:
+                unicast.timer.cancel()
+        self._waiting.clear()
+        self._remembered.clear()
+
+    # -- keys ----------------------------------------------------------------------------------
+
+    def partner(self, short_address: int) -> tuple[bytes, LinkKey] | None:
+        """EUI-64 and shared key of a node, None when it has no key here. Asked for every frame,
+        so remembered until `keys_changed`.
+        """
+        eui64 = self._stack.eui64_of(short_address)
+        if eui64 is None:
+            return None
+        try:
+            key = self._partner_keys[eui64]
+        except KeyError:
+            key = self._partner_keys[eui64] = self.link_key(int.from_bytes(eui64, "little"))
+        return None if key is None else (eui64, key)
+
+    def keys_changed(self) -> None:
+        """The key table, a transient key or the preconfigured key changed."""
+        self._partner_keys.clear()
+
+    def link_key(self, eui64: int) -> LinkKey | None:
+        """The key shared with `eui64`: from the key table, else a transient one, else, with the
+        trust centre, the preconfigured one.
+        """
+        state = self._stack.state
+        entry = state.link_key_of(eui64)
+        if entry is not None:
+            return entry
+        network = state.network
+        octets = self.transient_keys.get(eui64)
+        if octets is None and network is not None and eui64 == network.trust_center_eui64:
+            octets = state.preconfigured_key
+        if octets is None:
+            return None
+        # From its first use on, a key has a counter of its own to be remembered.
+        kept = self._unlisted.get(eui64)
+        if kept is None or kept.key != octets:
+            kept = self._unlisted[eui64] = LinkKey(eui64, octets)
+        return kept
+
+    def frame_key(self, octets: bytes) -> FrameKey:
+        """The AES key made of `octets`, made once."""
+        key = self._frame_keys.get(octets)
+        if key is None:
+            key = self._frame_keys[octets] = FrameKey(octets)
+        return key
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def max_payload_octets(self, options: int) -> int:
+        """The longest payload of one frame with `options`."""
+        octets = aps.MAX_PAYLOAD_OCTETS
+        if options & OPTION_ENCRYPTION:
+            octets -= aps.SECURITY_OCTETS
+        if options & OPTION_FRAGMENT:
+            octets -= FRAGMENT_OVERHEAD_OCTETS
+        return octets
+
+    def send_unicast(
+        self, destination: int, parameters: Aps, payload: bytes, tag: int
+    ) -> tuple[Status, int]:
+        """Send a message; its APS counter. MessageSent follows when the status is OK.
+
+        Fragments of one message after the first carry its counter in `parameters.sequence`.
+        """
+        stack = self._stack
+        options = parameters.options
+        if not stack.is_up:
+            return Status.NOT_JOINED, 0
+        if len(payload) > self.max_payload_octets(options):
+            return Status.MESSAGE_TOO_LONG, 0
+        if options & OPTION_FRAGMENT and parameters.group & 0xFF:
+            counter = parameters.sequence
+        else:
+            self._counter = counter = (self._counter + 1) & 0xFF
+        parameters = parameters._replace(sequence=counter)
+        if destination == stack.mac.short_address:
+            self._loop_back(parameters, payload, tag)
+            return Status.OK, counter
+        if len(self._waiting) >= MAX_UNICASTS:
+            return Status.MAX_MESSAGE_LIMIT_REACHED, 0
+        key = None
+        if options & OPTION_ENCRYPTION:
+            partner = self.partner(destination)
+            if partner is None:
+                return Status.KEY_NOT_FOUND, 0
+            key = partner[1]
+        unicast = _Unicast(destination, parameters, payload, tag, key)
+        if options & (OPTION_RETRY | OPTION_FRAGMENT):
+            self._waiting[unicast.slot] = unicast
+            self._transmit(unicast)
+        else:
+            self._transmit_once(unicast)
+        return Status.OK, counter
+
+    def _transmit(self, unicast: _Unicast) -> None:
+        stack = self._stack
+        stack.send_nwk(unicast.destination, self._frame(unicast, aps.ACK_REQUEST))
+        clock = stack.clock
+        unicast.timer = clock.call_at_us(clock.now_us() + ACK_WAIT_US, self._unheard, unicast)
+
+    def _transmit_once(self, unicast: _Unicast) -> None:
+        def done(result: SendResult) -> None:
+            sent = result is SendResult.OK
+            self._tell_sent(unicast, Status.OK if sent else Status.DELIVERY_FAILED)
+
+        self._stack.send_nwk(unicast.destination, self._frame(unicast, 0), done)
+
+    def _frame(self, unicast: _Unicast, ack_request: int) -> bytes:
+        parameters = unicast.aps
+        control = _DATA_UNACKED | ack_request
+        if unicast.key is not None:
+            control |= aps.SECURITY
+        fragment = parameters.options & OPTION_FRAGMENT
+        if fragment:
+            control |= aps.EXTENDED_HEADER
+        header = _HEADER.pack(
+            control,
+            parameters.destination_endpoint,
+            parameters.cluster,
+            parameters.profile,
+            parameters.source_endpoint,
+            parameters.sequence,
+        )
+        if fragment:
+            index = parameters.group & 0xFF
+            if index:
+                header += bytes((aps.FRAGMENT_PART, index))
+            else:
+                header += bytes((aps.FRAGMENT_FIRST, parameters.group >> 8))
+        return self._protect(unicast.key, header, unicast.payload)
+
+    def _protect(self, key: LinkKey | None, header: bytes, payload: bytes) -> bytes:
+        if key is None:
+            return header + payload
+        stack = self._stack
+        frame_key = self.frame_key(key.key)
+        return aps.seal(frame_key, header, stack.aps_counter.take(), stack.eui64_octets, payload)
+
+    def _unheard(self, unicast: _Unicast) -> None:
+        if self._waiting.get(unicast.slot) is not unicast:
+            return
+        unicast.retries += 1
+        if unicast.retries <= MAX_RETRIES:
+            self._transmit(unicast)
+            return
+        del self._waiting[unicast.slot]
+        self._tell_sent(unicast, Status.DELIVERY_FAILED)
+
+    def _tell_sent(self, unicast: _Unicast, status: Status) -> None:
+        self._stack.on_event(
+            MessageSent(status, MessageKind.UNICAST, unicast.destination, unicast.aps, unicast.tag)
+        )
+
+    def send_broadcast(
+        self, destination: int, parameters: Aps, payload: bytes, tag: int
+    ) -> tuple[Status, int]:
+        """Broadcast a message to 0xFFFC..0xFFFF; it cannot carry link-key security."""
+        stack = self._stack
+        if not stack.is_up:
+            return Status.NOT_JOINED, 0
+        if destination < nwk.LOWEST_BROADCAST:
+            return Status.INVALID_PARAMETER, 0
+        if len(payload) > aps.MAX_PAYLOAD_OCTETS:
+            return Status.MESSAGE_TOO_LONG, 0
+        self._counter = counter = (self._counter + 1) & 0xFF
+        parameters = parameters._replace(sequence=counter)
+        header = _HEADER.pack(
+            aps.TYPE_DATA | aps.DELIVERY_BROADCAST,
+            parameters.destination_endpoint,
+            parameters.cluster,
+            parameters.profile,
+            parameters.source_endpoint,
+            counter,
+        )
+
+        def done(result: SendResult) -> None:
+            status = Status.OK if result is SendResult.OK else Status.DELIVERY_FAILED
+            self._stack.on_event(
+                MessageSent(status, MessageKind.BROADCAST, destination, parameters, tag)
+            )
+
+        stack.send_nwk(destination, header + payload, done)
+        if parameters.profile == zdo.PROFILE and parameters.destination_endpoint == 0:
+            zdo.answer(stack, stack.short_address, parameters, payload, broadcast=True)
+        return Status.OK, counter
+
+    def send_device_announce(self, payload: bytes) -> None:
+        """Broadcast Device Announce; the host is not told how that went."""
+        self._counter = counter = (self._counter + 1) & 0xFF
+        control = aps.TYPE_DATA | aps.DELIVERY_BROADCAST
+        header = _HEADER.pack(control, 0, zdo.DEVICE_ANNOUNCE, zdo.PROFILE, 0, counter)
+        self._stack.send_nwk(nwk.BROADCAST_RX_ON, header + payload)
+
+    def send_zdo(self, destination: int, cluster: int, payload: bytes) -> None:
+        """Send a ZDO answer, acknowledged; the host is not told how that went."""
+        self._counter = counter = (self._counter + 1) & 0xFF
+        parameters = Aps(zdo.PROFILE, cluster, 0, 0, 0, 0, counter)
+        if destination == self._stack.mac.short_address:
+            self._receive_looped(parameters, payload)
+            return
+        header = _HEADER.pack(_DATA_UNACKED, 0, cluster, zdo.PROFILE, 0, counter)
+        self._stack.send_nwk(destination, header + payload)
+
+    def _loop_back(self, parameters: Aps, payload: bytes, tag: int) -> None:
+        clock = self._stack.clock
+        clock.call_at_us(clock.now_us(), self._receive_looped, parameters, payload, tag)
+
+    def _receive_looped(self, parameters: Aps, payload: bytes, tag: int | None = None) -> None:
+        stack = self._stack
+        own = stack.mac.short_address
+        if tag is not None:
+            kind = MessageKind.UNICAST
+            stack.on_event(MessageSent(Status.OK, kind, own, parameters, tag))
+        self._deliver(parameters, payload, own, broadcast=False)
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def receive(self, frame: bytes, source: int, broadcast: bool) -> None:
+        """An APS frame came in under the network key."""
+        try:
+            header = aps.parse(frame)
+            control = header.control
+            if control & aps.SECURITY:
+                payload = self._open(frame, header, source)
+                if payload is None:
+                    return
+            else:
+                payload = frame[header.header_octets :]
+        except (ApsError, SecurityError):
+            self._stack.undecodable += 1
+            return
+        kind = control & 0x03
+        if kind == aps.TYPE_ACK:
+            self._acknowledged(source, header)
+        elif kind == aps.TYPE_DATA:
+            self._receive_data(header, payload, source, broadcast)
+
+    def _open(self, frame: bytes, header: ApsFrame, source: int) -> bytes | None:
+        stack = self._stack
+        partner = self.partner(source)
+        if partner is None:
+            stack.undecodable += 1
+            return None
+        eui64, key = partner
+        at = header.header_octets
+        counter = aps.counter_of(frame, at)
+        if counter < key.incoming_counter:
+            stack.replays_rejected += 1
+            return None
+        payload = aps.open_sealed(self.frame_key(key.key), frame, at, eui64)
+        key.incoming_counter = counter + 1
+        return payload
+
+    def _acknowledged(self, source: int, header: ApsFrame) -> None:
+        unicast = self._waiting.get(_slot(source, header.counter, header.block))
+        if unicast is None or unicast.aps.cluster != header.cluster:
+            return
+        if (unicast.key is not None) != bool(header.control & aps.SECURITY):
+            return  # only who shares the key may say that a protected message arrived
+        del self._waiting[unicast.slot]
+        if unicast.timer is not None:
+            unicast.timer.cancel()
+        self._tell_sent(unicast, Status.OK)
+
+    def _receive_data(self, header: ApsFrame, payload: bytes, source: int, broadcast: bool) -> None:
+        control = header.control
+        fragment = header.fragmentation
+        if control & aps.ACK_REQUEST and not fragment and not broadcast:
+            self._acknowledge(header, source)
+        block = header.block if fragment == aps.FRAGMENT_PART else 0
+        if self._is_duplicate(source, header.counter << 8 | block) and not fragment:
+            return
+        options = 0
+        if control & aps.ACK_REQUEST:
+            options |= OPTION_RETRY
+        if control & aps.SECURITY:
+            options |= OPTION_ENCRYPTION
+        group = header.group
+        if fragment:
+            options |= OPTION_FRAGMENT
+            first = fragment == aps.FRAGMENT_FIRST
+            group = header.block << 8 if first else header.block
+        parameters = Aps(
+            header.profile,
+            header.cluster,
+            header.source_endpoint,
+            header.destination_endpoint,
+            options,
+            group,
+            header.counter,
+        )
+        self._deliver(parameters, payload, source, broadcast)
+
+    def _deliver(self, parameters: Aps, payload: bytes, source: int, broadcast: bool) -> None:
+        stack = self._stack
+        if parameters.profile == zdo.PROFILE and parameters.destination_endpoint == 0:
+            if not zdo.answer(stack, source, parameters, payload, broadcast=broadcast):
+                return
+        elif (
+            parameters.destination_endpoint not in stack.endpoints
+            and parameters.destination_endpoint != 0xFF
+        ):
+            return
+        eui64 = stack.eui64_of(source)
+        stack.on_event(
+            MessageReceived(
+                MessageKind.BROADCAST if broadcast else MessageKind.UNICAST,
+                parameters,
+                source,
+                None if eui64 is None else int.from_bytes(eui64, "little"),
+                payload,
+            )
+        )
+
+    def _acknowledge(self, header: ApsFrame, source: int) -> None:
+        control = aps.TYPE_ACK | header.control & aps.SECURITY
+        octets = _HEADER.pack(
+            control,
+            header.source_endpoint,
+            header.cluster,
+            header.profile,
+            header.destination_endpoint,
+            header.counter,
+        )
+        self._send_ack(source, octets, bool(control & aps.SECURITY))
+
+    def acknowledge_fragment(self, destination: int, parameters: Aps) -> Status:
+        """Acknowledge one fragment: `parameters.group` is ACK bits << 8 | index (EZSP)."""
+        if not self._stack.is_up:
+            return Status.NOT_JOINED
+        secured = parameters.options & OPTION_ENCRYPTION
+        control = aps.TYPE_ACK | aps.EXTENDED_HEADER | (aps.SECURITY if secured else 0)
+        index = parameters.group & 0xFF
+        octets = _HEADER.pack(
+            control,
+            parameters.destination_endpoint,
+            parameters.cluster,
+            parameters.profile,
+            parameters.source_endpoint,
+            parameters.sequence,
+        ) + bytes((aps.FRAGMENT_PART if index else aps.FRAGMENT_FIRST, index))
+        self._send_ack(destination, octets + bytes((parameters.group >> 8,)), bool(secured))
+        return Status.OK
+
+    def _send_ack(self, destination: int, header: bytes, secured: bool) -> None:
+        key = None
+        if secured:
+            partner = self.partner(destination)
+            if partner is None:
+                return
+            key = partner[1]
+        self._stack.send_nwk(destination, self._protect(key, header, b""))
+
+    def _is_duplicate(self, source: int, message: int) -> bool:
+        now_us = self._stack.clock.now_us()
+        seen = self._remembered.get(source)
+        if seen is None:
+            if len(self._remembered) >= MAX_REMEMBERED_SOURCES:
+                self._remembered.popitem(last=False)
+            seen = self._remembered[source] = OrderedDict()
+        until_us = seen.get(message)
+        if until_us is not None and now_us < until_us:
+            return True
+        seen[message] = now_us + REMEMBER_US
+        if len(seen) > MAX_REMEMBERED:
+            seen.popitem(last=False)
+        return False

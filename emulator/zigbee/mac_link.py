@@ -1,0 +1,350 @@
+"""The MAC sublayer of one node: CSMA-CA, acknowledgements, retries, duplicates, indirect frames.
+
+Source: IEEE 802.15.4-2006, 7.5.1.4 (CSMA-CA), 7.5.6 (transmission, acknowledgement, retransmission,
+indirect transmission), 7.5.1.3 (inter-frame spacing).
+
+    state      event                     next       effect
+    ---------  ------------------------  ---------  ------------------------------------------
+    IDLE       frame queued              BACKOFF    wait 0..2^BE-1 unit back-offs, then CCA
+    BACKOFF    CCA busy                  BACKOFF    BE + 1, up to macMaxBE
+    BACKOFF    CCA busy, fifth time      IDLE       done(CHANNEL_ACCESS_FAILURE)
+    BACKOFF    CCA clear                 SENDING    transmit after the turnaround
+    SENDING    end, no ACK asked         IDLE       done(OK)
+    SENDING    ACK with its sequence     IDLE       done(OK)
+    SENDING    ACK wait over             BACKOFF    again, the same sequence
+    SENDING    ACK wait over, 4th time   IDLE       done(NO_ACK)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from enum import Enum, auto
+from struct import Struct
+
+from emulator.medium.air import Medium
+from emulator.medium.timing import (
+    ACK_OCTETS,
+    ACK_WAIT_US,
+    CCA_US,
+    LIFS_US,
+    MAX_BE,
+    MAX_CSMA_BACKOFFS,
+    MAX_FRAME_RETRIES,
+    MIN_BE,
+    SIFS_MAX_OCTETS,
+    SIFS_US,
+    TURNAROUND_US,
+    UNIT_BACKOFF_US,
+    Cancellable,
+    RandomBits,
+    Scheduler,
+    air_us,
+)
+from emulator.zigbee import mac
+from emulator.zigbee.mac import MacError, MacFrame
+
+MAX_QUEUED_FRAMES = 32
+MAX_INDIRECT_FRAMES = 16
+MAX_REMEMBERED_SOURCES = 64
+TRANSACTION_PERSISTENCE_US = 7_680_000  # macTransactionPersistenceTime as ZigBee sets it
+
+_ACK_AIR_US = air_us(ACK_OCTETS)
+_DATA = Struct("<HBHHH")
+
+
+class SendResult(Enum):
+    """How a transmission ended, as 802.15.4 names it."""
+
+    OK = auto()
+    NO_ACK = auto()
+    CHANNEL_ACCESS_FAILURE = auto()
+    QUEUE_FULL = auto()
+    EXPIRED = auto()
+
+
+Done = Callable[[SendResult], object]
+
+
+class _Outgoing:
+    __slots__ = ("ack_request", "done", "psdu", "sequence")
+
+    def __init__(self, psdu: bytes, sequence: int, ack_request: bool, done: Done | None) -> None:
+        self.psdu = psdu
+        self.sequence = sequence
+        self.ack_request = ack_request
+        self.done = done
+
+
+class MacLink:
+    """Sends and receives frames for one node on one medium.
+
+    `receive_data(payload, source, destination)` is called for data frames with short addresses in
+    this PAN, `receive_other(frame)` for beacons and commands.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        eui64: int,
+        medium: Medium,
+        clock: Scheduler,
+        random_bits: RandomBits,
+        *,
+        receive_data: Callable[[bytes, int, int], object],
+        receive_other: Callable[[MacFrame], object],
+    ) -> None:
+        self.eui64 = eui64
+        self.pan_id = mac.BROADCAST
+        self.short_address = mac.BROADCAST
+        self._clock = clock
+        self._random_bits = random_bits
+        self._medium = medium
+        self._receive_data = receive_data
+        self._receive_other = receive_other
+        self._transceiver = medium.attach(name, self._receive)
+        self._sequence = random_bits(8)
+        self._queue: deque[_Outgoing] = deque()
+        self._current: _Outgoing | None = None
+        self._backoffs = 0
+        self._exponent = MIN_BE
+        self._retries = 0
+        self._ack_timer: Cancellable | None = None
+        self._free_at_us = 0
+        self._heard: OrderedDict[tuple[int, bool], int] = OrderedDict()
+        self._indirect: OrderedDict[tuple[int, bool], tuple[_Outgoing, Cancellable]] = OrderedDict()
+        self._closed = False
+
+    # -- configuration -------------------------------------------------------------------------
+
+    @property
+    def channel(self) -> int | None:
+        """The channel listened on, 11 to 26, or None while the radio is off."""
+        return self._transceiver.channel
+
+    @channel.setter
+    def channel(self, channel: int | None) -> None:
+        self._transceiver.channel = channel
+
+    def close(self) -> None:
+        """Power off: nothing queued is sent, nothing is heard, no `done` is called any more."""
+        self._closed = True
+        self._queue.clear()
+        self._current = None
+        for _, timer in self._indirect.values():
+            timer.cancel()
+        self._indirect.clear()
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+        self._transceiver.channel = None
+        self._medium.detach(self._transceiver)
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send_data(self, destination: int, payload: bytes, done: Done | None = None) -> None:
+        """Queue a data frame with short addresses; a broadcast asks for no acknowledgement."""
+        sequence = self._next_sequence()
+        unicast = destination < mac.NO_SHORT_ADDRESS
+        control = mac.DATA_ACKED if unicast else mac.DATA_UNACKED
+        octets = (
+            _DATA.pack(control, sequence, self.pan_id, destination, self.short_address) + payload
+        )
+        self._enqueue(_Outgoing(octets + mac.fcs(octets), sequence, unicast, done))
+
+    def send(self, frame: MacFrame, done: Done | None = None) -> None:
+        """Queue any other frame; its sequence number is set here."""
+        self._enqueue(self._numbered(frame, done))
+
+    def send_indirect(self, frame: MacFrame, done: Done | None = None) -> None:
+        """Hold `frame` until its destination asks with a Data Request, or it expires."""
+        assert frame.destination is not None
+        outgoing = self._numbered(frame, done)
+        address = (frame.destination, frame.destination_extended)
+        if address in self._indirect:
+            _, timer = self._indirect.pop(address)
+            timer.cancel()
+        elif len(self._indirect) >= MAX_INDIRECT_FRAMES:
+            self._finish(outgoing, SendResult.QUEUE_FULL)
+            return
+        expiry = self._clock.call_at_us(
+            self._clock.now_us() + TRANSACTION_PERSISTENCE_US, self._expire, address
+        )
+        self._indirect[address] = (outgoing, expiry)
+
+    def _numbered(self, frame: MacFrame, done: Done | None) -> _Outgoing:
+        numbered = frame._replace(sequence=self._next_sequence())
+        return _Outgoing(mac.build(numbered), numbered.sequence, frame.ack_request, done)
+
+    def _next_sequence(self) -> int:
+        self._sequence = sequence = (self._sequence + 1) & 0xFF
+        return sequence
+
+    def _expire(self, address: tuple[int, bool]) -> None:
+        outgoing, _ = self._indirect.pop(address)
+        self._finish(outgoing, SendResult.EXPIRED)
+
+    def _enqueue(self, outgoing: _Outgoing) -> None:
+        if len(self._queue) >= MAX_QUEUED_FRAMES:
+            self._finish(outgoing, SendResult.QUEUE_FULL)
+            return
+        self._queue.append(outgoing)
+        if self._current is None:
+            self._start_next()
+
+    def _start_next(self) -> None:
+        if not self._queue:
+            return
+        self._current = self._queue.popleft()
+        self._retries = 0
+        self._start_csma()
+
+    def _start_csma(self) -> None:
+        self._backoffs = 0
+        self._exponent = MIN_BE
+        self._back_off()
+
+    def _back_off(self) -> None:
+        now_us = self._clock.now_us()
+        if now_us < self._free_at_us:
+            now_us = self._free_at_us
+        wait_us = self._random_bits(self._exponent) * UNIT_BACKOFF_US + CCA_US
+        self._clock.call_at_us(now_us + wait_us, self._assess, self._current)
+
+    def _assess(self, outgoing: _Outgoing) -> None:
+        if outgoing is not self._current or self._closed:
+            return
+        if self._clock.now_us() < self._free_at_us:
+            self._back_off()  # an acknowledgement of our own came in between
+            return
+        if self._transceiver.channel_busy():
+            self._backoffs += 1
+            if self._backoffs > MAX_CSMA_BACKOFFS:
+                self._complete(SendResult.CHANNEL_ACCESS_FAILURE)
+                return
+            self._exponent = min(self._exponent + 1, MAX_BE)
+            self._back_off()
+            return
+        if self._transceiver.channel is None:
+            self._complete(SendResult.CHANNEL_ACCESS_FAILURE)
+            return
+        now_us = self._clock.now_us()
+        end_us = self._transceiver.transmit(outgoing.psdu, now_us + TURNAROUND_US)
+        if outgoing.ack_request:
+            self._ack_timer = self._clock.call_at_us(
+                end_us + ACK_WAIT_US, self._ack_missed, outgoing
+            )
+        else:
+            self._clock.call_at_us(end_us, self._sent_unacknowledged, outgoing)
+
+    def _sent_unacknowledged(self, outgoing: _Outgoing) -> None:
+        if outgoing is self._current and not self._closed:
+            self._space(self._clock.now_us(), len(outgoing.psdu))
+            self._complete(SendResult.OK)
+
+    def _ack_missed(self, outgoing: _Outgoing) -> None:
+        if outgoing is not self._current or self._closed:
+            return
+        self._ack_timer = None
+        self._retries += 1
+        if self._retries > MAX_FRAME_RETRIES:
+            self._complete(SendResult.NO_ACK)
+        else:
+            self._start_csma()
+
+    def _complete(self, result: SendResult) -> None:
+        outgoing = self._current
+        assert outgoing is not None
+        self._current = None
+        self._start_next()
+        self._finish(outgoing, result)
+
+    def _finish(self, outgoing: _Outgoing, result: SendResult) -> None:
+        if outgoing.done is not None:
+            outgoing.done(result)
+
+    def _space(self, end_us: int, octets: int) -> None:
+        self._free_at_us = end_us + (LIFS_US if octets > SIFS_MAX_OCTETS else SIFS_US)
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def _receive(self, psdu: bytes) -> None:
+        kind = psdu[0] & 0x07
+        if kind == mac.TYPE_DATA:
+            if len(psdu) > 11 and psdu[1] == 0x88 and psdu[0] in (0x61, 0x41):
+                self._receive_short_data(psdu)
+            return
+        if kind == mac.TYPE_ACK:
+            current = self._current
+            if (
+                self._ack_timer is not None
+                and current is not None
+                and len(psdu) == ACK_OCTETS
+                and psdu[2] == current.sequence
+            ):
+                self._ack_timer.cancel()
+                self._ack_timer = None
+                self._space(self._clock.now_us(), len(current.psdu))
+                self._complete(SendResult.OK)
+            return
+        try:
+            frame = mac.parse(psdu)
+        except MacError:
+            return  # a radio drops what fails its FCS, and what no ZigBee node sends
+        if self._is_for_me(frame):
+            self._receive_rare(frame, len(psdu))
+
+    def _receive_short_data(self, psdu: bytes) -> None:
+        control, sequence, pan, destination, source = _DATA.unpack_from(psdu)
+        if pan != self.pan_id:
+            return
+        if destination != self.short_address and destination != mac.BROADCAST:
+            return
+        if psdu[-2:] != mac.fcs(psdu[:-2]):
+            return
+        if control & mac.ACK_REQUEST:
+            self._acknowledge(mac.ACKS[sequence], len(psdu))
+        if not self._is_duplicate((source, False), sequence):
+            self._receive_data(psdu[9:-2], source, destination)
+
+    def _receive_rare(self, frame: MacFrame, octets: int) -> None:
+        source = None if frame.source is None else (frame.source, frame.source_extended)
+        asks_for_data = (
+            frame.frame_type == mac.TYPE_COMMAND
+            and frame.payload[:1] == bytes((mac.COMMAND_DATA_REQUEST,))
+            and source is not None
+        )
+        pending = asks_for_data and source in self._indirect
+        if frame.ack_request and frame.destination not in (None, mac.BROADCAST):
+            self._acknowledge(mac.build_ack(frame.sequence, frame_pending=pending), octets)
+        if source is not None and self._is_duplicate(source, frame.sequence):
+            return
+        if pending:
+            assert source is not None
+            outgoing, expiry = self._indirect.pop(source)
+            expiry.cancel()
+            self._enqueue(outgoing)
+        elif not asks_for_data:
+            self._receive_other(frame)
+
+    def _is_for_me(self, frame: MacFrame) -> bool:
+        if frame.frame_type == mac.TYPE_BEACON:
+            return True
+        if frame.destination_extended:
+            return frame.destination == self.eui64
+        return frame.destination == mac.BROADCAST or (
+            frame.destination == self.short_address and frame.destination_pan == self.pan_id
+        )
+
+    def _acknowledge(self, ack: bytes, octets: int) -> None:
+        start_us = self._clock.now_us() + TURNAROUND_US
+        self._transceiver.transmit(ack, start_us)
+        self._space(start_us + _ACK_AIR_US, octets)
+
+    def _is_duplicate(self, source: tuple[int, bool], sequence: int) -> bool:
+        heard = self._heard
+        if heard.get(source) == sequence:
+            return True
+        heard[source] = sequence
+        if len(heard) > MAX_REMEMBERED_SOURCES:
+            heard.popitem(last=False)
+        return False

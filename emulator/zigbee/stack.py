@@ -1,0 +1,349 @@
+"""The network stack of one node: it joins the layers and keeps the network's life.
+
+Source: ZigBee specification 05-3474, 3.2.2 (forming, starting, leaving), 3.6.1 (frames), 3.6.5
+(broadcasts), 4.3 (NWK security). Every node of a bench hears its hub: frames go to their
+destination in one hop, and a frame for somebody else is not passed on yet (docs/open-points.md).
+
+    state   call or event             next     effect
+    ------  ------------------------  -------  -------------------------------------------
+    DOWN    form                      UP       new network, StackStatus(NETWORK_UP)
+    DOWN    resume, network stored    UP       StackStatus(NETWORK_UP)
+    DOWN    resume, none stored       DOWN     NOT_JOINED is returned
+    DOWN    join                      JOINING  see joining.py
+    JOINING network key received      UP       StackStatus(NETWORK_UP), Device Announce
+    JOINING refused, or no answer     DOWN     StackStatus(NO_BEACONS, JOIN_FAILED, …)
+    UP      leave                     DOWN     Leave on the air, StackStatus(NETWORK_DOWN)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from emulator.medium.air import Medium
+from emulator.medium.timing import RandomBits, Scheduler
+from emulator.zigbee import nwk, zdo
+from emulator.zigbee.aps_service import ApsService
+from emulator.zigbee.events import Event, NodeType, StackStatus, Status
+from emulator.zigbee.joining import Joining
+from emulator.zigbee.mac import BROADCAST, MacFrame
+from emulator.zigbee.mac_link import Done, MacLink
+from emulator.zigbee.nwk import NwkError, NwkFrame
+from emulator.zigbee.security import FrameKey, SecurityError
+from emulator.zigbee.state import Network, ReservedCounter, StackState
+from emulator.zigbee.zdo import Endpoint
+
+BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
+MAX_BROADCASTS = 32
+COORDINATOR = 0x0000
+
+
+class Stack:
+    """One node's stack. `state` is what survives; `save()` is called whenever it changed.
+
+    `on_event` receives every Event, never from inside a call made on the stack by the host except
+    where the call's doc says so.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        state: StackState,
+        medium: Medium,
+        clock: Scheduler,
+        random_bits: RandomBits,
+        *,
+        on_event: Callable[[Event], object],
+        save: Callable[[], object],
+    ) -> None:
+        self.state = state
+        self.clock = clock
+        self.random_bits = random_bits
+        self.on_event = on_event
+        self.save = save
+        self.eui64_octets = state.eui64.to_bytes(8, "little")
+        self.endpoints: dict[int, Endpoint] = {}
+        self.manufacturer_code = 0
+        self.passes_zdo_requests = False
+        self.is_up = False
+        self.replays_rejected = 0
+        self.undecodable = 0
+        self.nwk_counter = ReservedCounter(state.nwk_counter, self._reserve_nwk)
+        self.aps_counter = ReservedCounter(state.aps_counter, self._reserve_aps)
+        self.mac = MacLink(
+            name,
+            state.eui64,
+            medium,
+            clock,
+            random_bits,
+            receive_data=self._receive_nwk,
+            receive_other=self._receive_other,
+        )
+        self.aps = ApsService(self)
+        self.joining = Joining(self)
+        self._key = FrameKey(bytes(16))
+        self._nwk_sequence = random_bits(8)
+        self._incoming_counters: dict[bytes, int] = {}
+        self._addresses: dict[int, bytes] = {}
+        self._broadcasts: OrderedDict[tuple[int, int], int] = OrderedDict()
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def form(self, network: Network) -> Status:
+        """Start a network as its coordinator and trust centre."""
+        if self.is_up or self.joining.is_busy:
+            return Status.INVALID_CALL
+        network.node_type = NodeType.COORDINATOR
+        network.short_address = COORDINATOR
+        network.trust_center_eui64 = self.state.eui64
+        self.state.network = network
+        self.state.devices.clear()
+        self.save()
+        self.come_up()
+        return Status.OK
+
+    def resume(self) -> Status:
+        """Go on in the stored network, as after a reset: no frame is needed for that."""
+        if self.is_up or self.joining.is_busy:
+            return Status.INVALID_CALL
+        if self.state.network is None:
+            return Status.NOT_JOINED
+        self.come_up()
+        return Status.OK
+
+    def come_up(self) -> None:
+        """The stored network is complete: tune in, and say so (later, as an event)."""
+        network = self.state.network
+        assert network is not None
+        self._key = FrameKey(network.key)
+        self.mac.pan_id = network.pan_id
+        self.mac.short_address = network.short_address
+        self.mac.channel = network.channel
+        self._addresses = {
+            short: eui64.to_bytes(8, "little") for short, eui64 in self.state.devices.items()
+        }
+        if network.node_type is not NodeType.COORDINATOR:
+            self._addresses[COORDINATOR] = network.trust_center_eui64.to_bytes(8, "little")
+        self.aps.keys_changed()
+        self.is_up = True
+        self._tell_later(StackStatus(Status.NETWORK_UP))
+
+    def leave(self) -> Status:
+        """Leave the network and forget it, its keys and its devices."""
+        network = self.state.network
+        if not self.is_up or network is None:
+            return Status.INVALID_CALL
+        self._broadcast_command(bytes((nwk.COMMAND_LEAVE, 0)), lambda _: self._forget())
+        return Status.OK
+
+    def _forget(self) -> None:
+        self.state.network = None
+        self.state.devices.clear()
+        self.state.link_keys = [None] * len(self.state.link_keys)
+        self.save()
+        self._go_down()
+
+    def _go_down(self) -> None:
+        self.is_up = False
+        self.mac.channel = None
+        self.mac.pan_id = self.mac.short_address = BROADCAST
+        self.aps.clear()
+        self._tell_later(StackStatus(Status.NETWORK_DOWN))
+
+    def close(self) -> None:
+        """Power off, without a word on the air."""
+        self.is_up = False
+        self.on_event = _nobody
+        self.save = _nothing
+        self.mac.close()
+        self.aps.clear()
+        self.joining.clear()
+
+    def _tell_later(self, event: Event) -> None:
+        self.clock.call_at_us(self.clock.now_us(), self._tell, event)
+
+    def _tell(self, event: Event) -> None:
+        self.on_event(event)
+
+    def _reserve_nwk(self, reserved: int) -> None:
+        self.state.nwk_counter = reserved
+        self.save()
+
+    def _reserve_aps(self, reserved: int) -> None:
+        self.state.aps_counter = reserved
+        self.save()
+
+    # -- addresses -----------------------------------------------------------------------------
+
+    @property
+    def short_address(self) -> int:
+        return self.mac.short_address
+
+    def eui64_of(self, short_address: int) -> bytes | None:
+        """The EUI-64 (8 octets, little-endian) of a node of this network, None if unknown."""
+        if short_address == self.mac.short_address:
+            return self.eui64_octets
+        return self._addresses.get(short_address)
+
+    def short_of(self, eui64: int) -> int | None:
+        """The short address of the node with `eui64`, None if unknown."""
+        if eui64 == self.state.eui64:
+            return self.mac.short_address
+        octets = eui64.to_bytes(8, "little")
+        for short, known in self._addresses.items():
+            if known == octets:
+                return short
+        return None
+
+    def learn(self, short_address: int, eui64: int) -> None:
+        """A node announced itself, or joined here: its old address is forgotten, durably."""
+        octets = eui64.to_bytes(8, "little")
+        if self._addresses.get(short_address) == octets:
+            return
+        for short in [short for short, known in self._addresses.items() if known == octets]:
+            del self._addresses[short]
+            self.state.devices.pop(short, None)
+        self._addresses[short_address] = octets
+        self.state.devices[short_address] = eui64
+        self.save()
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send_nwk(self, destination: int, payload: bytes, done: Done | None = None) -> None:
+        """Send `payload` (an APS frame) under the network key to a node or a broadcast address."""
+        network = self.state.network
+        assert network is not None
+        self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
+        source = self.mac.short_address
+        frame = nwk.seal_data(
+            self._key,
+            destination,
+            source,
+            nwk.MAX_RADIUS,
+            sequence,
+            self.nwk_counter.take(),
+            self.eui64_octets,
+            network.key_sequence,
+            payload,
+        )
+        if destination >= nwk.LOWEST_BROADCAST:
+            self._is_old_broadcast(source, sequence)
+            self.mac.send_data(BROADCAST, frame, done)
+        else:
+            self.mac.send_data(destination, frame, done)
+
+    def send_nwk_unsecured(
+        self, destination: int, payload: bytes, done: Done | None = None
+    ) -> None:
+        """Send to a joiner that has no network key yet: only Transport Key goes this way."""
+        self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
+        header = nwk.HEADER.pack(
+            nwk.UNSECURED_DATA_CONTROL, destination, self.mac.short_address, 1, sequence
+        )
+        self.mac.send_data(destination, header + payload, done)
+
+    def _broadcast_command(self, command: bytes, done: Done) -> None:
+        network = self.state.network
+        assert network is not None
+        self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
+        header = nwk.build_header(
+            NwkFrame(
+                nwk.COMMAND_CONTROL,
+                nwk.BROADCAST_RX_ON,
+                self.mac.short_address,
+                1,
+                sequence,
+                None,
+                self.state.eui64,
+                (),
+                0,
+            )
+        )
+        counter = self.nwk_counter.take()
+        frame = nwk.seal(
+            self._key, header, counter, self.eui64_octets, network.key_sequence, command
+        )
+        self.mac.send_data(BROADCAST, frame, done)
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def _receive_nwk(self, frame: bytes, mac_source: int, _mac_destination: int) -> None:
+        try:
+            header = nwk.parse(frame)
+            if not header.secured:
+                if not self.is_up:
+                    self.joining.receive_unsecured(frame[header.header_octets :])
+                return  # a running network takes nothing unsecured
+            if not self.is_up:
+                return
+            payload = self._open(header, frame, mac_source)
+        except (NwkError, SecurityError):
+            self.undecodable += 1
+            return
+        if payload is None:
+            return
+        destination = header.destination
+        if destination == self.mac.short_address:
+            if header.control & 0x0003 == nwk.TYPE_DATA:
+                self.aps.receive(payload, header.source, False)
+        elif destination >= nwk.BROADCAST_ROUTERS and not self._is_old_broadcast(
+            header.source, header.sequence
+        ):
+            if header.frame_type == nwk.TYPE_DATA:
+                self.aps.receive(payload, header.source, True)
+            else:
+                self._receive_command(payload, header)
+
+    def _open(self, header: NwkFrame, frame: bytes, mac_source: int) -> bytes | None:
+        network = self.state.network
+        assert network is not None
+        at = header.header_octets
+        counter, eui64, key_sequence = nwk.parse_auxiliary(frame, at)
+        if key_sequence != network.key_sequence:
+            self.undecodable += 1
+            return None
+        if counter < self._incoming_counters.get(eui64, 0):
+            self.replays_rejected += 1
+            return None
+        payload = nwk.open_sealed(self._key, frame, at, eui64)
+        self._incoming_counters[eui64] = counter + 1
+        if mac_source == header.source and self._addresses.get(mac_source) != eui64:
+            self._addresses[mac_source] = eui64
+        return payload
+
+    def _is_old_broadcast(self, source: int, sequence: int) -> bool:
+        now_us = self.clock.now_us()
+        seen = self._broadcasts
+        until_us = seen.get((source, sequence))
+        if until_us is not None and now_us < until_us:
+            return True
+        seen[(source, sequence)] = now_us + BROADCAST_MEMORY_US
+        seen.move_to_end((source, sequence))
+        if len(seen) > MAX_BROADCASTS:
+            seen.popitem(last=False)
+        return False
+
+    def _receive_command(self, command: bytes, header: NwkFrame) -> None:
+        if command[:1] == bytes((nwk.COMMAND_LEAVE,)) and header.source_ieee is not None:
+            self.joining.device_left(header.source, header.source_ieee)
+
+    def _receive_other(self, frame: MacFrame) -> None:
+        self.joining.receive_mac(frame)
+
+    def forget_device(self, short_address: int) -> None:
+        """A device left: its address may be given to another."""
+        self._addresses.pop(short_address, None)
+        self.state.devices.pop(short_address, None)
+        self.save()
+
+    def announce(self) -> None:
+        """Broadcast Device Announce, as every node does that has just joined."""
+        self.aps.send_device_announce(zdo.device_announce(self))
+
+
+def _nobody(_event: Event) -> None:
+    """Who listens to a stack without power."""
+
+
+def _nothing() -> None:
+    """What a stack without power stores."""

@@ -1,0 +1,311 @@
+"""The bench file: which radios, devices, images and faults a run has.
+
+Source: DESIGN, "What it promises to the outside" (`BENCH.toml`); without a file, the built-in
+bench: hub, PPMID, bridges 1 and 2, the image of bridge 1 exactly 768 000 bytes, the others 64 KiB.
+
+    seed = 1                         epoch = "2026-01-01T00:00:00Z"
+    ezsp = 14                        clock = "virtual"
+    faults = ["loss 10 %", "loss 30 % on bridge-1"]
+
+    [hub]                            radio = "emulated"
+    [limits]                         image_kb = 750, unit = "kib", scope = "file"
+    [tunnel]                         octets = [132, 1500]
+    [[device]]                       id = "bridge-1", kind = "bridge-1", radio = "emulated",
+                                     image = "bridge.ota" or image_size_bytes = 768000, ...
+    [[fault]]                        kind = "loss", percent = 10, on = "bridge-1"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, ValidationInfo
+
+from firmware_images.checks import SizeLimit
+from firmware_images.image import MAX_FILE_BYTES
+from hil.faults import Fault, parse_fault
+from hil.seeds import ROOT_MAX
+from hil.toml_file import BenchFileError, Problem, dotted, load_toml
+from hil.toml_lines import KeyPath
+
+ClockName = Literal["virtual", "real"]
+DeviceKind = Literal["ppmid", "bridge-1", "bridge-2", "bridge-3", "bridge-4"]
+ImagePolicy = Literal["maker-signed", "opaque"]
+
+HUB = "hub"
+EMULATED = "emulated"
+FIRST_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # ZigBee time counts from here
+LAST_EPOCH = datetime(2100, 1, 1, tzinfo=UTC)
+MAX_DEVICES = 1_000
+
+IMAGE_BYTES = 64 * 1024
+BRIDGE_1_IMAGE_BYTES = 768_000  # 750 KiB, the most an image may have (MP170)
+LEAST_IMAGE_BYTES = 256  # a header, some body, the maker's trailer
+MAX_DATA_OCTETS = 56  # the largest block that fits one frame with APS security
+CS09_ALERT_OCTETS = 132
+MAX_TUNNEL_OCTETS = 1_500  # MaximumIncomingTransferSize of a SM HAN tunnel
+
+# mem: names belong to a run, which makes them: nobody else can know one.
+_RADIO = re.compile(r"/[^\s]+|(?!mem:)[a-z][a-z0-9+.-]*://[^\s]+")
+
+
+# -- what single values may be -------------------------------------------------------------
+
+
+def _read_epoch(value: object) -> datetime:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise ValueError
+    if not FIRST_EPOCH <= moment < LAST_EPOCH:
+        raise ValueError
+    return moment.astimezone(UTC)
+
+
+def _read_radio(value: object) -> str:
+    if not isinstance(value, str) or (value != EMULATED and not _RADIO.fullmatch(value)):
+        raise ValueError
+    return value
+
+
+def _read_image(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError
+    return Path((info.context or {}).get("folder", "."), value)
+
+
+def _read_fault(value: object) -> Fault:
+    if not isinstance(value, str):
+        raise ValueError
+    return parse_fault(value)
+
+
+Whole = Annotated[int, Strict()]
+Text = Annotated[str, Strict()]
+Epoch = Annotated[datetime, PlainValidator(_read_epoch)]
+Radio = Annotated[str, PlainValidator(_read_radio)]
+Image = Annotated[Path, PlainValidator(_read_image)]
+FaultWords = Annotated[Fault, PlainValidator(_read_fault)]
+TunnelOctets = Annotated[int, Strict(), Field(ge=1, le=MAX_TUNNEL_OCTETS)]
+
+_RADIO_SAYS = '"emulated", the path of a serial port or a URL such as "tcp://lab3:4001"'
+
+
+# -- the tables ----------------------------------------------------------------------------
+
+
+class Table(BaseModel):
+    """One table of the file; a field's description says what would be right."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Hub(Table):
+    radio: Radio = Field(default=EMULATED, description=_RADIO_SAYS)
+
+
+class Device(Table):
+    id: Text = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,31}$",
+        description="1 to 32 small letters, digits and hyphens",
+    )
+    kind: DeviceKind = Field(description='"ppmid" or "bridge-1" to "bridge-4"')
+    radio: Radio = Field(default=EMULATED, description=_RADIO_SAYS)
+    image: Image | None = Field(
+        default=None, description="the path of an OTA file, seen from the folder of the bench file"
+    )
+    image_size_bytes: Whole = Field(
+        default=IMAGE_BYTES,
+        ge=LEAST_IMAGE_BYTES,
+        le=MAX_FILE_BYTES,
+        description=f"a whole number from {LEAST_IMAGE_BYTES} to {MAX_FILE_BYTES}",
+    )
+    image_policy: ImagePolicy = Field(
+        default="maker-signed", description='"maker-signed" or "opaque"'
+    )
+    max_data_size: Whole = Field(
+        default=MAX_DATA_OCTETS, ge=1, le=255, description="a whole number of octets from 1 to 255"
+    )
+
+
+class FaultTable(Table):
+    kind: Literal["loss"] = Field(description='"loss"')
+    percent: Annotated[float, Strict()] = Field(
+        ge=0, le=100, allow_inf_nan=False, description="a number from 0 to 100"
+    )
+    on: Text | None = Field(default=None, description='the id of a device, or "hub"')
+
+
+class Limits(Table):
+    image_kb: Whole = Field(
+        default=750, ge=1, le=65_536, description="a whole number from 1 to 65536"
+    )
+    unit: Literal["kib", "kb"] = Field(default="kib", description='"kib" (1024) or "kb" (1000)')
+    scope: Literal["file", "body"] = Field(default="file", description='"file" or "body"')
+
+    def size_limit(self) -> SizeLimit:
+        return SizeLimit(self.image_kb, self.unit, self.scope)
+
+
+class Tunnel(Table):
+    """The messages that are sent there and back through each device's tunnel, by their sizes."""
+
+    octets: tuple[TunnelOctets, ...] = Field(
+        default=(CS09_ALERT_OCTETS, MAX_TUNNEL_OCTETS),
+        max_length=16,
+        description=f"a list of up to 16 whole numbers from 1 to {MAX_TUNNEL_OCTETS}",
+    )
+
+
+class Bench(Table):
+    """A bench that has been checked: make one with `load_bench`."""
+
+    seed: Whole = Field(
+        default=1, ge=0, le=ROOT_MAX, description=f"a whole number from 0 to {ROOT_MAX}"
+    )
+    epoch: Epoch = Field(
+        default=datetime(2026, 1, 1, tzinfo=UTC),
+        description='a time from 2000 to 2099 with its zone, such as "2026-01-01T00:00:00Z"',
+    )
+    ezsp: Literal[13, 14] = Field(default=14, description="13 or 14")
+    clock: ClockName | None = Field(default=None, description='"virtual" or "real"')
+    hub: Hub = Field(default=Hub(), description="a table, [hub]")
+    devices: tuple[Device, ...] = Field(
+        alias="device",
+        min_length=1,
+        max_length=MAX_DEVICES,
+        description=f"1 to {MAX_DEVICES} tables, [[device]]",
+    )
+    fault_words: tuple[FaultWords, ...] = Field(
+        default=(), alias="faults", description='a list of texts such as "loss 10 % on bridge-1"'
+    )
+    fault_tables: tuple[FaultTable, ...] = Field(
+        default=(), alias="fault", description="tables, [[fault]]"
+    )
+    limits: Limits = Field(default=Limits(), description="a table, [limits]")
+    tunnel: Tunnel = Field(default=Tunnel(), description="a table, [tunnel]")
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Every fault, in whichever form the file has it."""
+        tables = (Fault(table.kind, table.percent, table.on) for table in self.fault_tables)
+        return (*self.fault_words, *tables)
+
+    @property
+    def radios(self) -> dict[str, str]:
+        """Which radio everybody is on, the hub first."""
+        return {HUB: self.hub.radio} | {device.id: device.radio for device in self.devices}
+
+    def resolve_clock(self) -> ClockName:
+        """The clock of a run: virtual where every radio is emulated, unless real is asked for."""
+        real = [radio for radio in self.radios.values() if radio != EMULATED]
+        if self.clock == "virtual" and real:
+            raise BenchFileError(
+                f"clock is 'virtual', but nobody can hurry {real[0]}: "
+                'say clock = "real", or radio = "emulated" throughout',
+                key="clock",
+            )
+        return self.clock or ("real" if real else "virtual")
+
+    def with_options(
+        self,
+        *,
+        seed: int | None = None,
+        clock: ClockName | None = None,
+        ezsp: Literal[13, 14] | None = None,
+        faults: Sequence[str] = (),
+    ) -> Bench:
+        """This bench as the command line wants it; its faults are added to those of the file."""
+        if seed is not None and not 0 <= seed <= ROOT_MAX:
+            raise BenchFileError(f"seed {seed} is not a number from 0 to {ROOT_MAX}", key="seed")
+        asked = {"seed": seed, "clock": clock, "ezsp": ezsp}
+        changes: dict[str, object] = {k: v for k, v in asked.items() if v is not None}
+        changes["fault_words"] = (*self.fault_words, *map(parse_fault, faults))
+        return self._changed(changes)
+
+    def with_image(self, device_id: str, image: Path, policy: ImagePolicy) -> Bench:
+        """This bench with another image for one device; the path is taken as it is."""
+        changes = {"image": image, "image_policy": policy}
+        devices = tuple(
+            device.model_copy(update=changes) if device.id == device_id else device
+            for device in self.devices
+        )
+        return self._changed({"devices": devices})
+
+    def _changed(self, changes: Mapping[str, object]) -> Bench:
+        bench = self.model_copy(update=changes)
+        for path, sentence in _contradictions(bench):
+            raise BenchFileError(sentence, key=dotted(path))
+        return bench
+
+
+BUILT_IN = Bench.model_validate(
+    {
+        "device": [
+            {"id": "ppmid", "kind": "ppmid"},
+            {"id": "bridge-1", "kind": "bridge-1", "image_size_bytes": BRIDGE_1_IMAGE_BYTES},
+            {"id": "bridge-2", "kind": "bridge-2"},
+        ]
+    }
+)
+
+
+def load_bench(path: Path | str | None = None) -> Bench:
+    """The bench of a file, or the built-in one."""
+    return BUILT_IN if path is None else load_toml(Path(path), Bench, _contradictions)
+
+
+# -- what no single value shows ------------------------------------------------------------
+
+
+def _contradictions(bench: Bench) -> Iterator[Problem]:
+    try:
+        bench.resolve_clock()
+    except BenchFileError as error:
+        yield ("clock",), str(error)
+    ids = [HUB]
+    for number, device in enumerate(bench.devices):
+        path: KeyPath = ("device", number)
+        if device.id in ids:
+            yield (*path, "id"), f"{dotted(path)}.id is {device.id!r}, which is taken already"
+        ids.append(device.id)
+        yield from _image_problems(path, device)
+    yield from _radio_problems(bench)
+    yield from _fault_problems(bench, ids)
+
+
+def _image_problems(path: KeyPath, device: Device) -> Iterator[Problem]:
+    if device.image is None:
+        return
+    name = dotted(path)
+    if "image_size_bytes" in device.model_fields_set:
+        sentence = f"{name} has an image already, whose size is its own: leave image_size_bytes out"
+        yield (*path, "image_size_bytes"), sentence
+    if not device.image.is_file():
+        yield (*path, "image"), f"{name}.image is {str(device.image)!r}, and there is no such file"
+
+
+def _radio_problems(bench: Bench) -> Iterator[Problem]:
+    hub = bench.hub.radio
+    used = {hub: HUB}
+    for number, device in enumerate(bench.devices):
+        path: KeyPath = ("device", number, "radio")
+        where = f"{dotted(path)} is {device.radio!r}"
+        if (device.radio == EMULATED) is not (hub == EMULATED):
+            yield path, f"{where} and hub.radio is {hub!r}: emulated and real radios share no air"
+        elif device.radio in used and hub != EMULATED:
+            yield path, f"{where}, which {used[device.radio]} is on already"
+        used.setdefault(device.radio, device.id)
+
+
+def _fault_problems(bench: Bench, ids: Sequence[str]) -> Iterator[Problem]:
+    paths: list[KeyPath] = [("faults", number) for number in range(len(bench.fault_words))]
+    paths += [("fault", number) for number in range(len(bench.fault_tables))]
+    for path, fault in zip(paths, bench.faults, strict=True):
+        if fault.on is not None and fault.on not in ids:
+            yield path, f"'{fault}' is on nothing of this bench, which has {', '.join(ids)}"
+        elif bench.hub.radio != EMULATED:
+            yield path, f"'{fault}' needs emulated radios: real air takes no orders"
