@@ -228,12 +228,13 @@ class Bench(Table):
 
     def with_image(self, device_id: str, image: Path, policy: ImagePolicy) -> Bench:
         """This bench with another image for one device; the path is taken as it is."""
-        changes = {"image": image, "image_policy": policy}
-        devices = tuple(
-            device.model_copy(update=changes) if device.id == device_id else device
-            for device in self.devices
-        )
-        return self._changed({"devices": devices})
+        devices = []
+        for device in self.devices:
+            if device.id == device_id:
+                device = device.model_copy(update={"image": image, "image_policy": policy})
+                device.model_fields_set.discard("image_size_bytes")
+            devices.append(device)
+        return self._changed({"devices": tuple(devices)})
 
     def _changed(self, changes: Mapping[str, object]) -> Bench:
         bench = self.model_copy(update=changes)

@@ -1,200 +1,359 @@
-"""One file on its way into a device: what this make of device takes, and how far the file is.
+"""One file on its way into a device, block by block.
 
-Source: ZigBee Cluster Library 07-5123-06, chapter 11 (OTA Upgrade): query response, file header,
-upgrade process. Used by `ota_client`, which has the states and the timers.
+Source: ZigBee Cluster Library 07-5123-06, chapter 11 (OTA Upgrade): Image Block Request and
+Response, file header.
+
+    state       event                                 next        effect
+    ----------  ------------------------------------  ----------  --------------------------------
+    REQUESTING  block wanted                          REQUESTING  store it, ask for the next
+    REQUESTING  block wanted, block period set        PAUSED      store it
+    REQUESTING  last block                            ENDED       store it, SUCCESS
+    REQUESTING  block that completes a wrong header   ENDED       INVALID_IMAGE, to be reported
+    REQUESTING  WAIT_FOR_DATA                         PAUSED      the run of errors is over
+    REQUESTING  timeout, passing refusal              PAUSED      one error more, back off
+    REQUESTING  the last error allowed                ENDED       ABORT, to be reported
+    REQUESTING  ABORT, final refusal                  ENDED       its status, the server knows
+    PAUSED      timeout                               REQUESTING  ask for the block again
+    PAUSED      late answer other than a passing one  as above    as above
+    any         block not wanted, or of a wrong size  same        Anomaly; the timeout asks again
+
+Every try has a fresh sequence number, since some servers drop a repeated one for seconds; an
+answer counts when it has the number of any try for the same block.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from enum import Enum, auto
+from struct import Struct
 from typing import NamedTuple
 
-from emulator.zigbee.ota import ANY_FILE_VERSION, QueryNextImageResponse
+from emulator.devices.flash import Flash
+from emulator.devices.ota_outputs import Anomaly, DownloadProgress, Output, SendZcl
+from emulator.devices.ota_rules import OtaClientIdentity, OtaClientParameters, header_problem
+from emulator.zigbee import ota, zcl
 from emulator.zigbee.zcl import Status
 from firmware_images.errors import ImageError
 from firmware_images.header import (
     FILE_IDENTIFIER_OCTETS,
     HEADER_VERSION,
+    MAX_HEADER_OCTETS,
     MIN_HEADER_OCTETS,
-    OtaHeader,
     parse_header,
 )
 
-_HEADER_LENGTH_AT = slice(6, 8)
-_HEADER_VERSION_AT = slice(4, 6)
-# SE 1.0, SE 1.1, SE 2.0 and SE 1.2; a client has no credentials to judge any other by.
-_HIGHEST_CREDENTIAL_VERSION = 3
+# The first 16 octets of the answer wanted to a block request: all of its head but the data size.
+_WANTED = Struct("<BBBBHHII")
+_HEAD_OCTETS = ota.BLOCK_FRAME.size
+_SIZE_AT = _HEAD_OCTETS - 1
+# Refusals after which asking again has no sense; any other may pass.
+_FINAL_STATUSES = frozenset(
+    {Status.NO_IMAGE_AVAILABLE, Status.ABORT, Status.NOT_AUTHORIZED, Status.NOT_FOUND}
+)
+# Where a file header has its version and its length.
+_HEADER_VERSION = slice(4, 6)
+_HEADER_LENGTH = slice(6, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class OtaClientIdentity:
-    """What a device says it is and runs. Without `eui64` it takes no file for one device only."""
-
-    manufacturer_code: int
-    image_type: int
-    hardware_version: int
-    file_version: int
-    eui64: int | None = None
+class State(Enum):
+    REQUESTING = auto()
+    PAUSED = auto()
+    ENDED = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OtaClientParameters:
-    """How one make of client behaves. The defaults are those of the Ember client."""
+class Ended(NamedTuple):
+    """SUCCESS: every octet is stored. Otherwise why not, and whether the server is to be told."""
 
-    # The most that fits one frame under NWK and APS security without a source route.
-    max_data_size: int = 56
-    # Also for queries and for reports of a failed upgrade.
-    block_timeout_s: float = 3.0
-    retry_backoff_s: float = 2.0
-    max_errors: int = 10  # in a row
-    query_interval_s: float = 300.0
-    # In `block_period_unit_s`: the unit was seconds in one cluster revision.
-    min_block_period: int = 0
-    block_period_unit_s: float = 0.001
-    announce_block_period: bool = False
-    announce_eui64: bool = False
-    wait_maximum_s: float = 3600.0
-    wait_without_sense_s: float = 300.0  # the time to ask again lies before the current time
-    # A server that says "ask again at once" and gives no block period would be asked without end.
-    wait_minimum_s: float = 1.0
-    verify_s: float = 0.0
-    end_request_retry_s: float = 600.0
-    max_end_requests: int = 10
-    activate_without_answer: bool = True  # UpgradeTimeoutPolicy 0
-    activate_by_server: bool = True  # UpgradeActivationPolicy 0
-    hold_retry_s: float = 3600.0
-    countdown_minimum_s: float = 3.0
-    countdown_maximum_s: float = 3600.0
-    countdown_without_sense_s: float = 3600.0
-    allow_downgrade: bool = False
-    resume: bool = True
-
-
-class Refusal(NamedTuple):
-    """Why an offered image is not loaded. `reported` with an Upgrade End, else a default response;
-    with status SUCCESS nothing is wrong and nothing is said: the device already runs it.
-    """
-
-    status: Status
-    reason: str
+    status: int
+    reason: str = ""
     reported: bool = False
 
 
-def offer_refusal(
-    offer: QueryNextImageResponse,
-    identity: OtaClientIdentity,
-    *,
-    slot_size_bytes: int,
-    allow_downgrade: bool,
-) -> Refusal | None:
-    """Judge a Query Next Image Response with status SUCCESS; None when the image is wanted."""
-    version, size_bytes = offer.file_version or 0, offer.image_size_bytes or 0
-    if (offer.manufacturer_code, offer.image_type) != (
-        identity.manufacturer_code,
-        identity.image_type,
-    ):
-        reason = (
-            f"image offered is for manufacturer 0x{offer.manufacturer_code:04X} type "
-            f"0x{offer.image_type:04X}, this device is 0x{identity.manufacturer_code:04X} "
-            f"0x{identity.image_type:04X}"
-        )
-        return Refusal(Status.INVALID_FIELD, reason)
-    if size_bytes == 0:
-        return Refusal(Status.INVALID_FIELD, "image offered has size 0")
-    if version in (0, ANY_FILE_VERSION):
-        return Refusal(Status.INVALID_FIELD, f"image offered has version {version:08X}")
-    if size_bytes > slot_size_bytes:
-        reason = f"image offered has {size_bytes} bytes, the slot {slot_size_bytes}"
-        return Refusal(Status.INSUFFICIENT_SPACE, reason)
-    if version == identity.file_version:
-        return Refusal(Status.SUCCESS, f"version {version:08X} already runs")
-    if version < identity.file_version and not allow_downgrade:
-        reason = f"version {version:08X} is older than {identity.file_version:08X}, which runs"
-        return Refusal(Status.INVALID_IMAGE, reason, reported=True)
-    return None
+class Exchange:
+    """The sequence numbers of one client: those of the tries for what it asks for now."""
+
+    __slots__ = ("_first", "tsn")
+
+    def __init__(self) -> None:
+        self._first = self.tsn = 0
+
+    def ask(self) -> int:
+        """The number of the first try for something else."""
+        self._first = self.tsn = self.tsn + 1 & 0xFF
+        return self.tsn
+
+    def ask_again(self) -> int:
+        self.tsn = self.tsn + 1 & 0xFF
+        return self.tsn
+
+    def is_answer(self, tsn: int) -> bool:
+        return (tsn - self._first & 0xFF) <= (self.tsn - self._first & 0xFF)
 
 
 class Download:
-    """A file of known version and size: whether its header is what was offered, and its percents.
-
-    `watch_bytes` is the next offset at which something other than a request is due, so that the
-    path of a block has one comparison to make.
-    """
+    """A file of known version on its way into the spare slot, which was begun with its size."""
 
     __slots__ = (
+        "_errors",
+        "_exchange",
+        "_flash",
+        "_has_plain_requests",
         "_header_bytes",
         "_identity",
+        "_is_header_good",
         "_next_percent",
+        "_parameters",
+        "_wanted",
+        "_watch_bytes",
+        "block_period",
+        "deadline",
+        "ended",
         "file_version",
-        "is_header_good",
-        "size_bytes",
-        "watch_bytes",
+        "state",
     )
 
-    def __init__(self, identity: OtaClientIdentity, file_version: int, size_bytes: int) -> None:
+    def __init__(
+        self,
+        identity: OtaClientIdentity,
+        flash: Flash,
+        parameters: OtaClientParameters,
+        exchange: Exchange,
+        file_version: int,
+    ) -> None:
         self._identity = identity
+        self._flash = flash
+        self._parameters = parameters
+        self._exchange = exchange
+        self._has_plain_requests = not (
+            parameters.announce_block_period or parameters.announce_eui64
+        )
+        self.state = State.PAUSED
         self.file_version = file_version
-        self.size_bytes = size_bytes
-        self.is_header_good = False
+        self.block_period = parameters.min_block_period
+        self.deadline = 0.0
+        self.ended: Ended | None = None
+        self._errors = 0
+        self._wanted = b""
+        self._is_header_good = False
+        # Something other than a request is due once this many octets are stored.
+        self._header_bytes = self._watch_bytes = min(MIN_HEADER_OCTETS, flash.size_bytes)
         self._next_percent = 1
-        self._header_bytes = self.watch_bytes = min(MIN_HEADER_OCTETS, size_bytes)
 
-    def header_octets(self, start: bytes) -> int:
-        """How many octets are needed to judge the header that begins with `start`.
+    def receive_wanted(self, payload: bytes, now: float) -> list[Output] | None:
+        """Take a frame if it is the answer wanted to the last request; None when it is not."""
+        if self.state is not State.REQUESTING or not payload.startswith(self._wanted):
+            return None
+        data = payload[_HEAD_OCTETS:]
+        size = len(data)
+        flash = self._flash
+        offset = flash.written_bytes
+        if (
+            not 0 < size <= self._parameters.max_data_size
+            or size != payload[_SIZE_AT]
+            or offset + size > flash.size_bytes
+        ):
+            return None
+        return self._store(offset, data, now)
 
-        One that is no header is judged at once, and so is one as long as the whole file.
-        """
-        if len(start) < MIN_HEADER_OCTETS:
-            return min(MIN_HEADER_OCTETS, self.size_bytes)
-        version = int.from_bytes(start[_HEADER_VERSION_AT], "little")
-        length = int.from_bytes(start[_HEADER_LENGTH_AT], "little")
-        is_header = start[:4] == FILE_IDENTIFIER_OCTETS and version == HEADER_VERSION
-        return length if is_header and length <= self.size_bytes else MIN_HEADER_OCTETS
+    def _store(self, offset: int, data: bytes, now: float) -> list[Output]:
+        self._flash.write(offset, data)
+        self._errors = 0
+        if offset + len(data) >= self._watch_bytes:
+            return self._pass_mark(now)
+        if self.block_period:
+            return self._pause_between(now)
+        return [self.request(now)]
 
-    def judge_header(self, start: bytes) -> str | None:
-        """Judge the header once all of it is in `start`: None when good, or the sentence."""
-        self._header_bytes = self.header_octets(start)
-        if len(start) < self._header_bytes:
+    def request(self, now: float, *, is_retry: bool = False) -> SendZcl:
+        """Ask for the octets behind those stored."""
+        tsn = self._exchange.ask_again() if is_retry else self._exchange.ask()
+        self.state = State.REQUESTING
+        parameters, identity = self._parameters, self._identity
+        self.deadline = now + parameters.block_timeout_s
+        ids = identity.manufacturer_code, identity.image_type, self.file_version
+        offset, most = self._flash.written_bytes, parameters.max_data_size
+        self._wanted = _WANTED.pack(
+            zcl.RESPONSE, tsn, ota.IMAGE_BLOCK_RESPONSE, Status.SUCCESS, *ids, offset
+        )
+        if self._has_plain_requests:
+            return SendZcl(
+                ota.BLOCK_FRAME.pack(
+                    zcl.REQUEST, tsn, ota.IMAGE_BLOCK_REQUEST, 0, *ids, offset, most
+                )
+            )
+        node = identity.eui64 if parameters.announce_eui64 else None
+        period = self.block_period if parameters.announce_block_period else None
+        request = ota.ImageBlockRequest(*ids, offset, most, node, period)
+        head = bytes((zcl.REQUEST, tsn, ota.IMAGE_BLOCK_REQUEST))
+        return SendZcl(head + ota.build(request))
+
+    def _pass_mark(self, now: float) -> list[Output]:
+        """After a block that completes the header, a percent or the file."""
+        flash = self._flash
+        if not self._is_header_good:
+            problem = self.judge_header()
+            if problem is not None:
+                self._end(Ended(Status.INVALID_IMAGE, problem, reported=True))
+                return []
+        outputs: list[Output] = []
+        if self._passes_percent():
+            outputs.append(DownloadProgress(flash.written_bytes, flash.size_bytes))
+        if flash.is_complete:
+            self._end(Ended(Status.SUCCESS))
+        elif self.block_period:
+            self._pause_between(now)
+        else:
+            outputs.append(self.request(now))
+        return outputs
+
+    def judge_header(self) -> str | None:
+        """Judge the file header once all of it is stored: None when good, or the sentence."""
+        flash = self._flash
+        self._header_bytes = needed = self._octets_to_judge(flash.head(MIN_HEADER_OCTETS))
+        start = flash.head(needed)
+        if len(start) < needed:
             return None
         try:
             header = parse_header(start, "file")
         except ImageError as error:
             return str(error)
-        problem = self._header_problem(header)
-        self.is_header_good = problem is None
-        self._header_bytes = self.size_bytes
+        problem = header_problem(header, self._identity, self.file_version, flash.size_bytes)
+        self._is_header_good = problem is None
+        self._header_bytes = flash.size_bytes
         return problem
 
-    def _header_problem(self, header: OtaHeader) -> str | None:
-        identity = self._identity
-        told = {
-            "manufacturer code": (header.manufacturer_code, identity.manufacturer_code, "04X"),
-            "image type": (header.image_type, identity.image_type, "04X"),
-            "file version": (header.file_version, self.file_version, "08X"),
-            "total image size": (header.total_image_size_bytes, self.size_bytes, "d"),
-        }
-        for field, (found, wanted, form) in told.items():
-            if found != wanted:
-                return f"{field} in the file header is {found:{form}}, offered was {wanted:{form}}"
-        if not header.fits_hardware(identity.hardware_version):
-            low, high = header.minimum_hardware_version, header.maximum_hardware_version
-            return (
-                f"the file is for hardware {low:04X} to {high:04X}, "
-                f"this device is {identity.hardware_version:04X}"
-            )
-        destination = header.upgrade_file_destination
-        if destination is not None and destination != identity.eui64:
-            return f"the file is for the device {destination:016X} only"
-        if (header.security_credential_version or 0) > _HIGHEST_CREDENTIAL_VERSION:
-            return f"security credential version {header.security_credential_version} is unknown"
-        return None
+    def _octets_to_judge(self, start: bytes) -> int:
+        """How many octets show whether a header is good: its own length, if it is one at all."""
+        if len(start) < MIN_HEADER_OCTETS:
+            return min(MIN_HEADER_OCTETS, self._flash.size_bytes)
+        version = int.from_bytes(start[_HEADER_VERSION], "little")
+        length = int.from_bytes(start[_HEADER_LENGTH], "little")
+        is_header = start.startswith(FILE_IDENTIFIER_OCTETS) and version == HEADER_VERSION
+        if is_header and MIN_HEADER_OCTETS <= length <= self._flash.size_bytes:
+            return length
+        return MIN_HEADER_OCTETS
 
-    def passed_percent(self, offset_bytes: int) -> bool:
-        """Whether a whole percent was passed since this was last asked; moves `watch_bytes`."""
-        percent = offset_bytes * 100 // self.size_bytes
+    def _passes_percent(self) -> bool:
+        """Whether a whole percent was passed since this was last asked."""
+        size_bytes = self._flash.size_bytes
+        percent = self._flash.written_bytes * 100 // size_bytes
         is_passed = percent >= self._next_percent
         if is_passed:
             self._next_percent = percent + 1
-        next_bytes = -(-self._next_percent * self.size_bytes // 100)
-        self.watch_bytes = min(next_bytes, self._header_bytes)
+        self._watch_bytes = min(-(-self._next_percent * size_bytes // 100), self._header_bytes)
         return is_passed
+
+    def go_on(self, now: float) -> list[Output]:
+        """After a restart: ask for what is missing, if anything is."""
+        self._passes_percent()
+        if self._flash.is_complete:
+            self._end(Ended(Status.SUCCESS))
+            return []
+        return [self.request(now)]
+
+    def handle_timeout(self, now: float) -> list[Output]:
+        if self.state is State.PAUSED:
+            return [self.request(now, is_retry=True)]
+        self._count_error("no answer", now)
+        return []
+
+    def _end(self, ended: Ended) -> None:
+        self.state = State.ENDED
+        self.ended = ended
+
+    def _pause(self, now: float, delay_s: float) -> None:
+        self.state = State.PAUSED
+        self.deadline = now + delay_s
+
+    def _pause_between(self, now: float) -> list[Output]:
+        self._exchange.ask()  # an answer from before the pause is none to the request after it
+        self._pause(now, self.block_period * self._parameters.block_period_unit_s)
+        return []
+
+    def _count_error(self, why: str, now: float) -> None:
+        self._errors += 1
+        if self._errors < self._parameters.max_errors:
+            self._pause(now, self._parameters.retry_backoff_s)
+            return
+        offset = self._flash.written_bytes
+        reason = f"{self._errors} requests in a row for offset {offset}, the last: {why}"
+        self._end(Ended(Status.ABORT, reason, reported=True))
+
+    def receive_answer(
+        self, frame: zcl.ZclFrame, answer: ota.ImageBlockAnswer, now: float
+    ) -> list[Output]:
+        """Any answer to a block request that `receive_wanted` did not take."""
+        match answer:
+            case _ if not self._exchange.is_answer(frame.tsn):
+                name = type(answer).__name__
+                return [Anomaly("unexpected", f"{name} with sequence number {frame.tsn:02X}")]
+            case ota.ImageBlockResponse():
+                return self._receive_block(frame, answer, now)
+            case ota.ImageBlockWait():
+                self._wait_for_data(answer, now)
+                return []
+            case ota.ImageBlockRefused(status):
+                return self.refused(status, now)
+
+    def _receive_block(
+        self, frame: zcl.ZclFrame, block: ota.ImageBlockResponse, now: float
+    ) -> list[Output]:
+        identity, offset = self._identity, self._flash.written_bytes
+        wanted = (identity.manufacturer_code, identity.image_type, self.file_version, offset)
+        if block[:4] != wanted:
+            detail = f"block {block.file_version:08X} at {block.file_offset}, wanted at {offset}"
+            return [Anomaly("wrong-block", detail)]
+        size, remaining = len(block.data), self._flash.size_bytes - offset
+        detail = f"{size} octets at {offset}, {remaining} remain"
+        if size > self._parameters.max_data_size:
+            return [_refuse(frame, Status.INVALID_VALUE), Anomaly("wrong-size", detail)]
+        if not 0 < size <= remaining:
+            return [_refuse(frame, Status.MALFORMED_COMMAND), Anomaly("wrong-size", detail)]
+        return self._store(offset, block.data, now)
+
+    def _wait_for_data(self, wait: ota.ImageBlockWait, now: float) -> None:
+        parameters = self._parameters
+        self._errors = 0
+        delay_s: float = wait.request_time_s - wait.current_time_s
+        if delay_s < 0:
+            delay_s = parameters.wait_without_sense_s
+        if wait.minimum_block_period is not None:
+            self.block_period = wait.minimum_block_period
+        period_s = self.block_period * parameters.block_period_unit_s
+        delay_s = max(delay_s, period_s or parameters.wait_minimum_s)
+        self._pause(now, min(delay_s, parameters.wait_maximum_s))
+
+    def refused(self, status: int, now: float) -> list[Output]:
+        """The server answered with a status alone."""
+        name = zcl.status_name(status)
+        if status in _FINAL_STATUSES:
+            reason = f"the server answered {name} at offset {self._flash.written_bytes}"
+            self._end(Ended(status, reason))
+            return []
+        if self.state is State.PAUSED:
+            return [Anomaly("unexpected", f"{name} during a pause")]
+        self._count_error(name, now)
+        return []
+
+
+def resume(
+    identity: OtaClientIdentity,
+    flash: Flash,
+    parameters: OtaClientParameters,
+    exchange: Exchange,
+) -> Download | None:
+    """The download that a stored part of a file belongs to; None when the part is of no use."""
+    if not parameters.resume or not flash.is_filling:
+        return None
+    start = flash.head(MAX_HEADER_OCTETS)
+    try:
+        version = parse_header(start).file_version
+    except ImageError:
+        return None
+    download = Download(identity, flash, parameters, exchange, version)
+    if version == identity.file_version or download.judge_header() is not None:
+        return None
+    return download
+
+
+def _refuse(frame: zcl.ZclFrame, status: Status) -> SendZcl:
+    return SendZcl(zcl.default_response_to(frame, status))

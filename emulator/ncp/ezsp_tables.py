@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import bellows.types as t
 from bellows.ezsp import EZSP
+from bellows.types.struct import EzspStruct
 
 from emulator.zigbee.events import Status
 
@@ -138,7 +139,7 @@ def _plain(value: Any) -> Any:
         return int.from_bytes(value.serialize(), "little")
     if isinstance(value, t.KeyData):
         return value.serialize()
-    if isinstance(value, t.Struct):
+    if isinstance(value, EzspStruct):
         return {
             field.name: _plain(getattr(value, field.name))
             for field in value.fields

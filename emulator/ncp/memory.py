@@ -12,7 +12,6 @@ import asyncio
 import errno
 import re
 from collections.abc import Callable
-from contextvars import copy_context
 from functools import cache
 from typing import Any, Final
 
@@ -68,10 +67,10 @@ class MemoryLines:
 
     def close(self) -> None:
         """End the run: every stick is unplugged, its names are free again."""
-        for name in list(self._lines):
-            self.unplug(name)
         if _runs.get(self.run) is self:
             del _runs[self.run]
+        for name in list(self._lines):
+            self.unplug(name)
 
     def line(self, name: str) -> _Line | None:
         return self._lines.get(name)
@@ -99,9 +98,7 @@ def _find_line(url: str) -> _Line:
     lines = _runs.get(run)
     line = lines.line(name) if lines is not None else None
     if line is None:
-        raise FileNotFoundError(
-            errno.ENOENT, "No emulated radio of this process has this name", url
-        )
+        raise FileNotFoundError(errno.ENOENT, "No emulated radio of this name in this process", url)
     return line
 
 
@@ -109,6 +106,7 @@ class MemoryTransport(BaseSerialTransport):
     """The host's end of a memory line, as asyncio and bellows see a serial port."""
 
     transport_name = "memory"
+    _closing: bool
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol) -> None:
         super().__init__(loop, protocol)
@@ -116,8 +114,6 @@ class MemoryTransport(BaseSerialTransport):
         self._losing = False
         self._to_stick_bytes = 0
         self._to_host_bytes = 0
-        # One context for all deliveries: copying it for each costs more than the delivery.
-        self._context = copy_context()
 
     async def _connect(self, *, path: str, **settings: Any) -> None:  # noqa: ARG002 - no UART here
         line = _find_line(path)
@@ -143,7 +139,7 @@ class MemoryTransport(BaseSerialTransport):
         if self._to_stick_bytes > MAX_UNDELIVERED_BYTES:
             self.lose(OSError(errno.ENOBUFS, "the host writes faster than the stick reads"))
             return
-        self._loop.call_soon(self._deliver_to_stick, data, context=self._context)
+        self._loop.call_soon(self._deliver_to_stick, data)
 
     def _deliver_to_stick(self, data: bytes) -> None:
         self._to_stick_bytes -= len(data)
@@ -159,7 +155,7 @@ class MemoryTransport(BaseSerialTransport):
         if self._to_host_bytes > MAX_UNDELIVERED_BYTES:
             self.lose(OSError(errno.ENOBUFS, "the stick writes faster than the host reads"))
             return
-        self._loop.call_soon(self._deliver_to_host, data, context=self._context)
+        self._loop.call_soon(self._deliver_to_host, data)
 
     def _deliver_to_host(self, data: bytes) -> None:
         self._to_host_bytes -= len(data)
@@ -184,7 +180,8 @@ class MemoryTransport(BaseSerialTransport):
         self._losing = True
         if not self._closing:
             self._closing = True
-            self._loop.call_soon(self._let_go, error)
+            if not self._loop.is_closed():  # else there is nobody left to tell
+                self._loop.call_soon(self._let_go, error)
 
     def _let_go(self, error: OSError | None) -> None:
         line = self._line

@@ -179,6 +179,11 @@ class ZclFrame(NamedTuple):
         return self.frame_control & _FRAME_TYPE_MASK == CLUSTER_COMMAND
 
     @property
+    def is_default_response(self) -> bool:
+        """Whether it must not be answered, lest two nodes answer each other without end."""
+        return not self.is_cluster_command and self.command == DEFAULT_RESPONSE
+
+    @property
     def is_from_server(self) -> bool:
         return self.frame_control & SERVER_TO_CLIENT != 0
 

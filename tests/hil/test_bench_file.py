@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -142,16 +144,16 @@ def test_a_real_radio_sets_the_real_clock(tmp_path: Path, radio: str) -> None:
         ("[hub.colour]\nr = 1\n" + ONE_DEVICE, "hub.colour", 1, "there are radio"),
         ("hub = {radio = 'emulated', x = 1}\n" + ONE_DEVICE, "hub.x", 1, "there are radio"),
         (
-            'limits = {unit = "#kb[", sope = """\n]"""}\n' + ONE_DEVICE,
+            'limits = {"unit" = "kb", sope = """\n#]"""}\n' + ONE_DEVICE,
             "limits.sope",
             1,
             "perhaps scope is meant",
         ),
         (ONE_DEVICE + ONE_DEVICE + "knid = 1", "device[1].knid", 9, "perhaps kind is meant"),
         (
-            "device = [\n  {id = 'a', kind = 'ppmid'},\n  # {\n  {id = 'b', kind = 'ppmid',\n x=1}]",
+            "device = [\n  {id = 'a', kind = 'ppmid'},\n  # {\n  {id='b', kind='ppmid', x=1}]",
             "device[1].x",
-            5,
+            4,
             "there are id, kind, radio",
         ),
         (ONE_DEVICE + '"max data" = 1', 'device[0]."max data"', 5, "max_data_size"),
@@ -193,7 +195,7 @@ def test_a_misspelt_key_is_named_with_its_line(
         ("[hub]\nradio = 'mem://r/hub'" + ONE_DEVICE, "hub.radio", 2, '"emulated"'),
         ("[limits]\nimage_kb = 0" + ONE_DEVICE, "limits.image_kb", 2, "from 1 to 65536"),
         ("[limits]\nunit = 'MB'" + ONE_DEVICE, "limits.unit", 2, '"kib" (1024) or "kb" (1000)'),
-        ("[tunnel]\noctets = [\n1,\n1501]" + ONE_DEVICE, "tunnel.octets[1]", 4, "but tunnel.octets"),
+        ("[tunnel]\noctets = [\n1,\n1501]" + ONE_DEVICE, "tunnel.octets[1]", 4, "but tunnel"),
         ("tunnel.octets = 7" + ONE_DEVICE, "tunnel.octets", 1, "a list of up to 16"),
         ("device = []", "device", 1, "1 to 1000 tables, [[device]]"),
         ("device = ['x']", "device[0]", 1, "but device must be 1 to 1000 tables"),
@@ -204,7 +206,7 @@ def test_a_misspelt_key_is_named_with_its_line(
         (ONE_DEVICE + "image_policy = 'any'", "device[0].image_policy", 5, '"opaque"'),
         (ONE_DEVICE + "max_data_size = 256", "device[0].max_data_size", 5, "from 1 to 255"),
         (ONE_DEVICE.replace('"ppmid"', '"P 1"', 1), "device[0].id", 3, "small letters, digits"),
-        (ONE_DEVICE.replace('= "ppmid"', '= "meter"'), "device[0].id", 3, "(and 1 more)"),
+        ("[[device]]\nid = 3\nkind = 'meter'", "device[0].id", 2, "(and 1 more)"),
         ("faults = 'loss 1 %'" + ONE_DEVICE, "faults", 1, 'a list of texts such as "loss 10 %'),
         ("faults = ['jitter 5 ms']" + ONE_DEVICE, "faults[0]", 1, "'jitter' is none; say \"loss"),
         ("faults = [\n'loss 1 %',\n3]" + ONE_DEVICE, "faults[1]", 3, "faults[1] is 3, but faults"),
@@ -216,8 +218,6 @@ def test_a_misspelt_key_is_named_with_its_line(
 def test_a_wrong_value_is_told_with_what_would_be_right(
     tmp_path: Path, text: str, key: str, line: int, says: str
 ) -> None:
-    if key == "device[0].id" and "more" in says:
-        text = text.replace('id = "meter"', "id = 3")
     error = refused(tmp_path, text)
     assert (error.key, error.line) == (key, line)
     assert says in str(error)
@@ -320,15 +320,13 @@ def test_a_file_that_is_no_bench_file_is_refused(tmp_path: Path) -> None:
         ).map(lambda lines: "\n".join(lines).encode()),
     )
 )
-def test_nothing_but_our_own_error_comes_out_of_a_bad_file(octets: bytes) -> None:
-    path = Path("/dev/shm" if Path("/dev/shm").is_dir() else ".") / "hanbench-test-bench.toml"
+def test_nothing_but_our_own_error_comes_out_of_a_bad_file(
+    tmp_path_factory: pytest.TempPathFactory, octets: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "hostile.toml"
     path.write_bytes(octets)
-    try:
-        load_bench(path)
-    except BenchFileError as error:
-        assert str(error)
-    finally:
-        path.unlink()
+    with contextlib.suppress(BenchFileError):
+        assert load_bench(path).devices
 
 
 # -- lines of keys -------------------------------------------------------------------------
@@ -338,79 +336,53 @@ scalars = st.one_of(st.integers(), st.booleans(), st.text("a#\"'\\\n[]{},=", max
 
 
 @st.composite
-def documents(draw: st.DrawFn) -> tuple[str, dict[KeyPath, int]]:
-    """A TOML text of tables and arrays of tables, and the line of each of its keys."""
-    lines: list[str] = []
-    where: dict[KeyPath, int] = {}
-    counts: dict[str, int] = {}
-    tables = draw(st.lists(st.tuples(keys, st.booleans()), max_size=6, unique_by=lambda t: t[0]))
-    for name, is_array in tables:
-        for _ in range(draw(st.integers(1, 3)) if is_array else 1):
-            lines += [""] * draw(st.integers(0, 2)) + ["# [x]"] * draw(st.integers(0, 1))
-            quoted = json.dumps(name)
-            lines.append(f"[[{quoted}]]" if is_array else f"[ {quoted} ] # ]")
-            where.setdefault((name,), len(lines))
-            path: KeyPath = (name,)
-            if is_array:
-                path = (name, counts.setdefault(name, 0))
-                counts[name] += 1
-                where[path] = len(lines)
-            for key in draw(st.lists(keys, max_size=4, unique=True)):
-                value, inner = draw(values)
-                lines.append(f"{json.dumps(key)} = {value}")
-                first = len(lines)
-                where[(*path, key)] = first
-                where |= {(*path, key, *rest): first + line for rest, line in inner.items()}
-                lines += [""] * value.count("\n")
-    text: list[str] = []
-    for line in lines:  # a value of several lines has had its lines counted already
-        text.append(line)
-        del text[len(text) : len(text)]
-    return _joined(lines), where
-
-
-def _joined(lines: list[str]) -> str:
-    """One text; a value of several lines takes the place of the blanks kept for it."""
-    text = ""
-    skip = 0
-    for line in lines:
-        if skip:
-            skip -= 1
-            continue
-        text += line + "\n"
-        skip = line.count("\n")
-    return text
+def values(draw: st.DrawFn) -> tuple[str, dict[KeyPath, int]]:
+    """The text of a value, and the lines (0 for its first) of what is inside."""
+    form = draw(st.sampled_from(["scalar", "basic", "literal", "array", "inline"]))
+    if form == "basic":
+        return '"""\n#"\n\\" [x]\n""\\""""', {}
+    if form == "literal":
+        return "'''\n[[x]]\ny = 1'''''", {}
+    inside: dict[KeyPath, int] = {}
+    if form == "array":
+        items = draw(st.lists(scalars, max_size=4))
+        inside |= {(number,): number + 1 for number in range(len(items))}
+        return "[ # ]\n" + "".join(f" {json.dumps(item)},\n" for item in items) + "]", inside
+    if form == "inline":
+        names = draw(st.lists(keys, max_size=3, unique=True))
+        for name in names:
+            inside |= {(name,): 0, (name, 0): 0, (name, 0, "z"): 0}
+        return "{" + ", ".join(f"{json.dumps(name)} = [{{z = 1}}]" for name in names) + "}", inside
+    return json.dumps(draw(scalars)), inside
 
 
 @st.composite
-def _values(draw: st.DrawFn) -> tuple[str, dict[KeyPath, int]]:
-    """The text of a value, and the lines (from its own first) of what is inside."""
-    form = draw(st.sampled_from(["scalar", "multi", "literal", "array", "inline"]))
-    if form == "multi":
-        return '"""\n#"\n\\"""" [x]\n"""', {}
-    if form == "literal":
-        return "'''\n[[x]]\ny = 1'''", {}
-    if form == "array":
-        items = draw(st.lists(scalars, max_size=4))
-        inner: dict[KeyPath, int] = {(n,): n + 1 for n in range(len(items))}
-        return "[ # ]\n" + "".join(f" {json.dumps(item)},\n" for item in items) + "]", inner
-    if form == "inline":
-        items = draw(st.lists(keys, max_size=3, unique=True))
-        text = ", ".join(f"{json.dumps(key)} = [{{z = 1}}]" for key in items)
-        places: dict[KeyPath, int] = {}
-        for key in items:
-            places |= {(key,): 0, (key, 0): 0, (key, 0, "z"): 0}
-        return "{" + text + "}", places
-    return json.dumps(draw(scalars)), {}
-
-
-values = _values()
+def documents(draw: st.DrawFn) -> tuple[str, dict[KeyPath, int]]:
+    """A TOML text of tables and arrays of tables, and the line of each of its keys."""
+    text = ""
+    where: dict[KeyPath, int] = {}
+    for name in draw(st.lists(keys, max_size=6, unique=True)):
+        is_array = draw(st.booleans())
+        for number in range(draw(st.integers(1, 3)) if is_array else 1):
+            text += draw(st.sampled_from(["", "\n", "# [x]\n", "\n  # y = 1\n\n"]))
+            where.setdefault((name,), text.count("\n") + 1)
+            table: KeyPath = (name, number) if is_array else (name,)
+            where.setdefault(table, text.count("\n") + 1)
+            text += f"[[{json.dumps(name)}]]\n" if is_array else f"[ {json.dumps(name)} ] # ]\n"
+            for key in draw(st.lists(keys, max_size=4, unique=True)):
+                value, inside = draw(values())
+                first = text.count("\n") + 1
+                where[(*table, key)] = first
+                where |= {(*table, key, *path): first + line for path, line in inside.items()}
+                text += f" {json.dumps(key)} = {value} # =\n"
+    return text, where
 
 
 @settings(deadline=None)
 @given(documents())
 def test_every_key_is_found_on_its_line(document: tuple[str, dict[KeyPath, int]]) -> None:
     text, where = document
+    tomllib.loads(text)
     assert key_lines(text) == where
 
 

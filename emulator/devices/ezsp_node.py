@@ -1,0 +1,222 @@
+"""A device's node: a router joined through bellows' EZSP on any stick.
+
+Source: Silicon Labs UG100, 6 (networking) and 9 (security). zigpy's application can only be a
+coordinator, so devices sit on the layer below it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import bellows.types as t
+
+from emulator.devices.node import SMART_ENERGY_PROFILE as PROFILE
+from emulator.devices.node import (
+    Frame,
+    JoinError,
+    NetworkDown,
+    NetworkSettings,
+    NetworkUp,
+    NodeError,
+    OnEvent,
+    Received,
+    Sent,
+    SmartEnergyEndpoint,
+)
+from emulator.devices.smart_energy_ezsp import Incoming, SmartEnergyEzsp
+
+HUB_NWK = 0x0000
+STACK_PROFILE_PRO = 2
+SECURITY_LEVEL = 5
+JOIN_TIMEOUT_S = 30.0
+RESUME_TIMEOUT_S = 10.0
+TX_POWER_DBM = 8
+
+_CONFIGURATION = (
+    (t.EzspConfigId.CONFIG_STACK_PROFILE, STACK_PROFILE_PRO),
+    (t.EzspConfigId.CONFIG_SECURITY_LEVEL, SECURITY_LEVEL),
+)
+
+
+class EzspNode:
+    """Joins a hub's network and exchanges Smart Energy messages with the hub."""
+
+    def __init__(
+        self, url: str, endpoints: tuple[SmartEnergyEndpoint, ...], on_event: OnEvent
+    ) -> None:
+        self.url = url
+        self.eui64 = 0
+        self.hub_eui64: int | None = None
+        self._endpoints = endpoints
+        self._on_event = on_event
+        self._ezsp: SmartEnergyEzsp | None = None
+        self._status: asyncio.Future[t.sl_Status] | None = None
+
+    @property
+    def ezsp(self) -> SmartEnergyEzsp:
+        """The open stick. Raises NodeError before `open` and after `close`."""
+        if self._ezsp is None:
+            raise NodeError(f"the radio {self.url} is not open")
+        return self._ezsp
+
+    async def open(self) -> None:
+        """Reach the stick, reset it, register the endpoints."""
+        config = {"path": self.url, "baudrate": 115200, "flow_control": None}
+        ezsp = SmartEnergyEzsp(
+            config,
+            self,
+            on_incoming=self._incoming,
+            on_sent=lambda tag, delivered: self._on_event(Sent(tag, delivered)),
+            on_lost=lambda reason: self._on_event(NetworkDown(reason)),
+        )
+        try:
+            await ezsp.connect(use_thread=False)
+        except (OSError, TimeoutError) as error:
+            raise NodeError(f"the radio {self.url} does not answer: {error}") from error
+        self._ezsp = ezsp
+        ezsp.add_callback(self._callback)
+        for number, value in _CONFIGURATION:
+            (status,) = await ezsp.setConfigurationValue(configId=number, value=value)
+            self._require(status, f"setting {number.name}")
+        for endpoint in self._endpoints:
+            (status,) = await ezsp.addEndpoint(
+                endpoint=endpoint.endpoint,
+                profileId=PROFILE,
+                deviceId=endpoint.device_id,
+                deviceVersion=0,
+                inputClusterCount=len(endpoint.server_clusters),
+                outputClusterCount=len(endpoint.client_clusters),
+                inputClusterList=list(endpoint.server_clusters),
+                outputClusterList=list(endpoint.client_clusters),
+            )
+            self._require(status, f"adding endpoint {endpoint.endpoint}")
+        (eui64,) = await ezsp.getEui64()
+        self.eui64 = int.from_bytes(eui64.serialize(), "little")
+
+    async def form(self, settings: NetworkSettings) -> None:
+        """Devices join; hubs form."""
+        raise NodeError(f"the radio {self.url} is a device's: it cannot form {settings!r}")
+
+    async def permit(self, eui64: int, _link_key: bytes, _duration_s: int) -> None:
+        """Devices are let in; hubs let in."""
+        raise NodeError(f"the radio {self.url} is a device's: it cannot let {eui64:016X} in")
+
+    async def join(self, channel: int, extended_pan_id: int, link_key: bytes) -> None:
+        """Join the network with `extended_pan_id`. Raises JoinError."""
+        ezsp = self.ezsp
+        state = t.EmberInitialSecurityState(
+            bitmask=t.EmberInitialSecurityBitmask.HAVE_PRECONFIGURED_KEY
+            | t.EmberInitialSecurityBitmask.REQUIRE_ENCRYPTED_KEY
+            | t.EmberInitialSecurityBitmask.NO_FRAME_COUNTER_RESET,
+            preconfiguredKey=t.KeyData(link_key),
+            networkKey=t.KeyData(bytes(16)),
+            networkKeySequenceNumber=0,
+            preconfiguredTrustCenterEui64=t.EUI64(bytes(8)),
+        )
+        (status,) = await ezsp.setInitialSecurityState(state=state)
+        self._require(status, "setting the link key")
+        parameters = t.EmberNetworkParameters(
+            extendedPanId=t.ExtendedPanId(extended_pan_id.to_bytes(8, "little")),
+            panId=0xFFFF,
+            radioTxPower=TX_POWER_DBM,
+            radioChannel=channel,
+            joinMethod=t.EmberJoinMethod.USE_MAC_ASSOCIATION,
+            nwkManagerId=HUB_NWK,
+            nwkUpdateId=0,
+            channels=t.Channels.from_channel_list([channel]),
+        )
+        outcome = await self._await_status(
+            ezsp.joinNetwork(nodeType=t.EmberNodeType.ROUTER, parameters=parameters),
+            JOIN_TIMEOUT_S,
+        )
+        if outcome != t.sl_Status.NETWORK_UP:
+            raise JoinError(f"joining network {extended_pan_id:016X} ended with {outcome.name}")
+        await self._came_up()
+
+    async def resume(self) -> None:
+        """Go on in the network the stick remembers."""
+        outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)
+        if outcome != t.sl_Status.NETWORK_UP:
+            raise NodeError(f"the radio {self.url} does not resume its network: {outcome.name}")
+        await self._came_up()
+
+    async def _await_status(self, command: Any, timeout_s: float) -> t.sl_Status:
+        """Run `command` and wait for the stack status that ends what it began."""
+        self._status = asyncio.get_running_loop().create_future()
+        try:
+            answer = await command
+            status = answer[0] if isinstance(answer, list | tuple) else answer
+            status = t.sl_Status.from_ember_status(status)
+            if status != t.sl_Status.OK:
+                return status
+            async with asyncio.timeout(timeout_s):
+                return await self._status
+        except TimeoutError:
+            return t.sl_Status.TIMEOUT
+        finally:
+            self._status = None
+
+    async def _came_up(self) -> None:
+        status, state = await self.ezsp.getCurrentSecurityState()
+        self._require(status, "reading the trust centre's address")
+        self.hub_eui64 = int.from_bytes(state.trustCenterLongAddress.serialize(), "little")
+        self._on_event(NetworkUp())
+
+    async def leave(self) -> None:
+        """Leave the network; the stick forgets it."""
+        await self.ezsp.leaveNetwork()
+
+    def send(self, frame: Frame) -> int:
+        """Queue a frame for the hub, the only peer of a device. Raises QueueFull, NodeError."""
+        if frame.peer != self.hub_eui64:
+            raise NodeError(f"{frame.peer:016X} is not the hub of this network")
+        return self.ezsp.submit(
+            HUB_NWK,
+            frame.cluster,
+            frame.source_endpoint,
+            frame.destination_endpoint,
+            frame.payload,
+            encrypted=frame.encrypted,
+        )
+
+    async def close(self) -> None:
+        """Let go of the stick, which stays on."""
+        if self._ezsp is not None:
+            ezsp, self._ezsp = self._ezsp, None
+            await ezsp.disconnect()
+
+    # -- what the stick tells ------------------------------------------------------------------
+
+    def _incoming(self, message: Incoming) -> None:
+        if message.nwk == HUB_NWK and self.hub_eui64 is not None:
+            self._on_event(
+                Received(
+                    self.hub_eui64,
+                    message.cluster,
+                    message.source_endpoint,
+                    message.destination_endpoint,
+                    message.payload,
+                    message.encrypted,
+                )
+            )
+
+    def _callback(self, name: str, arguments: list[Any]) -> None:
+        if name != "stackStatusHandler":
+            return
+        status = t.sl_Status.from_ember_status(arguments[0])
+        if self._status is not None:
+            if not self._status.done():
+                self._status.set_result(status)
+        elif status == t.sl_Status.NETWORK_DOWN:
+            self._on_event(NetworkDown("the network went down"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """bellows calls this when the port is closed, or its link fails, under it."""
+        if self._ezsp is not None:
+            self._on_event(NetworkDown(f"the radio {self.url} was lost: {error!r}"))
+
+    def _require(self, status: Any, what: str) -> None:
+        status = t.sl_Status.from_ember_status(status)
+        if status != t.sl_Status.OK:
+            raise NodeError(f"the radio {self.url} refused {what}: {status.name}")

@@ -1,0 +1,129 @@
+"""How an application meets a radio: the words, and what every kind of node can do.
+
+Source: DESIGN, "The one seam". An application thinks in EUI-64s and Smart Energy messages; which
+stick, which protocol version and which short addresses are its node's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+SMART_ENERGY_PROFILE = 0x0109
+MAX_QUEUED_FRAMES = 64
+
+
+class NodeError(Exception):
+    """The radio did not do what it was asked; the sentence says what and how it answered."""
+
+
+class JoinError(NodeError):
+    """The network did not take the node in, or was not found; joining may be tried again."""
+
+
+class QueueFull(NodeError):
+    """More frames wait to be sent than a node keeps; the frame was not taken."""
+
+
+class Frame(NamedTuple):
+    """A Smart Energy message to send. `encrypted`: under the link key shared with `peer`."""
+
+    peer: int  # EUI-64
+    cluster: int
+    source_endpoint: int
+    destination_endpoint: int
+    payload: bytes
+    encrypted: bool = True
+
+
+class Received(NamedTuple):
+    """A Smart Energy message that came in whole."""
+
+    peer: int
+    cluster: int
+    source_endpoint: int
+    destination_endpoint: int
+    payload: bytes
+    encrypted: bool
+
+
+class Sent(NamedTuple):
+    """The frame with `tag` was acknowledged end to end, or given up."""
+
+    tag: int
+    delivered: bool
+
+
+class Joined(NamedTuple):
+    eui64: int
+
+
+class Left(NamedTuple):
+    eui64: int
+
+
+class NetworkUp(NamedTuple):
+    pass
+
+
+class NetworkDown(NamedTuple):
+    reason: str
+
+
+NodeEvent = Received | Sent | Joined | Left | NetworkUp | NetworkDown
+OnEvent = Callable[[NodeEvent], object]
+
+
+@dataclass(frozen=True, slots=True)
+class SmartEnergyEndpoint:
+    """An endpoint of profile 0x0109; clusters served here, and clusters used as a client."""
+
+    endpoint: int
+    device_id: int
+    server_clusters: tuple[int, ...]
+    client_clusters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Everything a hub forms a network from; `trust_center_seed` is the hashed link key's seed."""
+
+    channel: int
+    pan_id: int
+    extended_pan_id: int
+    network_key: bytes
+    trust_center_seed: bytes
+
+    def __repr__(self) -> str:  # keys never reach a log
+        return f"NetworkSettings(channel={self.channel}, pan_id=0x{self.pan_id:04X})"
+
+
+class Node(Protocol):
+    """An application's radio. Coroutines raise NodeError; events arrive at one callback."""
+
+    eui64: int
+
+    async def open(self) -> None:
+        """Reach the radio, reset it, register the endpoints."""
+
+    async def form(self, settings: NetworkSettings) -> None:
+        """Start a new network as its hub, replacing whatever network the radio knew."""
+
+    async def join(self, channel: int, extended_pan_id: int, link_key: bytes) -> None:
+        """Join a network with a preconfigured link key. Raises JoinError."""
+
+    async def resume(self) -> None:
+        """Go on in the network the radio remembers. Raises NodeError when it knows none."""
+
+    async def leave(self) -> None:
+        """Leave the network; the radio forgets it."""
+
+    async def permit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
+        """Let the one device with `eui64` join with `link_key` for `duration_s` seconds."""
+
+    def send(self, frame: Frame) -> int:
+        """Queue a frame; the tag by which `Sent` names it. Raises QueueFull."""
+
+    async def close(self) -> None:
+        """Let go of the radio, which stays on."""

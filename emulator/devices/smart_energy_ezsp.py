@@ -1,0 +1,409 @@
+"""The Smart Energy port: bellows' EZSP with messages of profile 0x0109 read and written here.
+
+Source: Silicon Labs UG100, 8 (messaging frames); ZigBee specification 05-3474, 2.2.8.4.5
+(fragments). zigpy ignores the profile, bellows sends no fragments and on EZSP 14 and later loses
+incoming ones; so three frames of this profile never reach bellows' tables: `incomingMessageHandler`
+and `messageSentHandler` on their way in, `sendUnicast` (and `sendReply`, which acknowledges a
+fragment) on their way out. Everything else is bellows' business, untouched.
+
+Importing this module replaces `bellows.ash.time` by an object whose `monotonic()` is the running
+loop's `time()`: bellows adapts its ACK timeout by it, which must follow the clock of the run.
+
+    an outgoing message   event                       next         effect
+    --------------------  --------------------------  -----------  -----------------------------
+    QUEUED                its turn                    SENDING      sendUnicast (first block)
+    SENDING               refused by the stick        (gone)       on_sent(tag, False)
+    SENDING               accepted                    UNDER_WAY
+    UNDER_WAY             delivered, blocks left      QUEUED       the next block
+    UNDER_WAY             delivered, none left        (gone)       on_sent(tag, True)
+    UNDER_WAY             not delivered               (gone)       on_sent(tag, False)
+    any                   the stick is lost           (gone)       on_sent(tag, False)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, NamedTuple
+
+import bellows.ash
+from bellows.ezsp import EZSP
+from bellows.ezsp.protocol import EZSP_CMD_TIMEOUT
+
+from emulator.devices.node import MAX_QUEUED_FRAMES, SMART_ENERGY_PROFILE, QueueFull
+from emulator.zigbee.events import OPTION_ENCRYPTION, OPTION_FRAGMENT, OPTION_RETRY
+from emulator.zigbee.fragments import Reassembler, split
+
+OPTION_ENABLE_ROUTE_DISCOVERY = 0x0100
+
+MAX_PAYLOAD_BYTES = 82  # one frame under NWK security
+APS_SECURITY_BYTES = 9
+FRAGMENT_BYTES = 2
+MAX_UNDER_WAY = 8  # EmberZNet keeps 10 APS messages; two are left for zigpy
+SENT_TIMEOUT_S = 10.0  # a stick tells after 4 x 1.6 s at the latest
+
+_DIRECT = 0
+_SEND_UNICAST = 0x0034
+_SEND_REPLY = 0x0039
+_INCOMING = 0x0045
+_SENT = 0x003F
+_SEND_PRIORITY = -1  # bellows' own for sendUnicast: what keeps the stick alive goes first
+_EXTENDED_CONTROL = 0x01
+
+# The profile of EmberApsFrame, as it stands on the line.
+_PROFILE = SMART_ENERGY_PROFILE.to_bytes(2, "little")
+
+_HEADER = Struct("<BBBH")
+# EmberApsFrame: profile, cluster, source endpoint, destination endpoint, options, group, sequence
+_SEND_UNICAST_V13 = Struct("<BHHHBBHHBBB")
+_SEND_UNICAST_V14 = Struct("<BHHHBBHHBHB")
+_SEND_REPLY_BODY = Struct("<HHHBBHHBB")
+_INCOMING_V13 = Struct("<BHHBBHHBBbHBBB")
+_INCOMING_V14 = Struct("<BHHBBHHBHQBBBbIB")
+_SENT_V13 = Struct("<BHHHBBHHBBB")
+_SENT_V14 = Struct("<IBHHHBBHHBH")
+_AT = 5  # octets of the extended header
+
+
+class _LoopTime:
+    """Stands in for the `time` module where bellows measures its ACK timeout."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return asyncio.get_running_loop().time()
+
+
+bellows.ash.time = _LoopTime  # type: ignore[attr-defined]
+
+
+class Incoming(NamedTuple):
+    """A whole message of profile 0x0109. `eui64` is None where EZSP does not tell it (13)."""
+
+    nwk: int
+    eui64: int | None
+    cluster: int
+    source_endpoint: int
+    destination_endpoint: int
+    payload: bytes
+    encrypted: bool
+
+
+class _Outgoing:
+    __slots__ = (
+        "blocks",
+        "cluster",
+        "counter",
+        "deadline",
+        "destination_endpoint",
+        "index",
+        "nwk",
+        "options",
+        "source_endpoint",
+        "tag",
+    )
+
+    def __init__(
+        self,
+        tag: int,
+        nwk: int,
+        cluster: int,
+        source_endpoint: int,
+        destination_endpoint: int,
+        options: int,
+        blocks: list[bytes],
+    ) -> None:
+        self.tag = tag
+        self.nwk = nwk
+        self.cluster = cluster
+        self.source_endpoint = source_endpoint
+        self.destination_endpoint = destination_endpoint
+        self.options = options
+        self.blocks = blocks
+        self.index = 0
+        self.counter = 0
+        self.deadline = 0.0
+
+
+class SmartEnergyEzsp(EZSP):
+    """bellows' EZSP for one stick, with `submit`, `on_incoming` and `on_sent` beside it."""
+
+    def __init__(
+        self,
+        device_config: dict[str, Any],
+        application: Any = None,
+        *,
+        on_incoming: Callable[[Incoming], object],
+        on_sent: Callable[[int, bool], object],
+        on_lost: Callable[[str], object],
+    ) -> None:
+        super().__init__(device_config, application)
+        self._on_incoming = on_incoming
+        self._on_sent = on_sent
+        self._on_lost = on_lost
+        self._outgoing: deque[_Outgoing | bytes] = deque()
+        self._under_way: dict[int, _Outgoing] = {}
+        self._messages = 0
+        self._tag = 0
+        self._sending: _Outgoing | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._reassembler = Reassembler()
+        self._loop = asyncio.get_running_loop()
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        nwk: int,
+        cluster: int,
+        source_endpoint: int,
+        destination_endpoint: int,
+        payload: bytes,
+        *,
+        encrypted: bool,
+    ) -> int:
+        """Queue a message, in fragments when it is longer than a frame; its tag.
+
+        Raises QueueFull, and FragmentError for a message no number of fragments can hold.
+        """
+        if self._messages >= MAX_QUEUED_FRAMES:
+            raise QueueFull(f"{MAX_QUEUED_FRAMES} messages wait for the radio already")
+        options = OPTION_RETRY | OPTION_ENABLE_ROUTE_DISCOVERY
+        room = MAX_PAYLOAD_BYTES
+        if encrypted:
+            options |= OPTION_ENCRYPTION
+            room -= APS_SECURITY_BYTES
+        if len(payload) <= room:
+            blocks = [payload]
+        else:
+            blocks = split(payload, room - FRAGMENT_BYTES)
+            options |= OPTION_FRAGMENT
+        self._tag = tag = self._tag % 255 + 1
+        while tag in self._under_way:
+            self._tag = tag = self._tag % 255 + 1
+        self._messages += 1
+        self._queue(
+            _Outgoing(tag, nwk, cluster, source_endpoint, destination_endpoint, options, blocks)
+        )
+        return tag
+
+    def _queue(self, item: _Outgoing | bytes, *, first: bool = False) -> None:
+        if first:
+            self._outgoing.appendleft(item)
+        else:
+            self._outgoing.append(item)
+        if self._sender is None:
+            self._sender = self._loop.create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        """Hand what is queued to the stick, one command at a time, until nothing may go."""
+        try:
+            while self._outgoing:
+                item = self._outgoing[0]
+                if isinstance(item, bytes):
+                    self._outgoing.popleft()
+                    await self._exchange(_SEND_REPLY, item)
+                    continue
+                if len(self._under_way) >= MAX_UNDER_WAY and item.tag not in self._under_way:
+                    self._expire()
+                    return  # one that ends starts the sender again
+                self._outgoing.popleft()
+                await self._send(item)
+        except Exception as error:
+            # Whatever bellows raises for a stick that does not answer, nothing more will go out.
+            self._fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        finally:
+            self._sender = None
+
+    async def _send(self, message: _Outgoing) -> None:
+        block = message.blocks[message.index]
+        fragmented = message.options & OPTION_FRAGMENT
+        layout = _SEND_UNICAST_V14 if self._ezsp_version >= 14 else _SEND_UNICAST_V13
+        body = layout.pack(
+            _DIRECT,
+            message.nwk,
+            SMART_ENERGY_PROFILE,
+            message.cluster,
+            message.source_endpoint,
+            message.destination_endpoint,
+            message.options,
+            len(message.blocks) << 8 | message.index if fragmented else 0,
+            message.counter,
+            message.tag,
+            len(block),
+        )
+        message.deadline = self._loop.time() + SENT_TIMEOUT_S
+        self._under_way[message.tag] = message
+        self._sending = message
+        if await self._exchange(_SEND_UNICAST, body + block):
+            self._finish(message.tag, False)
+
+    async def _exchange(self, frame_id: int, body: bytes) -> int:
+        """One command among bellows' own; the status of its response."""
+        protocol = self._protocol
+        async with protocol._send_semaphore(priority=_SEND_PRIORITY):
+            sequence = protocol._seq
+            future = self._loop.create_future()
+            protocol._awaiting[sequence] = (frame_id, None, future)
+            protocol._seq = (sequence + 1) % 256
+            header = _HEADER.pack(sequence, 0, _EXTENDED_CONTROL, frame_id)
+            await protocol._gw.send_data(header + body)
+            async with asyncio.timeout(EZSP_CMD_TIMEOUT):
+                status: int = await future
+                return status
+
+    def _delivered(self, tag: int, ok: bool) -> None:
+        message = self._under_way.get(tag)
+        if message is None:
+            return
+        if ok and message.index + 1 < len(message.blocks):
+            message.index += 1
+            self._queue(message, first=True)
+        else:
+            self._finish(tag, ok)
+
+    def _finish(self, tag: int, delivered: bool) -> None:
+        if self._under_way.pop(tag, None) is None:
+            return
+        self._messages -= 1
+        self._on_sent(tag, delivered)
+        if self._outgoing and self._sender is None:
+            self._sender = self._loop.create_task(self._send_all())
+
+    def _expire(self) -> None:
+        """Give up messages whose end the stick never told."""
+        now = self._loop.time()
+        for tag in [tag for tag, sent in self._under_way.items() if now > sent.deadline]:
+            self._finish(tag, False)
+
+    def _fail(self, reason: str) -> None:
+        """Nothing more can be sent: every message fails, and the owner hears why."""
+        tags = [item.tag for item in self._outgoing if isinstance(item, _Outgoing)]
+        self._outgoing.clear()
+        tags += [tag for tag in self._under_way if tag not in tags]
+        self._under_way.clear()
+        self._messages = 0
+        for tag in tags:
+            self._on_sent(tag, False)
+        self._on_lost(reason)
+
+    async def disconnect(self) -> None:
+        """Let go of the stick."""
+        if self._sender is not None:
+            self._sender.cancel()
+            self._sender = None
+        self._outgoing.clear()
+        self._under_way.clear()
+        self._messages = 0
+        await super().disconnect()
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def frame_received(self, data: bytes) -> None:
+        """An EZSP frame from the stick: this port's own are taken out, bellows gets the rest."""
+        if len(data) > _AT and data[2] & 0x03 == _EXTENDED_CONTROL and not data[4]:
+            frame_id = data[3]
+            if frame_id == _INCOMING:
+                if data[6:8] == _PROFILE:
+                    self._incoming(data)
+                    return
+            elif frame_id == _SENT:
+                if self._ezsp_version >= 14:
+                    if data[12:14] == _PROFILE:
+                        status, _, _, _, _, _, _, _, _, _, tag = _SENT_V14.unpack_from(data, _AT)
+                        self._delivered(tag, not status)
+                        return
+                elif data[8:10] == _PROFILE:
+                    sent = _SENT_V13.unpack_from(data, _AT)
+                    self._delivered(sent[9], not sent[10])
+                    return
+            elif frame_id in (_SEND_UNICAST, _SEND_REPLY) and self._answered(data):
+                return
+        super().frame_received(data)
+
+    def _answered(self, data: bytes) -> bool:
+        """Whether `data` answers a command of this port (bellows' own have a schema)."""
+        awaiting = self._protocol._awaiting
+        waiting = awaiting.get(data[0])
+        if waiting is None or waiting[1] is not None:
+            return False
+        del awaiting[data[0]]
+        future = waiting[2]
+        if not future.done():
+            width = 4 if self._ezsp_version >= 14 else 1
+            status = int.from_bytes(data[_AT : _AT + width], "little")
+            sending = self._sending
+            if data[3] == _SEND_UNICAST and sending is not None and not sending.index:
+                # Here and not in `_send`: the end of a first block may come in before that goes on.
+                sending.counter = data[_AT + width]
+            future.set_result(status)
+        return True
+
+    def _incoming(self, data: bytes) -> None:
+        eui64: int | None = None
+        if self._ezsp_version >= 14:
+            (
+                _,
+                _,
+                cluster,
+                source_endpoint,
+                destination_endpoint,
+                options,
+                group,
+                counter,
+                nwk,
+                eui64,
+                _,
+                _,
+                _,
+                _,
+                _,
+                length,
+            ) = _INCOMING_V14.unpack_from(data, _AT)
+            payload = data[_AT + _INCOMING_V14.size :]
+        else:
+            (
+                _,
+                _,
+                cluster,
+                source_endpoint,
+                destination_endpoint,
+                options,
+                group,
+                counter,
+                _,
+                _,
+                nwk,
+                _,
+                _,
+                length,
+            ) = _INCOMING_V13.unpack_from(data, _AT)
+            payload = data[_AT + _INCOMING_V13.size :]
+        if len(payload) != length:
+            return
+        encrypted = bool(options & OPTION_ENCRYPTION)
+        if options & OPTION_FRAGMENT:
+            index = group & 0xFF
+            now = self._loop.time()
+            taken = self._reassembler.receive(nwk, counter, group >> 8, index, payload, now)
+            if taken.acknowledge:
+                # Addressed the way back, as every reply is.
+                body = _SEND_REPLY_BODY.pack(
+                    nwk,
+                    SMART_ENERGY_PROFILE,
+                    cluster,
+                    destination_endpoint,
+                    source_endpoint,
+                    options,
+                    0xFF00 | index,
+                    counter,
+                    0,
+                )
+                self._queue(body)
+            if taken.message is None:
+                return
+            payload = taken.message
+        self._on_incoming(
+            Incoming(nwk, eui64, cluster, source_endpoint, destination_endpoint, payload, encrypted)
+        )

@@ -1,0 +1,366 @@
+"""The hub's node: zigpy's coordinator on bellows, with Smart Energy beside it.
+
+Source: DESIGN, "Hub on zigpy" and "Install codes". zigpy runs the network's life (forming,
+resuming, watching the stick); what it would do to joiners of a home automation network it must not
+do here, so devices are never interviewed and joining is opened for one EUI-64 at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import bellows.types as t
+import zigpy.config
+import zigpy.device
+import zigpy.state
+import zigpy.types
+import zigpy.zdo.types as zdo_t
+from bellows.zigbee.application import ControllerApplication
+from zigpy.exceptions import NetworkNotFormed, ZigbeeException
+
+from emulator.devices.node import (
+    SMART_ENERGY_PROFILE,
+    Frame,
+    Joined,
+    Left,
+    NetworkDown,
+    NetworkSettings,
+    NetworkUp,
+    NodeError,
+    OnEvent,
+    Received,
+    Sent,
+    SmartEnergyEndpoint,
+)
+from emulator.devices.smart_energy_ezsp import Incoming, SmartEnergyEzsp
+
+KEY_TABLE_SIZE = 16  # 15 devices of a device log, and one for a key that is being replaced
+MAX_PERMIT_S = 3600
+_PERMIT_STEP_S = 240  # permitJoining takes 254 at most; 255 would be for ever
+_POLICY = t.EzspDecisionBitmask.ALLOW_JOINS | t.EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY
+
+
+class _QuietDevice(zigpy.device.Device):
+    """A device that zigpy knows and never interviews: its questions would be no part of a HAN."""
+
+    def schedule_initialize(self) -> None:
+        return None
+
+
+class HubApplication(ControllerApplication):
+    """zigpy's coordinator application, told what a Communications Hub does otherwise."""
+
+    def __init__(self, config: dict[str, Any], node: ZigpyNode) -> None:
+        super().__init__(config)
+        self._node = node
+
+    async def connect(self) -> None:
+        """As bellows does, with the Smart Energy port in the place of its EZSP."""
+        node = self._node
+        self._ezsp = SmartEnergyEzsp(
+            self.config[zigpy.config.CONF_DEVICE],
+            self,
+            on_incoming=node.incoming,
+            on_sent=node.sent,
+            on_lost=node.lost,
+        )
+        try:
+            await self._ezsp.connect(use_thread=False)
+            await self._ezsp.write_config(self.config["ezsp_config"])
+            self._created_device_endpoints.clear()
+            await self.register_endpoints()
+        except BaseException:
+            ezsp, self._ezsp = self._ezsp, None
+            await ezsp.disconnect()
+            raise
+
+    async def register_endpoints(self) -> None:
+        """The hub's endpoints, all of the Smart Energy profile."""
+        for endpoint in self._node.endpoints:
+            await self.add_endpoint(
+                zdo_t.SimpleDescriptor(
+                    endpoint=endpoint.endpoint,
+                    profile=SMART_ENERGY_PROFILE,
+                    device_type=endpoint.device_id,
+                    device_version=0,
+                    input_clusters=list(endpoint.server_clusters),
+                    output_clusters=list(endpoint.client_clusters),
+                )
+            )
+
+    def add_device(self, ieee: zigpy.types.EUI64, nwk: zigpy.types.NWK) -> _QuietDevice:
+        device = _QuietDevice(self, ieee, nwk)
+        self.devices[ieee] = device
+        return device
+
+    def handle_join(self, nwk: Any, ieee: Any, parent_nwk: Any, **options: Any) -> None:
+        super().handle_join(nwk, ieee, parent_nwk, **options)
+        self._node.heard_of(int(nwk), _integer(ieee), joined=parent_nwk is not None)
+
+    def handle_leave(self, nwk: Any, ieee: Any) -> None:
+        super().handle_leave(nwk, ieee)
+        self._node.left(_integer(ieee))
+
+    async def permit(self, time_s: int = 60, node: Any = None) -> None:  # noqa: ARG002
+        """Only closing is left to zigpy: it would broadcast Mgmt_Permit and open Green Power."""
+        if time_s:
+            raise NodeError("joining is opened for one device at a time, by ZigpyNode.permit")
+        await self._ezsp.permitJoining(0)
+
+    async def cleanup_tc_link_key(self, ieee: Any) -> None:
+        """The joiner's key goes into the key table in the place of whatever stood there."""
+        await self._node.keep_key(_integer(ieee))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._node.lost(repr(exc))
+
+
+def _integer(eui64: Any) -> int:
+    return int.from_bytes(eui64.serialize(), "little")
+
+
+def _eui64(value: int) -> Any:
+    return t.EUI64.deserialize(value.to_bytes(8, "little"))[0]
+
+
+class ZigpyNode:
+    """The hub's radio: coordinator and trust centre of its HAN."""
+
+    def __init__(
+        self, url: str, endpoints: tuple[SmartEnergyEndpoint, ...], on_event: OnEvent
+    ) -> None:
+        self.url = url
+        self.eui64 = 0
+        self.endpoints = endpoints
+        self._on_event = on_event
+        self._app: HubApplication | None = None
+        self._nwk_of: dict[int, int] = {}
+        self._eui64_of: dict[int, int] = {}
+        self._link_keys: dict[int, bytes] = {}  # permitted, and not yet in the key table
+        self._key_index: dict[int, int] = {}
+        self._permit: asyncio.Task[None] | None = None
+        self._forming = False
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "device": {"path": self.url, "baudrate": 115200},
+            "use_thread": False,
+            "backup_enabled": False,
+            "topology_scan_enabled": False,
+            "startup_energy_scan": False,
+            "ota": {"enabled": False},
+            "ezsp_config": {"CONFIG_KEY_TABLE_SIZE": KEY_TABLE_SIZE},
+        }
+
+    @property
+    def ezsp(self) -> SmartEnergyEzsp:
+        """The open stick. Raises NodeError before `open` and after `close`."""
+        if self._app is None or self._app._ezsp is None:
+            raise NodeError(f"the radio {self.url} is not open")
+        ezsp: SmartEnergyEzsp = self._app._ezsp
+        return ezsp
+
+    async def open(self) -> None:
+        """Reach the stick, reset it, register the endpoints."""
+        app = HubApplication(self._config(), self)
+        try:
+            await app.connect()
+        except (OSError, TimeoutError) as error:
+            raise NodeError(f"the radio {self.url} does not answer: {error}") from error
+        self._app = app
+        (eui64,) = await self.ezsp.getEui64()
+        self.eui64 = _integer(eui64)
+
+    async def form(self, settings: NetworkSettings) -> None:
+        """Form the network of `settings`, then start as after any power cycle."""
+        app = self._application()
+        info = zigpy.state.NetworkInfo(
+            extended_pan_id=zigpy.types.ExtendedPanId(
+                settings.extended_pan_id.to_bytes(8, "little")
+            ),
+            pan_id=zigpy.types.PanId(settings.pan_id),
+            nwk_update_id=zigpy.types.uint8_t(0),
+            nwk_manager_id=zigpy.types.NWK(0x0000),
+            channel=zigpy.types.uint8_t(settings.channel),
+            channel_mask=zigpy.types.Channels.from_channel_list([settings.channel]),
+            security_level=zigpy.types.uint8_t(5),
+            network_key=zigpy.state.Key(key=zigpy.types.KeyData(settings.network_key), seq=0),
+            tc_link_key=zigpy.state.Key(
+                key=zigpy.types.KeyData(b"ZigBeeAlliance09"), partner_ieee=_eui64(self.eui64)
+            ),
+            # Left to itself bellows draws this one at random, and no two runs would be alike.
+            stack_specific={"ezsp": {"hashed_tclk": settings.trust_center_seed.hex()}},
+        )
+        node = zigpy.state.NodeInfo(
+            nwk=zigpy.types.NWK(0x0000),
+            ieee=_eui64(self.eui64),
+            logical_type=zdo_t.LogicalType.Coordinator,
+        )
+        self._forming = True
+        try:
+            await app.write_network_info(network_info=info, node_info=node)
+            # Forming resets the stick, and with that it forgets its endpoints.
+            await app.disconnect()
+            await app.connect()
+            await app.start_network()
+        except (ZigbeeException, TimeoutError, OSError, AssertionError) as error:
+            raise NodeError(f"the radio {self.url} formed no network: {error!r}") from error
+        finally:
+            self._forming = False
+        await self._started()
+
+    async def resume(self) -> None:
+        """Start the network the stick remembers."""
+        app = self._application()
+        try:
+            await app.start_network()
+        except NetworkNotFormed as error:
+            raise NodeError(f"the radio {self.url} knows no network to resume") from error
+        await self._started()
+
+    async def _started(self) -> None:
+        await self.ezsp.setPolicy(
+            policyId=t.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=t.EzspDecisionId(_POLICY)
+        )
+        await self._read_key_table()
+        self._on_event(NetworkUp())
+
+    async def _read_key_table(self) -> None:
+        self._key_index.clear()
+        for index in range(KEY_TABLE_SIZE):
+            answer = await self.ezsp.exportLinkKeyByIndex(index=index)
+            by_name = dict(zip(self._link_key_fields(), answer, strict=False))
+            if t.sl_Status.from_ember_status(by_name["status"]) == t.sl_Status.OK:
+                # EZSP 14 tells the partner in the context, 13 beside it.
+                partner = by_name["eui64"] if "eui64" in by_name else by_name["context"].eui64
+                self._key_index[_integer(partner)] = index
+
+    def _link_key_fields(self) -> list[str]:
+        return list(self.ezsp._protocol.COMMANDS["exportLinkKeyByIndex"][2])
+
+    def _application(self) -> HubApplication:
+        if self._app is None:
+            raise NodeError(f"the radio {self.url} is not open")
+        return self._app
+
+    async def join(self, channel: int, extended_pan_id: int, _link_key: bytes) -> None:
+        """Hubs form; devices join."""
+        raise NodeError(
+            f"the radio {self.url} is a hub's: it joins no network "
+            f"({extended_pan_id:016X} on channel {channel})"
+        )
+
+    async def leave(self) -> None:
+        """Give the network up; the stick forgets it."""
+        await self.ezsp.leaveNetwork()
+
+    async def permit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
+        """Let one device join with its own key; joining stays open until the last permit ends."""
+        if not 1 <= duration_s <= MAX_PERMIT_S:
+            raise NodeError(f"joining is opened for 1 to {MAX_PERMIT_S} s, not {duration_s}")
+        status = await self.ezsp.add_transient_link_key(_eui64(eui64), t.KeyData(link_key))
+        if status != t.sl_Status.OK:
+            raise NodeError(f"the radio {self.url} does not take a link key: {status.name}")
+        self._link_keys[eui64] = link_key
+        if self._permit is not None:
+            self._permit.cancel()
+        self._permit = asyncio.create_task(self._permit_for(duration_s))
+
+    async def _permit_for(self, duration_s: int) -> None:
+        while duration_s > 0:
+            step_s = min(duration_s, _PERMIT_STEP_S)
+            await self.ezsp.permitJoining(step_s)
+            await asyncio.sleep(step_s)
+            duration_s -= step_s
+
+    def send(self, frame: Frame) -> int:
+        """Queue a frame for a device of this network. Raises QueueFull, NodeError."""
+        nwk = self._nwk_of.get(frame.peer)
+        if nwk is None:
+            raise NodeError(f"{frame.peer:016X} is not in this network")
+        return self.ezsp.submit(
+            nwk,
+            frame.cluster,
+            frame.source_endpoint,
+            frame.destination_endpoint,
+            frame.payload,
+            encrypted=frame.encrypted,
+        )
+
+    async def close(self) -> None:
+        """Let go of the stick, which stays on."""
+        if self._permit is not None:
+            self._permit.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._permit
+            self._permit = None
+        if self._app is not None:
+            app, self._app = self._app, None
+            await app.shutdown(db=False)
+
+    # -- what the stick and zigpy tell ---------------------------------------------------------
+
+    def incoming(self, message: Incoming) -> None:
+        """A Smart Energy message came in from a device; of a stranger it is dropped."""
+        peer = message.eui64
+        if peer is None or peer not in self._nwk_of:
+            peer = self._eui64_of.get(message.nwk)
+        if peer is None:
+            return
+        self._on_event(
+            Received(
+                peer,
+                message.cluster,
+                message.source_endpoint,
+                message.destination_endpoint,
+                message.payload,
+                message.encrypted,
+            )
+        )
+
+    def sent(self, tag: int, delivered: bool) -> None:
+        """A message ended."""
+        self._on_event(Sent(tag, delivered))
+
+    def lost(self, reason: str) -> None:
+        """The stick does not answer, or its line was closed (as forming does by itself)."""
+        if self._app is not None and not self._forming:
+            self._on_event(NetworkDown(f"the radio {self.url} was lost: {reason}"))
+
+    def heard_of(self, nwk: int, eui64: int, *, joined: bool) -> None:
+        """A device joined or announced itself."""
+        old = self._nwk_of.get(eui64)
+        if old is not None:
+            self._eui64_of.pop(old, None)
+        self._nwk_of[eui64] = nwk
+        self._eui64_of[nwk] = eui64
+        if joined:
+            self._on_event(Joined(eui64))
+
+    def left(self, eui64: int) -> None:
+        """A device left."""
+        nwk = self._nwk_of.pop(eui64, None)
+        if nwk is not None:
+            self._eui64_of.pop(nwk, None)
+            self._on_event(Left(eui64))
+
+    async def keep_key(self, eui64: int) -> None:
+        """Put a joiner's install-code key into the key table: transient keys expire."""
+        key = self._link_keys.pop(eui64, None)
+        if key is None:
+            return
+        index = self._key_index.get(eui64)
+        if index is None:
+            free = set(range(KEY_TABLE_SIZE)) - set(self._key_index.values())
+            if not free:
+                self._on_event(NetworkDown(f"the key table of {self.url} is full"))
+                return
+            index = min(free)
+        (status,) = await self.ezsp.importLinkKey(
+            index=index, address=_eui64(eui64), key=t.KeyData(key)
+        )
+        if t.sl_Status.from_ember_status(status) == t.sl_Status.OK:
+            self._key_index[eui64] = index

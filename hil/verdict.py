@@ -1,0 +1,144 @@
+"""The verdict of a run: what became of every device, and whether that is what had to be.
+
+Source: DESIGN, "What it promises to the outside" (`verdict.json`); the form is pinned by
+schemas/verdict.schema.json.
+
+A run passes when every device was activated and nothing that was judged failed. What was not run
+does not fail a run; it is listed as not run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+SCHEMA = 1
+
+Outcome = Literal[
+    "activated",
+    "activation-failed",
+    "transferred-unconfirmed",
+    "transfer-failed",
+    "discarded",
+    "hardware-mismatch",
+    "refused",
+    "not-updatable",
+    "cancelled",
+    "timed-out",
+    "not-attempted",
+]
+Kind = Literal[
+    "hub", "ppmid", "bridge-1", "bridge-2", "bridge-3", "bridge-4", "hcalcs", "gsme", "ihd", "cad"
+]
+Clock = Literal["virtual", "real"]
+ImagePolicy = Literal["maker-signed", "opaque"]
+Result = Literal["pass", "fail"]
+RequirementResult = Literal["pass", "fail", "not-applicable", "not-run"]
+
+
+def version_text(version: int) -> str:
+    """A firmware version as every document of the bench writes it: 8 upper-case hex digits."""
+    return f"{version:08X}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert a device or the hub sent: `code` 4 upper-case hex digits (8F8B), `time` in UTC as
+    the alert itself tells it, `result` its result code (null when it carries none), `verified`
+    whether its signature was good, `dcc_alert` what the DCC made of it (N39)."""
+
+    code: str
+    use_case: str
+    time: str
+    result: int | None
+    verified: bool
+    dcc_alert: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What the device itself answered when asked for its version (DUIS 11.2, CS08)."""
+
+    version: str
+    result: int
+    equals_smi: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceVerdict:
+    """One device. Versions as `version_text` writes them, null where nobody ever learnt them;
+    `blocks` and `bytes` as the hub served them, `sha256` of the image that was sent."""
+
+    device_id: str
+    kind: Kind
+    outcome: Outcome
+    version_before: str | None
+    version_after: str | None
+    image_policy: ImagePolicy
+    blocks: int
+    bytes: int
+    sha256: str | None
+    alerts: Sequence[Alert] = ()
+    read_back: ReadBack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something the bench looked at on its own account, in words."""
+
+    name: str
+    verdict: Result
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One requirement of the documents; `evidence` are pointers that a checker resolves."""
+
+    id: str
+    verdict: RequirementResult
+    evidence: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Everything `verdict.json` says."""
+
+    seed: int
+    clock: Clock
+    trace_hash: str | None
+    wall_s: float
+    virtual_s: float
+    devices: Sequence[DeviceVerdict]
+    unwitnessed: Sequence[str] = ()
+    checks: Sequence[Check] = ()
+    requirements: Sequence[Requirement] = ()
+    verdict: Result = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verdict", overall(self.devices, self.checks, self.requirements))
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.verdict == "pass" else 1
+
+    def to_json(self) -> str:
+        """The document, its keys in the order a reader wants them."""
+        fields = asdict(self)
+        document: dict[str, Any] = {"schema": SCHEMA, "verdict": fields.pop("verdict")}
+        for name in ("seed", "clock", "trace_hash", "unwitnessed", "wall_s", "virtual_s"):
+            document[name] = fields.pop(name)
+        return json.dumps(document | fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def overall(
+    devices: Sequence[DeviceVerdict],
+    checks: Iterable[Check] = (),
+    requirements: Iterable[Requirement] = (),
+) -> Result:
+    """Pass when every device was activated and nothing failed; a run of no device shows nothing."""
+    activated = bool(devices) and all(device.outcome == "activated" for device in devices)
+    judged: list[Check | Requirement] = [*checks, *requirements]
+    return "pass" if activated and all(one.verdict != "fail" for one in judged) else "fail"
