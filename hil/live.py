@@ -11,9 +11,12 @@ says that the transfer is over: the outcome is a word of its own.
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -80,11 +83,20 @@ class Track:
         return words + ")"
 
 
+class LiveConsole(Console):
+    """A console whose reader may go away (`| head`): rich would end the program, and the run."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        if self.file is sys.stdout:  # or Python fails once more when it flushes it at the end
+            with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
 class Live:
     """Shows a run. `console` decides by being a terminal or not; `silent` shows nothing at all.
 
-    As a context manager it leaves the terminal in order, whatever happened. A reader that goes
-    away (`| head`) does not end the run.
+    As a context manager it leaves the terminal in order, whatever happened.
     """
 
     def __init__(
@@ -98,7 +110,7 @@ class Live:
         self._clock = clock
         self._silent = silent
         self._wall = wall
-        self._console = console or Console()
+        self._console = console or LiveConsole()
         self._tracks: dict[str, Track] = {}
         self._told_percent: dict[str, int] = {}
         self._bars = _Bars(self._console, wall) if self._console.is_terminal else None

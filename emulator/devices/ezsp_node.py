@@ -11,8 +11,8 @@ from typing import Any
 
 import bellows.types as t
 
-from emulator.devices.node import SMART_ENERGY_PROFILE as PROFILE
 from emulator.devices.node import (
+    IN_A_NETWORK,
     Frame,
     JoinError,
     NetworkDown,
@@ -23,7 +23,9 @@ from emulator.devices.node import (
     Received,
     Sent,
     SmartEnergyEndpoint,
+    TakeOverRefused,
 )
+from emulator.devices.node import SMART_ENERGY_PROFILE as PROFILE
 from emulator.devices.smart_energy_ezsp import Incoming, SmartEnergyEzsp
 
 HUB_NWK = 0x0000
@@ -43,13 +45,19 @@ class EzspNode:
     """Joins a hub's network and exchanges Smart Energy messages with the hub."""
 
     def __init__(
-        self, url: str, endpoints: tuple[SmartEnergyEndpoint, ...], on_event: OnEvent
+        self,
+        url: str,
+        endpoints: tuple[SmartEnergyEndpoint, ...],
+        on_event: OnEvent,
+        *,
+        take_over: bool = False,
     ) -> None:
         self.url = url
         self.eui64 = 0
         self.hub_eui64: int | None = None
         self._endpoints = endpoints
         self._on_event = on_event
+        self._take_over = take_over
         self._ezsp: SmartEnergyEzsp | None = None
         self._status: asyncio.Future[t.sl_Status] | None = None
 
@@ -105,6 +113,7 @@ class EzspNode:
     async def join(self, channel: int, extended_pan_id: int, link_key: bytes) -> None:
         """Join the network with `extended_pan_id`. Raises JoinError."""
         ezsp = self.ezsp
+        await self._forget_network()
         state = t.EmberInitialSecurityState(
             bitmask=t.EmberInitialSecurityBitmask.HAVE_PRECONFIGURED_KEY
             | t.EmberInitialSecurityBitmask.REQUIRE_ENCRYPTED_KEY
@@ -133,6 +142,15 @@ class EzspNode:
         if outcome != t.sl_Status.NETWORK_UP:
             raise JoinError(f"joining network {extended_pan_id:016X} ended with {outcome.name}")
         await self._came_up()
+
+    async def _forget_network(self) -> None:
+        """Leave the network the stick knows, if it may be left: it may belong to a house."""
+        outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)
+        if outcome != t.sl_Status.NETWORK_UP:
+            return
+        if not self._take_over:
+            raise TakeOverRefused(f"the radio {self.url} {IN_A_NETWORK}")
+        await self.ezsp.leaveNetwork()
 
     async def resume(self) -> None:
         """Go on in the network the stick remembers."""
@@ -166,6 +184,12 @@ class EzspNode:
     async def leave(self) -> None:
         """Leave the network; the stick forgets it."""
         await self.ezsp.leaveNetwork()
+
+    async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
+        """The endpoint on which the hub serves `cluster`, or uses it."""
+        if peer != self.hub_eui64:
+            return None
+        return await self.ezsp.find_endpoint(HUB_NWK, cluster, is_server=is_server)
 
     def send(self, frame: Frame) -> int:
         """Queue a frame for the hub, the only peer of a device. Raises QueueFull, NodeError."""

@@ -22,6 +22,13 @@ class JoinError(NodeError):
     """The network did not take the node in, or was not found; joining may be tried again."""
 
 
+class TakeOverRefused(NodeError):
+    """The radio is part of a network already, and nobody said that it may forget it."""
+
+
+IN_A_NETWORK = "is part of a network already: say --take-over if it may forget it"
+
+
 class QueueFull(NodeError):
     """More frames wait to be sent than a node keeps; the frame was not taken."""
 
@@ -57,6 +64,7 @@ class Sent(NamedTuple):
 
 class Joined(NamedTuple):
     eui64: int
+    node_id: int
 
 
 class Left(NamedTuple):
@@ -121,6 +129,9 @@ class Node(Protocol):
 
     async def permit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
         """Let the one device with `eui64` join with `link_key` for `duration_s` seconds."""
+
+    async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
+        """The endpoint on which `peer` serves `cluster` (or uses it), None when it tells none."""
 
     def send(self, frame: Frame) -> int:
         """Queue a frame; the tag by which `Sent` names it. Raises QueueFull."""

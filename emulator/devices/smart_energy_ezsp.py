@@ -55,6 +55,13 @@ _EXTENDED_CONTROL = 0x01
 # The profile of EmberApsFrame, as it stands on the line.
 _PROFILE = SMART_ENERGY_PROFILE.to_bytes(2, "little")
 
+_ZDO_PROFILE = 0x0000
+_MATCH_DESCRIPTOR = 0x0006
+_MATCH_RESPONSE = (0x8006).to_bytes(2, "little")
+_MATCH_TIMEOUT_S = 3.0
+_MATCH_TAG = 0  # never the tag of a message of ours: nobody waits for its end
+_MATCH = Struct("<BHH")  # sequence, address of interest, profile
+
 _HEADER = Struct("<BBBH")
 # EmberApsFrame: profile, cluster, source endpoint, destination endpoint, options, group, sequence
 _SEND_UNICAST_V13 = Struct("<BHHHBBHHBBB")
@@ -75,7 +82,7 @@ class _LoopTime:
         return asyncio.get_running_loop().time()
 
 
-bellows.ash.time = _LoopTime  # type: ignore[attr-defined]
+bellows.ash.time = _LoopTime
 
 
 class Incoming(NamedTuple):
@@ -147,6 +154,7 @@ class SmartEnergyEzsp(EZSP):
         self._messages = 0
         self._tag = 0
         self._sending: _Outgoing | None = None
+        self._matches: dict[int, asyncio.Future[int | None]] = {}
         self._sender: asyncio.Task[None] | None = None
         self._reassembler = Reassembler()
         self._loop = asyncio.get_running_loop()
@@ -219,8 +227,7 @@ class SmartEnergyEzsp(EZSP):
     async def _send(self, message: _Outgoing) -> None:
         block = message.blocks[message.index]
         fragmented = message.options & OPTION_FRAGMENT
-        layout = _SEND_UNICAST_V14 if self._ezsp_version >= 14 else _SEND_UNICAST_V13
-        body = layout.pack(
+        body = self._send_unicast_layout.pack(
             _DIRECT,
             message.nwk,
             SMART_ENERGY_PROFILE,
@@ -298,6 +305,53 @@ class SmartEnergyEzsp(EZSP):
         self._messages = 0
         await super().disconnect()
 
+    @property
+    def _send_unicast_layout(self) -> Struct:
+        return _SEND_UNICAST_V14 if self._ezsp_version >= 14 else _SEND_UNICAST_V13
+
+    async def find_endpoint(self, nwk: int, cluster: int, *, is_server: bool) -> int | None:
+        """The first endpoint of a node that serves `cluster` (or uses it), by Match_Desc_req.
+
+        None when the node does not answer in time, or has none.
+        """
+        self._tag = sequence = self._tag % 255 + 1
+        lists = (cluster,) if is_server else (), () if is_server else (cluster,)
+        request = _MATCH.pack(sequence, nwk, SMART_ENERGY_PROFILE)
+        for clusters in lists:
+            request += bytes((len(clusters),)) + b"".join(c.to_bytes(2, "little") for c in clusters)
+        body = self._send_unicast_layout.pack(
+            _DIRECT,
+            nwk,
+            _ZDO_PROFILE,
+            _MATCH_DESCRIPTOR,
+            0,
+            0,
+            OPTION_RETRY | OPTION_ENABLE_ROUTE_DISCOVERY,
+            0,
+            0,
+            _MATCH_TAG,
+            len(request),
+        )
+        future: asyncio.Future[int | None] = self._loop.create_future()
+        self._matches[sequence] = future
+        try:
+            if await self._exchange(_SEND_UNICAST, body + request):
+                return None
+            async with asyncio.timeout(_MATCH_TIMEOUT_S):
+                return await future
+        except TimeoutError:
+            return None
+        finally:
+            del self._matches[sequence]
+
+    def _matched(self, response: bytes) -> None:
+        """Match_Desc_rsp: sequence, status, address, number of endpoints, endpoints."""
+        if len(response) >= 5:
+            future = self._matches.get(response[0])
+            if future is not None and not future.done():
+                found = response[1] == 0 and response[4] and len(response) > 5
+                future.set_result(response[5] if found else None)
+
     # -- receiving -----------------------------------------------------------------------------
 
     def frame_received(self, data: bytes) -> None:
@@ -308,6 +362,9 @@ class SmartEnergyEzsp(EZSP):
                 if data[6:8] == _PROFILE:
                     self._incoming(data)
                     return
+                if self._matches and data[6:10] == b"\x00\x00" + _MATCH_RESPONSE:
+                    layout = _INCOMING_V14 if self._ezsp_version >= 14 else _INCOMING_V13
+                    self._matched(data[_AT + layout.size :])
             elif frame_id == _SENT:
                 if self._ezsp_version >= 14:
                     if data[12:14] == _PROFILE:

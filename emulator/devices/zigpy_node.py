@@ -21,6 +21,7 @@ from bellows.zigbee.application import ControllerApplication
 from zigpy.exceptions import NetworkNotFormed, ZigbeeException
 
 from emulator.devices.node import (
+    IN_A_NETWORK,
     SMART_ENERGY_PROFILE,
     Frame,
     Joined,
@@ -33,6 +34,7 @@ from emulator.devices.node import (
     Received,
     Sent,
     SmartEnergyEndpoint,
+    TakeOverRefused,
 )
 from emulator.devices.smart_energy_ezsp import Incoming, SmartEnergyEzsp
 
@@ -51,6 +53,8 @@ class _QuietDevice(zigpy.device.Device):
 
 class HubApplication(ControllerApplication):
     """zigpy's coordinator application, told what a Communications Hub does otherwise."""
+
+    _ezsp: SmartEnergyEzsp | None
 
     def __init__(self, config: dict[str, Any], node: ZigpyNode) -> None:
         super().__init__(config)
@@ -72,8 +76,8 @@ class HubApplication(ControllerApplication):
             self._created_device_endpoints.clear()
             await self.register_endpoints()
         except BaseException:
-            ezsp, self._ezsp = self._ezsp, None
-            await ezsp.disconnect()
+            await self._ezsp.disconnect()
+            self._ezsp = None
             raise
 
     async def register_endpoints(self) -> None:
@@ -130,12 +134,18 @@ class ZigpyNode:
     """The hub's radio: coordinator and trust centre of its HAN."""
 
     def __init__(
-        self, url: str, endpoints: tuple[SmartEnergyEndpoint, ...], on_event: OnEvent
+        self,
+        url: str,
+        endpoints: tuple[SmartEnergyEndpoint, ...],
+        on_event: OnEvent,
+        *,
+        take_over: bool = False,
     ) -> None:
         self.url = url
         self.eui64 = 0
         self.endpoints = endpoints
         self._on_event = on_event
+        self._take_over = take_over
         self._app: HubApplication | None = None
         self._nwk_of: dict[int, int] = {}
         self._eui64_of: dict[int, int] = {}
@@ -177,6 +187,7 @@ class ZigpyNode:
     async def form(self, settings: NetworkSettings) -> None:
         """Form the network of `settings`, then start as after any power cycle."""
         app = self._application()
+        await self._refuse_to_replace()
         info = zigpy.state.NetworkInfo(
             extended_pan_id=zigpy.types.ExtendedPanId(
                 settings.extended_pan_id.to_bytes(8, "little")
@@ -211,6 +222,14 @@ class ZigpyNode:
         finally:
             self._forming = False
         await self._started()
+
+    async def _refuse_to_replace(self) -> None:
+        """A stick that knows a network may belong to a house: it is not made to forget it."""
+        if self._take_over:
+            return
+        with contextlib.suppress(NetworkNotFormed):
+            await self._application()._ensure_network_running()
+            raise TakeOverRefused(f"the radio {self.url} {IN_A_NETWORK}")
 
     async def resume(self) -> None:
         """Start the network the stick remembers."""
@@ -276,6 +295,13 @@ class ZigpyNode:
             await asyncio.sleep(step_s)
             duration_s -= step_s
 
+    async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
+        """The endpoint on which a device serves `cluster`, or uses it."""
+        nwk = self._nwk_of.get(peer)
+        if nwk is None:
+            return None
+        return await self.ezsp.find_endpoint(nwk, cluster, is_server=is_server)
+
     def send(self, frame: Frame) -> int:
         """Queue a frame for a device of this network. Raises QueueFull, NodeError."""
         nwk = self._nwk_of.get(frame.peer)
@@ -338,7 +364,7 @@ class ZigpyNode:
         self._nwk_of[eui64] = nwk
         self._eui64_of[nwk] = eui64
         if joined:
-            self._on_event(Joined(eui64))
+            self._on_event(Joined(eui64, nwk))
 
     def left(self, eui64: int) -> None:
         """A device left."""

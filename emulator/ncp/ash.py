@@ -427,11 +427,7 @@ class AshNcp:
         self._acked = ack_num
         self._in_flight = in_flight
         self._transmissions = 1
-        if in_flight:
-            self._deadline = self._now + ACK_TIMEOUT_S
-        else:
-            self._deadline = None
-            self._resend = False
+        self._deadline = self._now + ACK_TIMEOUT_S if in_flight else None
         return True
 
     def _reject(self, first_octet: int) -> None:

@@ -284,10 +284,10 @@ def parse_query_next_image_response(payload: bytes) -> QueryNextImageResponse:
 
 def parse_image_block_request(payload: bytes) -> ImageBlockRequest:
     present = _field_control(payload) & (_NODE_ADDRESS_PRESENT | _BLOCK_PERIOD_PRESENT)
-    values: tuple[int | None, ...] = _BLOCK_REQUEST[present].unpack_all(payload)[1:]
-    if present == _BLOCK_PERIOD_PRESENT:
-        values = (*values[:-1], None, values[-1])
-    return ImageBlockRequest._make(values)
+    _, maker, kind, version, offset, most, *optional = _BLOCK_REQUEST[present].unpack_all(payload)
+    node = optional.pop(0) if present & _NODE_ADDRESS_PRESENT else None
+    period = optional.pop() if present & _BLOCK_PERIOD_PRESENT else None
+    return ImageBlockRequest(maker, kind, version, offset, most, node, period)
 
 
 def _build_image_block_request(command: ImageBlockRequest) -> bytes:

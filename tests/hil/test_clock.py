@@ -110,6 +110,16 @@ async def test_a_cancelled_timer_does_not_move_the_clock() -> None:
     assert seen == [13.0]
 
 
+def test_a_run_that_hangs_hangs_at_the_time_of_its_last_event() -> None:
+    loop = VirtualLoop()
+    timer = loop.call_at(5.0, lambda: None)
+    loop.call_at_us(1_000_000, timer.cancel)
+    with pytest.raises(VirtualDeadlock):
+        loop.run_forever()
+    assert loop.time() == 1.0
+    loop.close()
+
+
 # -- calls by the microsecond --------------------------------------------------------------
 
 
@@ -163,6 +173,15 @@ async def test_scheduling_now_after_an_uneven_timer_never_goes_back() -> None:
     loop.call_at_us(loop.now_us(), lambda: seen.append(loop.time()))
     await asyncio.sleep(1)
     assert seen == [0.123_457]
+
+
+async def test_a_call_for_now_does_not_undo_the_float_noise_of_a_timer() -> None:
+    loop = running_loop()
+    await asyncio.sleep(0.1 + 0.2)
+    seen: list[tuple[int, float]] = []
+    loop.call_at_us(loop.now_us(), lambda: seen.append((loop.now_us(), loop.time())))
+    await asyncio.sleep(1)
+    assert seen == [(300_000, 0.1 + 0.2)]
 
 
 async def test_float_noise_of_timers_does_not_cost_a_microsecond_each() -> None:
@@ -269,9 +288,13 @@ async def test_octets_that_have_arrived_are_served_before_time_passes() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     loop = running_loop()
+    served: asyncio.Queue[str] = asyncio.Queue()
+    loop.call_later(1, served.put_nowait, "timer")
+    loop.add_reader(ours, served.put_nowait, "octets")
     with ours, theirs:
         theirs.send(b"ready")
-        assert await asyncio.wait_for(loop.sock_recv(ours, 16), timeout=1) == b"ready"
+        assert await served.get() == "octets"
+        loop.remove_reader(ours)
     assert loop.time() == 0.0
 
 
@@ -436,9 +459,9 @@ def test_a_second_ctrl_c_stops_a_run_that_will_not_end() -> None:
     assert busy_until_interrupted(twice)[0] == ["cleaned up"]
 
 
-@pytest.mark.parametrize("by_calls", [True, False], ids=["calls", "timers"])
+@pytest.mark.parametrize("busy_with", ["calls", "timers", "what is ready"])
 @pytest.mark.usefixtures("default_sigint")
-def test_a_signal_handler_of_the_loop_is_heard_in_a_busy_run(by_calls: bool) -> None:
+def test_a_signal_handler_of_the_loop_is_heard_in_a_busy_run(busy_with: str) -> None:
     async def main() -> int:
         loop = running_loop()
         heard = asyncio.Event()
@@ -451,10 +474,12 @@ def test_a_signal_handler_of_the_loop_is_heard_in_a_busy_run(by_calls: bool) -> 
             if count == 100:
                 signal.raise_signal(signal.SIGUSR1)
             assert count < 10_000, "the signal never arrived"
-            if by_calls:
+            if busy_with == "calls":
                 loop.call_at_us(loop.now_us() + 320, step)
-            else:
+            elif busy_with == "timers":
                 loop.call_later(0.001, step)
+            else:
+                loop.call_soon(step)
 
         step()
         await heard.wait()
@@ -532,6 +557,7 @@ class ManualLoop:
 
     def __init__(self) -> None:
         self.now_s = 64.0
+        self.asked = 0
         self.timers: list[tuple[float, Callable[[], None]]] = []
 
     def time(self) -> float:
@@ -539,6 +565,7 @@ class ManualLoop:
 
     def call_at(self, when_s: float, call: Callable[[], None]) -> ManualTimer:
         entry = (when_s, call)
+        self.asked += 1
         self.timers.append(entry)
         return ManualTimer(self, entry)
 
@@ -590,6 +617,7 @@ def test_a_real_clock_starts_at_zero_and_asks_the_loop_for_one_timer() -> None:
     real.call_at_us(1_000, seen.append, "first")
     real.call_at_us(3_000, seen.append, "third")
     assert [round(when_s, 6) for when_s, _ in loop.timers] == [64.001]
+    assert loop.asked == 2
     loop.wake(64.002_5)
     assert seen == ["first", "second"]
     assert [round(when_s, 6) for when_s, _ in loop.timers] == [64.003]

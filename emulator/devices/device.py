@@ -1,0 +1,278 @@
+"""A device on the HAN: what is soldered in, and the firmware that runs on it until it restarts.
+
+Source: DESIGN, "There and back" and sentence 5: after activation a device restarts from its flash.
+`Device` is what a restart leaves: identity, link key, flash contents, the radio's URL. `Firmware`
+is what it does not: OTA client, tunnel, the open radio; every start makes a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator.devices import models, ota_client, tunnel
+from emulator.devices.flash import SLOT_SIZE_BYTES, Flash, FlashContents, PagePool
+from emulator.devices.models import DeviceModel
+from emulator.devices.node import (
+    Frame,
+    JoinError,
+    NetworkDown,
+    Node,
+    NodeError,
+    NodeEvent,
+    OnEvent,
+    QueueFull,
+    Received,
+    SmartEnergyEndpoint,
+)
+from emulator.devices.ota_client import OtaClient, OtaClientIdentity, OtaClientParameters
+from emulator.devices.tunnel import TunnelServer
+from emulator.devices.wakeup import Wakeup
+
+JOIN_RETRY_S = 5.0
+FIND_RETRY_S = 5.0
+RESTART_S = 2.0  # from the end of the old firmware to the start of the new one
+
+MakeNode = Callable[[str, tuple[SmartEnergyEndpoint, ...], OnEvent], Node]
+Verify = Callable[[Flash], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUp:
+    """The firmware runs and its radio is in the network."""
+
+    file_version: int
+    sha256: str | None
+    restarted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLost:
+    """The device cannot go on, and why."""
+
+    reason: str
+
+
+DeviceEvent = ota_client.Output | tunnel.Output | DeviceUp | DeviceLost
+
+
+@dataclass(frozen=True, slots=True)
+class HanToJoin:
+    """The network a device is meant for, as its installer knows it."""
+
+    channel: int
+    extended_pan_id: int
+
+
+@dataclass(slots=True)
+class DeviceBuild:
+    """How one device was made. `link_key` follows from its install code."""
+
+    device_id: str
+    model: DeviceModel
+    radio_url: str
+    link_key: bytes = field(repr=False)
+    manufacturer_code: int
+    image_type: int
+    hardware_version: int
+    verify: Verify
+    contents: FlashContents
+    parameters: OtaClientParameters = field(default_factory=OtaClientParameters)
+    slot_size_bytes: int = SLOT_SIZE_BYTES
+
+
+class Device:
+    """One device. `on_event` is called with everything that happens in it."""
+
+    def __init__(
+        self,
+        build: DeviceBuild,
+        han: HanToJoin,
+        pool: PagePool,
+        make_node: MakeNode,
+        on_event: Callable[[DeviceEvent], object],
+    ) -> None:
+        self.build = build
+        self.eui64 = 0
+        self._han = han
+        self._pool = pool
+        self._make_node = make_node
+        self._on_event = on_event
+        self._firmware: Firmware | None = None
+        self._has_joined = False
+        self._life: asyncio.Task[None] | None = None
+
+    async def power_on(self) -> None:
+        """Start the firmware; `eui64` is known when the radio has answered."""
+        await self._start()
+
+    def begin(self) -> None:
+        """Join, and live from update to update; what happens is told to `on_event`."""
+        if self._firmware is None:
+            raise NodeError(f"{self.build.device_id} is switched off")
+        self._life = asyncio.get_running_loop().create_task(
+            self._live(self._firmware), name=f"device {self.build.device_id}"
+        )
+
+    async def power_off(self) -> None:
+        """Stop; what is not in the flash is gone."""
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.gather(self._life, return_exceptions=True)
+            self._life = None
+        if self._firmware is not None:
+            await self._firmware.stop()
+            self._firmware = None
+
+    def send_through_tunnel(self, message: bytes) -> None:
+        """Send `message` to the hub, when there is a tunnel."""
+        if self._firmware is None:
+            raise NodeError(f"{self.build.device_id} is switched off")
+        self._firmware.send_through_tunnel(message)
+
+    async def _start(self) -> Firmware:
+        build = self.build
+        flash = Flash(build.contents, self._pool, slot_size_bytes=build.slot_size_bytes)
+        flash.boot()
+        firmware = Firmware(build, flash, self._make_node, self._on_event)
+        self._firmware = firmware
+        await firmware.node.open()
+        self.eui64 = firmware.node.eui64
+        return firmware
+
+    async def _live(self, firmware: Firmware) -> None:
+        """From start to start, until the power goes or the radio is lost."""
+        try:
+            while True:
+                await self._connect(firmware)
+                restarted = self._has_joined
+                self._has_joined = True
+                running = firmware.flash.running
+                self._on_event(DeviceUp(running.file_version, running.sha256, restarted))
+                await firmware.run()
+                await firmware.stop()
+                await asyncio.sleep(RESTART_S)
+                firmware = await self._start()
+        except NodeError as error:
+            self._on_event(DeviceLost(str(error)))
+
+    async def _connect(self, firmware: Firmware) -> None:
+        if self._has_joined:
+            await firmware.node.resume()
+            return
+        while True:
+            try:
+                await firmware.node.join(
+                    self._han.channel, self._han.extended_pan_id, self.build.link_key
+                )
+                return
+            except JoinError as error:
+                self._on_event(ota_client.Anomaly("join failed", str(error)))
+                await asyncio.sleep(JOIN_RETRY_S)
+
+
+class Firmware:
+    """What runs between two restarts."""
+
+    def __init__(
+        self,
+        build: DeviceBuild,
+        flash: Flash,
+        make_node: MakeNode,
+        on_event: Callable[[DeviceEvent], object],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.flash = flash
+        self.node = make_node(build.radio_url, build.model.endpoints, self._on_node_event)
+        self._loop = loop
+        self._build = build
+        self._on_event = on_event
+        identity = OtaClientIdentity(
+            build.manufacturer_code,
+            build.image_type,
+            build.hardware_version,
+            flash.running.file_version,
+        )
+        self.ota = OtaClient(identity, flash, build.parameters, verify=build.verify)
+        self.tunnel = TunnelServer()
+        self._ota_timer = Wakeup(loop, self.ota, self._act_on_ota)
+        self._tunnel_timer = Wakeup(loop, self.tunnel, self._act_on_tunnel)
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._hub_eui64: int | None = None
+        self._ota_endpoint = 0
+        self._tunnel_endpoint = 0
+
+    async def run(self) -> None:
+        """Find the OTA server, serve the tunnel, until it is time to restart.
+
+        Raises NodeError when the radio is lost.
+        """
+        self._hub_eui64 = hub = getattr(self.node, "hub_eui64", None)
+        assert hub is not None
+        while True:
+            endpoint = await self.node.find_endpoint(hub, models.OTA_UPGRADE, is_server=True)
+            if endpoint is not None:
+                break
+            await asyncio.sleep(FIND_RETRY_S)
+        self._ota_endpoint = endpoint
+        self._act_on_ota(self.ota.start(self._loop.time()))
+        self._ota_timer.settle()
+        await self._ended
+
+    async def stop(self) -> None:
+        """The power goes, or the firmware ends itself."""
+        self.ota.stop()
+        self._ota_timer.stop()
+        self._tunnel_timer.stop()
+        self._ended.cancel()
+        await self.node.close()
+
+    def send_through_tunnel(self, message: bytes) -> None:
+        """Send `message` to the hub, when there is a tunnel."""
+        self._act_on_tunnel(self.tunnel.send(message, self._loop.time()))
+        self._tunnel_timer.settle()
+
+    # -- what the radio brings -----------------------------------------------------------------
+
+    def _on_node_event(self, event: NodeEvent) -> None:
+        if type(event) is Received:
+            if event.cluster == models.OTA_UPGRADE:
+                outputs = self.ota.receive(event.payload, self._loop.time(), event.encrypted)
+                if outputs:
+                    self._act_on_ota(outputs)
+                self._ota_timer.settle()
+            elif event.cluster == models.TUNNELLING:
+                self._tunnel_endpoint = event.source_endpoint
+                now = self._loop.time()
+                self._act_on_tunnel(self.tunnel.receive(event.payload, now, event.encrypted))
+                self._tunnel_timer.settle()
+        elif isinstance(event, NetworkDown) and not self._ended.done():
+            self._ended.set_exception(NodeError(event.reason))
+
+    def _act_on_ota(self, outputs: Sequence[Any]) -> None:
+        for output in outputs:
+            if type(output) is ota_client.SendZcl:
+                self._send(models.OTA_UPGRADE, self._ota_endpoint, output.payload)
+            else:
+                self._on_event(output)
+                if isinstance(output, ota_client.Activate) and not self._ended.done():
+                    self._ended.set_result(None)
+
+    def _act_on_tunnel(self, outputs: Sequence[Any]) -> None:
+        for output in outputs:
+            if type(output) is tunnel.SendZcl:
+                self._send(models.TUNNELLING, self._tunnel_endpoint, output.payload)
+            else:
+                self._on_event(output)
+
+    def _send(self, cluster: int, endpoint: int, payload: bytes) -> None:
+        if self._hub_eui64 is None:
+            return
+        frame = Frame(self._hub_eui64, cluster, models.DEVICE_ENDPOINT, endpoint, payload)
+        try:
+            self.node.send(frame)
+        except (NodeError, QueueFull) as error:
+            # The core's own timer asks again; that it had to is told.
+            self._on_event(ota_client.Anomaly("not sent", str(error)))

@@ -1,0 +1,181 @@
+"""`hanbench run`: one firmware update of every device on a bench, with evidence.
+
+Source: DESIGN, "What it promises to the outside" (command line, exit codes, evidence folder).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, cast
+
+import click
+
+from hil.bench_file import Bench, load_bench
+from hil.clock import RealClock, VirtualLoop, run_real, run_virtual
+from hil.errors import BenchBroke
+from hil.evidence import VERDICT, Evidence
+from hil.images import DeviceImage, device_images, with_images
+from hil.live import Live
+from hil.scenario import Scenario
+from hil.verdict import Verdict
+from hil.wiring import quiet_hosts
+
+EVIDENCE_ROOT = Path("evidence")
+
+
+@click.command("run")
+@click.argument(
+    "bench_file", metavar="[BENCH.toml]", required=False, type=click.Path(path_type=Path)
+)
+@click.option("--seed", type=int, help="All chance of the run follows from this number.")
+@click.option(
+    "--clock",
+    type=click.Choice(["virtual", "real"]),
+    help="Virtual time jumps; real time is for real radios.  [default: virtual where possible]",
+)
+@click.option("--ezsp", type=click.Choice(["13", "14"]), help="EZSP version of emulated sticks.")
+@click.option("--fault", "faults", multiple=True, metavar="TEXT", help='Such as "loss 10 %".')
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An OTA file for the device it fits; may be given again.",
+)
+@click.option(
+    "--evidence",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="A new or empty folder.  [default: one below evidence/, named by time and seed]",
+)
+@click.option("--with-keys", is_flag=True, help="Write the keys beside the capture (air.keys).")
+@click.option("--take-over", is_flag=True, help="Let real radios forget the network they know.")
+@click.option(
+    "--log", is_flag=True, help="Debug log of zigpy and bellows on stderr, keys included."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print verdict.json, nothing else.")
+def run_command(
+    bench_file: Path | None,
+    seed: int | None,
+    clock: str | None,
+    ezsp: str | None,
+    faults: tuple[str, ...],
+    images: tuple[Path, ...],
+    folder: Path | None,
+    with_keys: bool,
+    take_over: bool,
+    log: bool,
+    as_json: bool,
+) -> None:
+    """Update the firmware of every device on the bench; without a file, the built-in one:
+    hub, PPMID, bridges 1 and 2 on emulated radios."""
+    bench = load_bench(bench_file).with_options(
+        seed=seed,
+        clock=cast(Literal["virtual", "real"] | None, clock),
+        ezsp=cast(Literal[13, 14] | None, None if ezsp is None else int(ezsp)),
+        faults=faults,
+    )
+    bench = with_images(bench, images)
+    chosen = device_images(bench)
+    if log:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+    else:
+        quiet_hosts()
+    evidence = Evidence(folder or _new_folder(bench.seed), epoch=bench.epoch)
+    live = Live(bench.resolve_clock(), silent=as_json)
+    try:
+        with evidence, live:
+            verdict = _run(bench, chosen, evidence, live, with_keys=with_keys, take_over=take_over)
+            path = evidence.write_verdict(verdict)
+    except OSError as error:
+        raise BenchBroke(f"evidence {evidence.folder} cannot be written: {error}") from error
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; the evidence so far is in {evidence.folder}", err=True)
+        sys.exit(130)
+    if as_json:
+        click.echo(path.read_text(), nl=False)
+    else:
+        _summarise(verdict, evidence.folder, _repeat(bench_file, bench, faults, images))
+    sys.exit(verdict.exit_code)
+
+
+def _run(
+    bench: Bench,
+    images: dict[str, DeviceImage],
+    evidence: Evidence,
+    live: Live,
+    *,
+    with_keys: bool,
+    take_over: bool,
+) -> Verdict:
+    """The run itself, on the clock of the bench."""
+    began = time.perf_counter()
+
+    async def on(clock: VirtualLoop | RealClock) -> Verdict:
+        scenario = Scenario(bench, images, clock, evidence, live, take_over=take_over)
+        if with_keys:
+            evidence.write_keys(scenario.wiring.keys.wireshark())
+        await scenario.run()
+        verdict = scenario.verdict(wall_s=time.perf_counter() - began)
+        scenario.end(verdict)
+        return verdict
+
+    if bench.resolve_clock() == "virtual":
+        return run_virtual(lambda: _on_virtual_loop(on))
+    return run_real(lambda: _on_real_loop(on))
+
+
+def _new_folder(seed: int) -> Path:
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = EVIDENCE_ROOT / f"{now}-seed-{seed}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = EVIDENCE_ROOT / f"{now}-seed-{seed}-{number}"
+    return folder
+
+
+async def _on_virtual_loop(on: Callable[[VirtualLoop], Awaitable[Verdict]]) -> Verdict:
+    return await on(cast(VirtualLoop, asyncio.get_running_loop()))
+
+
+async def _on_real_loop(on: Callable[[RealClock], Awaitable[Verdict]]) -> Verdict:
+    return await on(RealClock(asyncio.get_running_loop()))
+
+
+def _repeat(
+    bench_file: Path | None, bench: Bench, faults: tuple[str, ...], images: tuple[Path, ...]
+) -> str:
+    """The one command that repeats this run."""
+    words = ["hanbench run"]
+    if bench_file is not None:
+        words.append(str(bench_file))
+    words.append(f"--seed {bench.seed} --ezsp {bench.ezsp}")
+    words += [f"--fault '{fault}'" for fault in faults]
+    words += [f"--image {image}" for image in images]
+    return " ".join(words)
+
+
+def _summarise(verdict: Verdict, folder: Path, repeat: str) -> None:
+    click.echo()
+    for device in verdict.devices:
+        click.echo(
+            f"  {device.device_id:<10} {device.outcome:<16} "
+            f"{device.version_before} -> {device.version_after}  "
+            f"{device.blocks} blocks, {device.bytes} bytes, {device.image_policy}"
+        )
+    for check in verdict.checks:
+        if check.verdict == "fail":
+            click.echo(f"  failed: {check.name}: {check.detail}")
+    click.echo(f"  evidence   {folder / VERDICT}")
+    if verdict.trace_hash is not None:
+        click.echo(f"  trace hash {verdict.trace_hash}")
+    if verdict.verdict == "fail":
+        click.echo(f"  repeat     {repeat}")
+    click.echo(f"\n{verdict.verdict.upper()}")

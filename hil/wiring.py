@@ -1,0 +1,205 @@
+"""From a bench file to things that run: air, sticks, hub, devices, and the capture of the air.
+
+Source: DESIGN, "The one seam" and "Time and chance". This is the only place that knows both sides
+of a serial URL: who emulates a stick, and who opens it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from emulator.devices.bridge import BRIDGE_1, BRIDGE_2
+from emulator.devices.device import Device, DeviceBuild, DeviceEvent, HanToJoin
+from emulator.devices.ezsp_node import EzspNode
+from emulator.devices.flash import Flash, FlashContents, PagePool, Slot
+from emulator.devices.hub import Hub, HubEvent
+from emulator.devices.models import DeviceModel
+from emulator.devices.node import NetworkSettings
+from emulator.devices.ota_client import OtaClientParameters
+from emulator.devices.ppmid import PPMID
+from emulator.devices.zigpy_node import ZigpyNode
+from emulator.medium.air import Loss, Medium
+from emulator.medium.pcapng import PcapngWriter, TraceHash
+from emulator.medium.timing import Scheduler
+from emulator.ncp.ezsp import LQI, RSSI_DBM
+from emulator.ncp.memory import MemoryLines
+from emulator.ncp.ncp import Ncp
+from emulator.zigbee.security import install_code_key
+from emulator.zigbee.state import StackState
+from firmware_images.header import MAX_HEADER_OCTETS
+from firmware_images.samples import identity, verify_maker
+from hil.bench_file import EMULATED, HUB, Bench
+from hil.bench_file import Device as DeviceEntry
+from hil.errors import RequestError
+from hil.evidence import Evidence
+from hil.images import DeviceImage
+from hil.seeds import Seeds
+
+CHANNEL = 15
+# Locally administered: no manufacturer's devices can have these addresses.
+_EUI64_PREFIX = 0x02484E42 << 32
+
+_MODELS: dict[str, DeviceModel] = {model.kind: model for model in (PPMID, BRIDGE_1, BRIDGE_2)}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of a run, for whoever asks for them with `--with-keys`."""
+
+    network_key: bytes
+    link_keys: dict[str, bytes]
+
+    def wireshark(self) -> str:
+        """Wireshark's `zigbee_pc_keys` table."""
+        rows = {"network": self.network_key} | {
+            f"link {name}": key for name, key in self.link_keys.items()
+        }
+        return "".join(f'"{key.hex()}","Normal","{label}"\n' for label, key in rows.items())
+
+    def __repr__(self) -> str:  # keys never reach a log
+        return "Keys(…)"
+
+
+class Air:
+    """The emulated air of one run, its sticks, and what a sniffer beside them would capture."""
+
+    def __init__(self, bench: Bench, seeds: Seeds, clock: Scheduler, evidence: Evidence) -> None:
+        self._seeds = seeds
+        self._clock = clock
+        self._ezsp_version = bench.ezsp
+        self._ncps: list[Ncp] = []
+        self.trace = TraceHash()
+        epoch_us = round(bench.epoch.timestamp() * 1e6)
+        writer = PcapngWriter(evidence.open_binary("air.pcapng").write)
+
+        def capture(start_us: int, channel: int, psdu: bytes) -> None:
+            self.trace.update(start_us, psdu)
+            writer.frame(
+                start_us, psdu, channel=channel, rssi_dbm=RSSI_DBM, lqi=LQI, epoch_us=epoch_us
+            )
+
+        losses = tuple(Loss(fault.probability, fault.on) for fault in bench.faults)
+        self.medium = Medium(clock, seeds.stream("air").getrandbits, losses=losses, capture=capture)
+        self._lines = MemoryLines(f"run-{id(self):x}")
+
+    def stick(self, name: str) -> str:
+        """Plug in an emulated stick; its URL."""
+        eui64 = _EUI64_PREFIX | int.from_bytes(self._seeds.derive(f"EUI-64 {name}", 4), "big")
+        ncp = Ncp(
+            name,
+            StackState(eui64).to_json(),
+            self.medium,
+            self._clock,
+            self._seeds.stream(f"stick {name}").getrandbits,
+            ezsp_version=self._ezsp_version,
+        )
+        self._ncps.append(ncp)
+        return self._lines.add(name, ncp)
+
+    def close(self) -> None:
+        """Pull all sticks out."""
+        self._lines.close()
+        for ncp in self._ncps:
+            ncp.close()
+
+
+class Wiring:
+    """Everything of one run that has to be switched off at its end."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        images: dict[str, DeviceImage],
+        clock: Scheduler,
+        evidence: Evidence,
+        *,
+        on_hub_event: Callable[[HubEvent], object],
+        on_device_event: Callable[[str, DeviceEvent], object],
+        take_over: bool = False,
+    ) -> None:
+        seeds = Seeds(bench.seed)
+        emulated = bench.hub.radio == EMULATED
+        self.air = Air(bench, seeds, clock, evidence) if emulated else None
+        self.settings = NetworkSettings(
+            CHANNEL,
+            seeds.pan_id(),
+            int.from_bytes(seeds.extended_pan_id(), "big"),
+            seeds.network_key(),
+            seeds.derive("trust centre seed", 16),
+        )
+        self.hub = Hub(
+            self._radio(HUB, bench.hub.radio),
+            partial(ZigpyNode, take_over=take_over or emulated),
+            on_hub_event,
+            image_limit_bytes=_slot_bytes(bench),
+        )
+        pool = PagePool()
+        han = HanToJoin(CHANNEL, self.settings.extended_pan_id)
+        self.devices: dict[str, Device] = {}
+        for entry in bench.devices:
+            build = self._build(entry, images[entry.id], seeds, _slot_bytes(bench))
+            self.devices[entry.id] = Device(
+                build,
+                han,
+                pool,
+                partial(EzspNode, take_over=take_over or emulated),
+                partial(on_device_event, entry.id),
+            )
+        self.keys = Keys(
+            self.settings.network_key,
+            {name: device.build.link_key for name, device in self.devices.items()},
+        )
+
+    def _radio(self, name: str, radio: str) -> str:
+        return self.air.stick(name) if self.air is not None else radio
+
+    def _build(
+        self, entry: DeviceEntry, image: DeviceImage, seeds: Seeds, slot_bytes: int
+    ) -> DeviceBuild:
+        model = _MODELS.get(entry.kind)
+        if model is None:
+            raise RequestError(f"{entry.id}: a {entry.kind} is not emulated yet")
+        product = identity(entry.kind)
+        code = seeds.derive(f"install code {entry.id}", 16)
+
+        def verify(flash: Flash) -> str | None:
+            if image.policy == "opaque":
+                return None
+            return verify_maker(flash.read(Slot.SPARE), image.maker)
+
+        return DeviceBuild(
+            entry.id,
+            model,
+            self._radio(entry.id, entry.radio),
+            install_code_key(code),
+            product.manufacturer_code,
+            product.image_type,
+            product.hardware_version,
+            verify,
+            FlashContents.factory(image.factory_version),
+            OtaClientParameters(max_data_size=entry.max_data_size),
+            slot_size_bytes=slot_bytes,
+        )
+
+    async def close(self) -> None:
+        """Switch everything off."""
+        for device in self.devices.values():
+            await device.power_off()
+        await self.hub.stop()
+        if self.air is not None:
+            self.air.close()
+
+
+def _slot_bytes(bench: Bench) -> int:
+    """How large a file a hub and a device have room for: what the limit allows, by itself."""
+    limit = bench.limits.size_limit()
+    return limit.limit_bytes + (MAX_HEADER_OCTETS if limit.scope == "body" else 0)
+
+
+def quiet_hosts() -> None:
+    """zigpy and bellows speak up only when something is wrong; their debug lines hold keys."""
+    for name in ("zigpy", "bellows"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,172 @@
+"""What a device stores: the old image or the new one runs, and every octet is the one received."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ota_rig import NEW, OLD, make_image
+
+from emulator.devices.flash import (
+    PAGE_BYTES,
+    Flash,
+    FlashContents,
+    FlashError,
+    PagePool,
+    RunningImage,
+    Slot,
+    SpareState,
+)
+
+
+def new_flash(pool: PagePool | None = None) -> Flash:
+    return Flash(FlashContents.factory(OLD), pool)
+
+
+def fill(flash: Flash, data: bytes, step: int = 56) -> None:
+    flash.begin(len(data))
+    for offset in range(0, len(data), step):
+        flash.write(offset, data[offset : offset + step])
+
+
+@given(size=st.integers(1, 3 * PAGE_BYTES + 1), step=st.integers(1, 9000), cut=st.integers(0, 3000))
+def test_what_is_read_back_is_what_was_written(size: int, step: int, cut: int) -> None:
+    data = hashlib.shake_256(bytes([size & 0xFF])).digest(size)
+    flash = new_flash()
+    flash.begin(size)
+    for offset in range(0, size, step):
+        flash.write(offset, data[offset : offset + step])
+        stored = data[: offset + step]
+        assert flash.written_bytes == len(stored)
+        assert flash.sha256() == hashlib.sha256(stored).hexdigest()
+    assert flash.is_complete
+    assert flash.read(Slot.SPARE) == data
+    assert flash.head(cut) == data[:cut]
+
+
+def test_a_page_of_zeros_or_ones_counts_as_received() -> None:
+    for octet in (b"\x00", b"\xff"):
+        flash = new_flash()
+        fill(flash, octet * (2 * PAGE_BYTES), step=PAGE_BYTES)
+        rebuilt = Flash(flash.contents)
+        assert rebuilt.written_bytes == 2 * PAGE_BYTES
+        assert rebuilt.is_complete
+
+
+def test_a_device_restarted_in_a_download_knows_how_far_it_was() -> None:
+    data = make_image(3 * PAGE_BYTES).data
+    flash = new_flash()
+    flash.begin(len(data))
+    flash.write(0, data[: PAGE_BYTES + 100])
+    rebuilt = Flash(flash.contents)
+    assert rebuilt.written_bytes == PAGE_BYTES  # the page that was not full is lost
+    rebuilt.write(PAGE_BYTES, data[PAGE_BYTES:])
+    assert rebuilt.sha256() == hashlib.sha256(data).hexdigest()
+
+
+def test_the_new_image_runs_after_boot_and_after_every_later_restart() -> None:
+    image = make_image(PAGE_BYTES + 17)
+    flash = new_flash()
+    fill(flash, image.data)
+    flash.mark_bootable()
+    assert flash.running == RunningImage(OLD)
+    restarted = Flash(flash.contents)
+    expected = RunningImage(NEW, len(image.data), hashlib.sha256(image.data).hexdigest())
+    assert restarted.boot() == expected
+    assert Flash(restarted.contents).boot() == expected
+    assert restarted.read(Slot.RUNNING) == image.data
+
+
+def test_without_a_mark_the_old_image_runs() -> None:
+    flash = new_flash()
+    fill(flash, make_image().data)
+    assert flash.boot() == RunningImage(OLD)
+    assert Flash(flash.contents).boot() == RunningImage(OLD)
+
+
+def test_a_marked_slot_that_is_no_file_leaves_the_old_image_running() -> None:
+    flash = new_flash()
+    fill(flash, bytes(100))
+    flash.mark_bootable()
+    assert flash.boot() == RunningImage(OLD)
+    assert flash.contents.spare_state is SpareState.IDLE
+
+
+def test_a_second_update_leaves_the_first_running_until_it_is_booted() -> None:
+    first, second = make_image(5000), make_image(6000, version=NEW + 1)
+    flash = new_flash()
+    fill(flash, first.data)
+    flash.mark_bootable()
+    flash.boot()
+    fill(flash, second.data)
+    assert flash.read(Slot.RUNNING) == first.data
+    flash.mark_bootable()
+    assert flash.boot().file_version == NEW + 1
+    assert flash.read(Slot.SPARE) == first.data
+
+
+def test_a_download_never_touches_what_runs() -> None:
+    image = make_image(5000)
+    flash = new_flash()
+    fill(flash, image.data)
+    flash.mark_bootable()
+    running = flash.boot()
+    flash.begin(100)
+    flash.erase()
+    fill(flash, bytes(100))
+    assert flash.running == running
+    assert flash.read(Slot.RUNNING) == image.data
+
+
+def test_octets_out_of_order_or_past_the_end_are_refused_and_change_nothing() -> None:
+    flash = new_flash()
+    with pytest.raises(FlashError, match="no download has begun"):
+        flash.write(0, b"x")
+    flash.begin(10)
+    flash.write(0, b"abcd")
+    with pytest.raises(FlashError, match="offset 0 is not the next one, 4"):
+        flash.write(0, b"abcd")
+    with pytest.raises(FlashError, match="offset 5 is not the next one, 4"):
+        flash.write(5, b"e")
+    with pytest.raises(FlashError, match="7 octets at 4 run past the end at 10"):
+        flash.write(4, bytes(7))
+    assert flash.read(Slot.SPARE) == b"abcd"
+    with pytest.raises(FlashError, match="4 of 10 bytes are no image to boot"):
+        flash.mark_bootable()
+
+
+@pytest.mark.parametrize("size", [0, -1, 768_001])
+def test_a_file_larger_than_the_slot_is_refused_before_anything_is_erased(size: int) -> None:
+    flash = new_flash()
+    fill(flash, b"kept")
+    with pytest.raises(FlashError, match="do not fit a slot of 768000"):
+        flash.begin(size)
+    assert flash.read(Slot.SPARE) == b"kept"
+
+
+def test_equal_pages_of_many_devices_are_one_object_in_memory() -> None:
+    pool = PagePool()
+    data = make_image(4 * PAGE_BYTES).data
+    devices = [new_flash(pool) for _ in range(10)]
+    for flash in devices:
+        fill(flash, data)
+    assert len(pool) == 4
+    pages = [flash.contents.spare_pages for flash in devices]
+    assert all(page is pages[0][at] for row in pages for at, page in enumerate(row))
+
+
+def test_pages_nobody_holds_are_forgotten() -> None:
+    pool = PagePool()
+    first, second = new_flash(pool), new_flash(pool)
+    data = make_image(2 * PAGE_BYTES).data
+    fill(first, data)
+    fill(second, data)
+    first.erase()
+    assert len(pool) == 2
+    second.erase()
+    assert len(pool) == 0
+    stranger = Flash(FlashContents(RunningImage(OLD), spare_pages=[b"page"]), pool)
+    stranger.erase()
+    assert len(pool) == 0
