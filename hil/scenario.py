@@ -66,7 +66,7 @@ class Track:
     at_hub: list[bytes] = field(default_factory=list)  # messages out of its tunnel
     at_device: list[bytes] = field(default_factory=list)
     version: int | None = None  # of its last query
-    last_progress: int = 0
+    steps: int = 0  # whatever shows that it goes on
     blocks: int = 0
     offset_bytes: int = 0
     transfer: TransferOutcome | None = None
@@ -247,11 +247,9 @@ class Scenario:
 
     async def _progress_until(self, done: Callable[[], bool], tracks: list[Track]) -> None:
         """Wait as long as something moves: a slow transfer is no failure."""
-        while True:
-            moved = partial(_has_moved, tracks, [track.last_progress for track in tracks])
-            if not await self._journal.until(lambda: done() or moved(), NO_PROGRESS_TIMEOUT_S):
-                return
-            if done():
+        while not done():
+            moved = partial(_has_moved, tracks, [track.steps for track in tracks])
+            if not await self._journal.until(moved, NO_PROGRESS_TIMEOUT_S):
                 return
 
     # -- judging -------------------------------------------------------------------------------
@@ -351,7 +349,7 @@ class Scenario:
             return
         match event:
             case TransferProgress():
-                track.last_progress += 1
+                track.steps += 1
                 track.offset_bytes = event.offset_bytes
                 track.blocks = event.blocks
                 self._tell(
@@ -375,7 +373,7 @@ class Scenario:
                 self._on_tunnel_output(track, event.output)
             case QuerySeen():
                 track.version = event.current_version
-                track.last_progress += 1
+                track.steps += 1
             case TransferStarted():
                 self._tell(
                     "transfer-started",
@@ -407,6 +405,7 @@ class Scenario:
 
     def _on_transfer_outcome(self, track: Track, outcome: TransferOutcome) -> None:
         track.transfer = outcome
+        track.steps += 1
         if outcome.response_code is ResponseCode.SUCCESS:
             # The restart ends both: what is seen of them from here on is of the new firmware.
             track.version = None
@@ -430,6 +429,7 @@ class Scenario:
                     self._tell("restarted", device_id=device_id, version=version)
             case DeviceLost():
                 track.lost = event.reason
+                track.steps += 1
                 self._anomaly(track, "device lost", event.reason)
             case tunnel.MessageReceived():
                 track.at_device.append(event.data)
@@ -441,7 +441,7 @@ class Scenario:
 
 
 def _has_moved(tracks: list[Track], before: list[int]) -> bool:
-    return before != [track.last_progress for track in tracks]
+    return before != [track.steps for track in tracks]
 
 
 def _is_back(track: Track) -> bool:

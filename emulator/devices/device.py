@@ -33,7 +33,7 @@ from emulator.devices.wakeup import Wakeup
 
 JOIN_RETRY_S = 5.0
 FIND_RETRY_S = 5.0
-RESTART_S = 2.0  # from the end of the old firmware to the start of the new one
+RESTART_S = 10.0  # a boot loader copies or swaps 750 KiB between two flash slots
 
 MakeNode = Callable[[str, tuple[SmartEnergyEndpoint, ...], OnEvent], Node]
 Verify = Callable[[Flash], str | None]

@@ -111,7 +111,7 @@ class HubApplication(ControllerApplication):
         """Only closing is left to zigpy: it would broadcast Mgmt_Permit and open Green Power."""
         if time_s:
             raise NodeError("joining is opened for one device at a time, by ZigpyNode.permit")
-        await self._ezsp.permitJoining(0)
+        await self._node.ezsp.permitJoining(0)
 
     async def cleanup_tc_link_key(self, ieee: Any) -> None:
         """The joiner's key goes into the key table in the place of whatever stood there."""

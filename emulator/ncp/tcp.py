@@ -87,8 +87,7 @@ class _HostConnection(asyncio.Protocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._holds_line:
-            self._wire.data_received(data)
+        self._wire.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - any end is an end
         self._lost.set()

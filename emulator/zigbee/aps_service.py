@@ -40,8 +40,8 @@ ACK_WAIT_US = 1_600_000  # apscAckWaitDuration at the default network depth
 MAX_RETRIES = 3  # apscMaxFrameRetries
 MAX_UNICASTS = 10  # APS_UNICAST_MESSAGE_COUNT, EmberZNet's default
 MAX_REMEMBERED_SOURCES = 64
-MAX_REMEMBERED = 16  # messages remembered per source against duplicates
-REMEMBER_US = 8_000_000  # longer than a sender goes on trying: 4 x apscAckWaitDuration
+MAX_REMEMBERED = 128  # messages remembered per source, half of what a counter can number
+REMEMBER_US = 5_000_000  # a sender's last try comes 3 x apscAckWaitDuration after its first
 FRAGMENT_OVERHEAD_OCTETS = 2
 
 _DATA_UNACKED = aps.TYPE_DATA | aps.DELIVERY_UNICAST
@@ -360,9 +360,8 @@ class ApsService:
         fragment = header.fragmentation
         if control & aps.ACK_REQUEST and not fragment and not broadcast:
             self._acknowledge(header, source)
-        block = header.block if fragment == aps.FRAGMENT_PART else 0
-        if self._is_duplicate(source, header.counter << 8 | block) and not fragment:
-            return
+        if not fragment and self._is_duplicate(source, header.counter):
+            return  # of fragments the host must know: it acknowledges them
         options = 0
         if control & aps.ACK_REQUEST:
             options |= OPTION_RETRY
@@ -444,17 +443,17 @@ class ApsService:
             key = partner[1]
         self._stack.send_nwk(destination, self._protect(key, header, b""))
 
-    def _is_duplicate(self, source: int, message: int) -> bool:
+    def _is_duplicate(self, source: int, counter: int) -> bool:
         now_us = self._stack.clock.now_us()
         seen = self._remembered.get(source)
         if seen is None:
             if len(self._remembered) >= MAX_REMEMBERED_SOURCES:
                 self._remembered.popitem(last=False)
             seen = self._remembered[source] = OrderedDict()
-        until_us = seen.get(message)
+        until_us = seen.get(counter)
         if until_us is not None and now_us < until_us:
             return True
-        seen[message] = now_us + REMEMBER_US
+        seen[counter] = now_us + REMEMBER_US
         if len(seen) > MAX_REMEMBERED:
             seen.popitem(last=False)
         return False

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 from emulator.medium.air import Medium
 from emulator.medium.timing import RandomBits, Scheduler
@@ -27,7 +28,7 @@ from emulator.zigbee.aps_service import ApsService
 from emulator.zigbee.events import Event, NodeType, StackStatus, Status
 from emulator.zigbee.joining import Joining
 from emulator.zigbee.mac import BROADCAST, MacFrame
-from emulator.zigbee.mac_link import Done, MacLink
+from emulator.zigbee.mac_link import Done, MacLink, SendResult
 from emulator.zigbee.nwk import NwkError, NwkFrame
 from emulator.zigbee.security import FrameKey, SecurityError
 from emulator.zigbee.state import Network, ReservedCounter, StackState
@@ -35,6 +36,8 @@ from emulator.zigbee.zdo import Endpoint
 
 BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
 MAX_BROADCASTS = 32
+UNICAST_RETRIES = 3  # nwkcUnicastRetries
+UNICAST_RETRY_DELAY_US = 50_000  # nwkcUnicastRetryDelay
 COORDINATOR = 0x0000
 
 
@@ -210,7 +213,13 @@ class Stack:
     # -- sending -------------------------------------------------------------------------------
 
     def send_nwk(self, destination: int, payload: bytes, done: Done | None = None) -> None:
-        """Send `payload` (an APS frame) under the network key to a node or a broadcast address."""
+        """Send `payload` (an APS frame) under the network key to a node or a broadcast address.
+
+        A unicast that the MAC layer gives up is sent again; `done` hears the end of it.
+        """
+        self._transmit(destination, payload, done, UNICAST_RETRIES)
+
+    def _transmit(self, destination: int, payload: bytes, done: Done | None, retries: int) -> None:
         network = self.state.network
         assert network is not None
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
@@ -230,7 +239,27 @@ class Stack:
             self._is_old_broadcast(source, sequence)
             self.mac.send_data(BROADCAST, frame, done)
         else:
-            self.mac.send_data(destination, frame, done)
+            ended = partial(self._unicast_ended, destination, payload, done, retries)
+            self.mac.send_data(destination, frame, ended)
+
+    def _unicast_ended(
+        self,
+        destination: int,
+        payload: bytes,
+        done: Done | None,
+        retries: int,
+        result: SendResult,
+    ) -> None:
+        if result is not SendResult.OK and retries and self.is_up:
+            # Sealed anew: a counter overtaken in the meantime would be taken for a replay.
+            again_us = self.clock.now_us() + UNICAST_RETRY_DELAY_US
+            self.clock.call_at_us(again_us, self._retry, destination, payload, done, retries - 1)
+        elif done is not None:
+            done(result)
+
+    def _retry(self, destination: int, payload: bytes, done: Done | None, retries: int) -> None:
+        if self.is_up:
+            self._transmit(destination, payload, done, retries)
 
     def send_nwk_unsecured(
         self, destination: int, payload: bytes, done: Done | None = None

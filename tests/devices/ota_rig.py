@@ -121,7 +121,7 @@ class ClientRig:
         self.start()
         return self.expire()
 
-    def offer(self, **changes: int | None) -> list[Any]:
+    def offer(self, **changes: Any) -> list[Any]:
         image = self.image
         header = image.header
         response = ota.QueryNextImageResponse(

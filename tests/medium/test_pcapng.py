@@ -174,14 +174,18 @@ def capture() -> bytes:
     [
         (0, b"\x01\0\0\0", "octet 0: no section header"),
         (8, b"\x1a\x2b\x3c\x4d", "octet 8: not a little-endian"),
-        (4, b"\xff\xff\0\0", "octet 4: a block of 65535"),
+        (4, b"\0\0", "octet 4: a block of 0 "),
+        (4, b"\x2d", "octet 4: a block of 45 "),
+        (4, b"\xfc\xff", "octet 4: a block of 65532 "),
         (40, b"\x30", "octet 40: the lengths"),
         (52, b"\xc3\x00", "octet 52: link type 195"),
         (64, b"\x09", "octet 60: times"),
-        (92, b"\x07", "octet 92: interface 7"),
+        (92, b"\x01", "octet 92: interface 1"),
         (104, b"\xff", "octet 104: 255 captured"),
+        (104, b"\x03", "octet 104: 3 captured"),
         (112, b"\x01", "octet 112: no TAP"),
         (114, b"\xff", "octet 112: no TAP"),
+        (114, b"\x03", "octet 112: no TAP"),
     ],
 )
 def test_a_spoilt_capture_is_refused_with_the_place(at: int, octets: bytes, message: str) -> None:
@@ -189,6 +193,29 @@ def test_a_spoilt_capture_is_refused_with_the_place(at: int, octets: bytes, mess
     spoilt = good[:at] + octets + good[at + len(octets) :]
     with pytest.raises(PcapngError, match=message):
         list(read_pcapng(spoilt))
+
+
+def test_captures_one_after_the_other_are_one_file() -> None:
+    both = list(read_pcapng(capture() + capture()))
+    assert both == 2 * [(EPOCH_US + 5, ACK_7)]
+
+
+SECTION, PACKET_BLOCK = HEAD[:44], PACKET
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (capture() + SECTION + PACKET_BLOCK, "interface 0 is not described"),
+        (SECTION + bytes.fromhex("01000000 0C000000 0C000000"), "octet 52: interface desc"),
+        (HEAD + bytes.fromhex("06000000 0C000000 0C000000"), "octet 92: packet block cut short"),
+        (HEAD + PACKET[:-1], "octet 88: a block of 60 "),
+        (HEAD + PACKET[:7], "octet 84: cut short"),
+    ],
+)
+def test_a_capture_with_a_part_missing_is_refused_with_the_place(data: bytes, message: str) -> None:
+    with pytest.raises(PcapngError, match=message):
+        list(read_pcapng(data))
 
 
 @given(data=st.binary(max_size=200))

@@ -141,7 +141,7 @@ async def test_small_frames_are_not_held_back_to_be_sent_together(line: TcpLine)
 
 
 async def test_a_host_that_stops_reading_is_dropped_and_fills_no_memory(
-    line: TcpLine, stick: Stick
+    line: TcpLine, stick: Stick, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with asyncio.timeout(PATIENCE_S):
         _, writer = await connect(line)
@@ -154,7 +154,9 @@ async def test_a_host_that_stops_reading_is_dropped_and_fills_no_memory(
             if transport.is_closing():
                 break
         assert transport.is_closing()
-        stick.write(b"into the void")
+        for _ in range(10):
+            stick.write(b"into the void")
+        assert caplog.records == []
         await stick.disconnected.wait()
         writer.close()
 
