@@ -182,6 +182,7 @@ class Offer:
         self._notify_due_s: float | None = now
         self._progress_s = now
         self._served_bytes = 0
+        self._served_blocks = 0
         self._next_mark_bytes = 0
 
     @property

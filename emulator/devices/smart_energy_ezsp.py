@@ -29,6 +29,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 import bellows.ash
+from bellows.ash import DataFrame
 from bellows.ezsp import EZSP
 from bellows.ezsp.protocol import EZSP_CMD_TIMEOUT
 
@@ -155,9 +156,20 @@ class SmartEnergyEzsp(EZSP):
         self._tag = 0
         self._sending: _Outgoing | None = None
         self._matches: dict[int, asyncio.Future[int | None]] = {}
+        self._ash: Any = None
+        self._answer: asyncio.Future[int] | None = None
+        self._answer_due = 0.0
+        self._watch: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
         self._reassembler = Reassembler()
         self._loop = asyncio.get_running_loop()
+
+    async def connect(self, *, use_thread: bool = False) -> None:
+        """As bellows does, in this thread: the port is written to past its thread-safe proxy."""
+        if use_thread:
+            raise ValueError("the Smart Energy port lives in the loop of its application")
+        await super().connect(use_thread=False)
+        self._ash = self._gw._obj._transport
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -249,16 +261,37 @@ class SmartEnergyEzsp(EZSP):
     async def _exchange(self, frame_id: int, body: bytes) -> int:
         """One command among bellows' own; the status of its response."""
         protocol = self._protocol
-        async with protocol._send_semaphore(priority=_SEND_PRIORITY):
+        semaphore = protocol._send_semaphore
+        await semaphore.acquire(priority=_SEND_PRIORITY)
+        try:
             sequence = protocol._seq
-            future = self._loop.create_future()
+            self._answer = future = self._loop.create_future()
             protocol._awaiting[sequence] = (frame_id, None, future)
             protocol._seq = (sequence + 1) % 256
             header = _HEADER.pack(sequence, 0, _EXTENDED_CONTROL, frame_id)
-            await protocol._gw.send_data(header + body)
-            async with asyncio.timeout(EZSP_CMD_TIMEOUT):
-                status: int = await future
-                return status
+            # What `Gateway.send_data` comes to, without a task and a shield for every frame: this
+            # task is cancelled only when the line is closed anyhow.
+            await self._ash._send_data_frame(
+                DataFrame(frm_num=None, re_tx=None, ack_num=None, ezsp_frame=header + body)
+            )
+            self._answer_due = self._loop.time() + EZSP_CMD_TIMEOUT
+            if self._watch is None:
+                self._watch = self._loop.call_at(self._answer_due, self._look_at_answer)
+            status: int = await future
+            return status
+        finally:
+            self._answer = None
+            semaphore.release()
+
+    def _look_at_answer(self) -> None:
+        """One timer watches all answers: a command whose time is up fails."""
+        self._watch = None
+        if self._answer is None or self._answer.done():
+            return
+        if self._loop.time() < self._answer_due:
+            self._watch = self._loop.call_at(self._answer_due, self._look_at_answer)
+        else:
+            self._answer.set_exception(TimeoutError("the radio does not answer"))
 
     def _delivered(self, tag: int, ok: bool) -> None:
         message = self._under_way.get(tag)
@@ -300,6 +333,9 @@ class SmartEnergyEzsp(EZSP):
         if self._sender is not None:
             self._sender.cancel()
             self._sender = None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         self._outgoing.clear()
         self._under_way.clear()
         self._messages = 0

@@ -29,6 +29,9 @@ class Loss:
             raise ValueError(f"a loss probability lies in 0..1, not {self.probability}")
 
 
+_MAX_RECENT = 8  # frames looked at before those that ended are forgotten
+
+
 class _Transmission:
     __slots__ = ("channel", "disturbed_by", "end_us", "psdu", "source", "start_us")
 
@@ -65,7 +68,8 @@ class Medium:
         self._capture = capture
         self._transceivers: list[Transceiver] = []
         self._separated: set[tuple[str, str]] = set()
-        self._recent: list[_Transmission] = []
+        self._recent: list[_Transmission] = []  # in the order of their starts
+        self._latest_end_us = 0
 
     def attach(self, name: str, receive: Callable[[bytes], object]) -> Transceiver:
         """Put a transceiver named `name` on the air, switched off until it is tuned.
@@ -118,9 +122,13 @@ class Medium:
         end_us = start_us + air_us(len(psdu))
         transmission = _Transmission(source, channel, start_us, end_us, psdu)
         recent = self._recent
-        if recent:
+        if len(recent) > _MAX_RECENT:
             past_us = start_us - 2 * CCA_US
             recent[:] = [other for other in recent if other.end_us > past_us]
+        if start_us >= self._latest_end_us:
+            self._latest_end_us = end_us
+        else:
+            self._latest_end_us = max(end_us, self._latest_end_us)
             for other in recent:
                 if other.end_us > start_us and other.channel == channel:
                     _disturb(transmission, other.source)
@@ -151,6 +159,8 @@ class Medium:
     def _busy(self, listener: Transceiver) -> bool:
         now_us = self._clock.now_us()
         since_us = now_us - CCA_US
+        if self._latest_end_us <= since_us:
+            return False
         for other in self._recent:
             if (
                 other.end_us > since_us

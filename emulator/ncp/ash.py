@@ -84,6 +84,9 @@ class ResetRequest:
 
 RESET_REQUEST: Final = ResetRequest()
 
+# What an ACK by itself brings, and nothing else does: its receiver need not look what to send.
+NOTHING: Final[list[bytes | ResetRequest]] = []
+
 
 def _pseudo_random(length: int) -> bytes:
     """The sequence DATA fields are XORed with, afresh for every frame."""
@@ -346,7 +349,7 @@ class AshNcp:
             ack_num = _ACK_NUMBERS.get(data)
             if ack_num is not None and data[-1] == 0x7E:
                 self._acknowledge(ack_num)
-                return []
+                return NOTHING
         events: list[bytes | ResetRequest] = []
         frames = data.split(FLAG)
         partial = frames.pop()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from emulator.medium.air import Medium
 from emulator.medium.timing import Cancellable, RandomBits, Scheduler
-from emulator.ncp.ash import AshNcp
+from emulator.ncp.ash import NOTHING, AshNcp
 from emulator.ncp.ezsp import Ezsp
 from emulator.ncp.ezsp_tables import Tables
 from emulator.zigbee.events import Event
@@ -96,7 +96,10 @@ class Ncp:
         """Octets from the host."""
         ash = self.ash
         now = self._clock.now_us() * 1e-6
-        for item in ash.receive_data(data, now):
+        items = ash.receive_data(data, now)
+        if items is NOTHING and not ash.queued and not self.ezsp.has_callbacks:
+            return
+        for item in items:
             if not isinstance(item, bytes):
                 self._reset()
                 break

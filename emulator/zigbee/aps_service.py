@@ -165,7 +165,10 @@ class ApsService:
             counter = parameters.sequence
         else:
             self._counter = counter = (self._counter + 1) & 0xFF
-        parameters = parameters._replace(sequence=counter)
+        profile, cluster, source_endpoint, destination_endpoint, _, group, _ = parameters
+        parameters = Aps(
+            profile, cluster, source_endpoint, destination_endpoint, options, group, counter
+        )
         if destination == stack.mac.short_address:
             self._loop_back(parameters, payload, tag)
             return Status.OK, counter

@@ -430,6 +430,27 @@ def test_hours_of_waiting_are_no_errors() -> None:
     assert rig.state is State.ENDING
 
 
+def test_being_told_to_wait_ends_a_run_of_errors() -> None:
+    rig = ClientRig()
+    rig.begin()
+    for _ in range(3):
+        for _ in range(9):
+            rig.expire()
+            rig.expire()
+        rig.receive(ota.IMAGE_BLOCK_RESPONSE, ota.ImageBlockWait(0, 60))
+        rig.expire()
+    assert rig.state is State.DOWNLOADING
+
+
+def test_a_refusal_of_a_block_already_here_does_not_end_a_pause_between_blocks() -> None:
+    rig = ClientRig(min_block_period=500)
+    rig.begin()
+    rig.block()
+    assert kinds(rig.default_response(ota.IMAGE_BLOCK_REQUEST, Status.ABORT)) == ["unexpected"]
+    rig.expire()
+    assert request_of(rig).file_offset == 56
+
+
 @pytest.mark.parametrize(("unit_s", "pause_s"), [(0.001, 0.5), (1.0, 500.0)])
 def test_a_block_period_paces_every_later_request(unit_s: float, pause_s: float) -> None:
     rig = ClientRig(block_period_unit_s=unit_s, announce_block_period=True)
@@ -804,6 +825,19 @@ def test_after_activation_the_next_query_carries_the_new_version() -> None:
     query = ota.parse_query_next_image_request(again.last.payload)
     assert query.current_file_version == NEW
     assert flash.read(Slot.RUNNING) == rig.image.data
+
+
+def test_the_image_before_the_update_stays_stored_until_the_next_download() -> None:
+    first = make_image(2000)
+    flash = Flash(FlashContents.factory(OLD))
+    for image in (first, make_image(3000, version=NEW + 1)):
+        flash.begin(len(image.data))
+        flash.write(0, image.data)
+        flash.mark_bootable()
+        flash.boot()
+    rig = ClientRig(flash=flash, identity=replace(IDENTITY, file_version=NEW + 1))
+    rig.start()
+    assert flash.read(Slot.SPARE) == first.data
 
 
 @pytest.mark.parametrize("case", ["no resume", "other product", "no header", "runs already"])

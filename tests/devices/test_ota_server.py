@@ -152,7 +152,10 @@ def test_an_update_runs_from_the_offer_to_its_outcome() -> None:
     assert rig.query() == [QuerySeen(DEVICE, OLD)]
     response = ota.parse_query_next_image_response(rig.answer(0x02).payload)
     assert response == ota.QueryNextImageResponse(0, MAKER, KIND, NEW, 1000)
-    assert rig.block(0) == [TransferStarted(DEVICE, NEW, 1000), TransferProgress(DEVICE, 56, 1000)]
+    assert rig.block(0) == [
+        TransferStarted(DEVICE, NEW, 1000),
+        TransferProgress(DEVICE, 56, 1000, 1),
+    ]
     assert rig.data == rig.image.data[:56]
     for offset in range(56, 1000, 56):
         rig.block(offset)
@@ -160,8 +163,8 @@ def test_an_update_runs_from_the_offer_to_its_outcome() -> None:
     assert rig.end() == [
         TransferOutcome(DEVICE, NEW, ResponseCode.SUCCESS, "1000 bytes, verified by the device")
     ]
-    response = ota.parse_upgrade_end_response(rig.answer(0x07).payload)
-    assert response == ota.UpgradeEndResponse(MAKER, KIND, NEW, 0, 0)
+    end = ota.parse_upgrade_end_response(rig.answer(0x07).payload)
+    assert end == ota.UpgradeEndResponse(MAKER, KIND, NEW, 0, 0)
     assert rig.query(version=NEW) == [QuerySeen(DEVICE, NEW)]
     assert rig.answer(0x02).payload == b"\x98"
 
@@ -181,8 +184,9 @@ def test_progress_is_told_once_for_each_percent() -> None:
     events: list[Any] = []
     for offset in range(0, 20_000, 56):
         events += rig.block(offset) + rig.block(offset)
-    percents = [e.offset_bytes * 100 // 20_000 for e in events if isinstance(e, TransferProgress)]
-    assert percents == list(range(1, 101))
+    told = [event for event in events if isinstance(event, TransferProgress)]
+    assert [event.offset_bytes * 100 // 20_000 for event in told] == list(range(1, 101))
+    assert [event.blocks for event in told] == [-(-event.offset_bytes // 56) for event in told]
 
 
 # Blocks.
@@ -272,7 +276,7 @@ def test_after_the_hub_restarted_a_device_goes_on_without_a_query() -> None:
     rig.offer()
     assert rig.block(504) == [
         TransferStarted(DEVICE, NEW, 1000),
-        TransferProgress(DEVICE, 560, 1000),
+        TransferProgress(DEVICE, 560, 1000, 1),
     ]
     assert rig.data == rig.image.data[504:560]
     rig.now = 600.0
@@ -397,6 +401,16 @@ def test_a_device_that_asked_is_not_notified_again() -> None:
     rig.expire()
     assert rig.answers == []
     assert rig.server.next_timeout() == DAY_S
+
+
+def test_a_later_offer_is_notified_in_time_while_an_earlier_one_is_loaded() -> None:
+    rig = ServerRig()
+    rig.offer()
+    rig.query()
+    rig.expire()
+    assert rig.server.next_timeout() == DAY_S
+    rig.offer(OTHER)
+    assert rig.server.next_timeout() == rig.now + 600.0
 
 
 def test_a_refused_notification_fails_nothing() -> None:
@@ -597,6 +611,20 @@ def test_a_device_that_never_asked_again_stays_stopped_over_several_offers() -> 
     rig.offer(DEVICE, make_image(1002))
     rig.offer(DEVICE, rig.image)
     assert rig.codes == [ResponseCode.IMAGE_DISCARDED] * 3
+    rig.block(56)
+    assert rig.is_abort
+
+
+def test_a_device_stopped_stays_stopped_when_the_newer_file_is_offered_twice() -> None:
+    rig = ServerRig()
+    rig.offer()
+    rig.query()
+    rig.block(0)
+    impostor = make_image(1001)
+    rig.offer(DEVICE, impostor)
+    while len(rig.outcomes) < 2:
+        rig.expire()
+    rig.offer(DEVICE, impostor)
     rig.block(56)
     assert rig.is_abort
 
