@@ -157,6 +157,9 @@ class SmartEnergyEzsp(EZSP):
         self._sending: _Outgoing | None = None
         self._matches: dict[int, asyncio.Future[int | None]] = {}
         self._ash: Any = None
+        self._is_v14 = True
+        self._send_unicast_layout = _SEND_UNICAST_V14
+        self._idle: asyncio.Future[None] | None = None
         self._answer: asyncio.Future[int] | None = None
         self._answer_due = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -170,6 +173,9 @@ class SmartEnergyEzsp(EZSP):
             raise ValueError("the Smart Energy port lives in the loop of its application")
         await super().connect(use_thread=False)
         self._ash = self._gw._obj._transport
+        self._is_v14 = self._ezsp_version >= 14
+        self._send_unicast_layout = _SEND_UNICAST_V14 if self._is_v14 else _SEND_UNICAST_V13
+        self._sender = self._loop.create_task(self._send_all(), name="Smart Energy port")
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -213,32 +219,51 @@ class SmartEnergyEzsp(EZSP):
             self._outgoing.appendleft(item)
         else:
             self._outgoing.append(item)
-        if self._sender is None:
-            self._sender = self._loop.create_task(self._send_all())
+        self._wake()
+
+    def _wake(self) -> None:
+        """Something may be sent: the sender looks at the queue again."""
+        idle = self._idle
+        if idle is not None:
+            self._idle = None
+            if not idle.done():
+                idle.set_result(None)
 
     async def _send_all(self) -> None:
-        """Hand what is queued to the stick, one command at a time, until nothing may go."""
+        """Hand what is queued to the stick, one command at a time, for as long as it answers."""
+        outgoing = self._outgoing
         try:
-            while self._outgoing:
-                item = self._outgoing[0]
-                if isinstance(item, bytes):
-                    self._outgoing.popleft()
-                    await self._exchange(_SEND_REPLY, item)
+            while True:
+                if not outgoing or self._must_wait(outgoing[0]):
+                    self._idle = self._loop.create_future()
+                    await self._idle
                     continue
-                if len(self._under_way) >= MAX_UNDER_WAY and item.tag not in self._under_way:
-                    self._expire()
-                    return  # one that ends starts the sender again
-                self._outgoing.popleft()
-                await self._send(item)
+                item = outgoing.popleft()
+                if isinstance(item, bytes):
+                    await self._exchange(_SEND_REPLY, item)
+                else:
+                    self._sending = item
+                    if await self._exchange(_SEND_UNICAST, self._begin(item)):
+                        self._finish(item.tag, False)
         except Exception as error:
             # Whatever bellows raises for a stick that does not answer, nothing more will go out.
             self._fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        finally:
-            self._sender = None
 
-    async def _send(self, message: _Outgoing) -> None:
+    def _must_wait(self, item: _Outgoing | bytes) -> bool:
+        """Whether so much is under way that a new message has to wait for an old one to end."""
+        if len(self._under_way) < MAX_UNDER_WAY or isinstance(item, bytes):
+            return False
+        if item.tag in self._under_way:
+            return False  # the next block of one of them
+        self._expire()
+        return len(self._under_way) >= MAX_UNDER_WAY
+
+    def _begin(self, message: _Outgoing) -> bytes:
+        """The body of the sendUnicast for a message's current block; it is under way now."""
         block = message.blocks[message.index]
         fragmented = message.options & OPTION_FRAGMENT
+        message.deadline = self._loop.time() + SENT_TIMEOUT_S
+        self._under_way[message.tag] = message
         body = self._send_unicast_layout.pack(
             _DIRECT,
             message.nwk,
@@ -252,11 +277,7 @@ class SmartEnergyEzsp(EZSP):
             message.tag,
             len(block),
         )
-        message.deadline = self._loop.time() + SENT_TIMEOUT_S
-        self._under_way[message.tag] = message
-        self._sending = message
-        if await self._exchange(_SEND_UNICAST, body + block):
-            self._finish(message.tag, False)
+        return body + block
 
     async def _exchange(self, frame_id: int, body: bytes) -> int:
         """One command among bellows' own; the status of its response."""
@@ -308,8 +329,8 @@ class SmartEnergyEzsp(EZSP):
             return
         self._messages -= 1
         self._on_sent(tag, delivered)
-        if self._outgoing and self._sender is None:
-            self._sender = self._loop.create_task(self._send_all())
+        if self._outgoing:
+            self._wake()
 
     def _expire(self) -> None:
         """Give up messages whose end the stick never told."""
@@ -340,10 +361,6 @@ class SmartEnergyEzsp(EZSP):
         self._under_way.clear()
         self._messages = 0
         await super().disconnect()
-
-    @property
-    def _send_unicast_layout(self) -> Struct:
-        return _SEND_UNICAST_V14 if self._ezsp_version >= 14 else _SEND_UNICAST_V13
 
     async def find_endpoint(self, nwk: int, cluster: int, *, is_server: bool) -> int | None:
         """The first endpoint of a node that serves `cluster` (or uses it), by Match_Desc_req.
@@ -399,10 +416,10 @@ class SmartEnergyEzsp(EZSP):
                     self._incoming(data)
                     return
                 if self._matches and data[6:10] == b"\x00\x00" + _MATCH_RESPONSE:
-                    layout = _INCOMING_V14 if self._ezsp_version >= 14 else _INCOMING_V13
+                    layout = _INCOMING_V14 if self._is_v14 else _INCOMING_V13
                     self._matched(data[_AT + layout.size :])
             elif frame_id == _SENT:
-                if self._ezsp_version >= 14:
+                if self._is_v14:
                     if data[12:14] == _PROFILE:
                         status, _, _, _, _, _, _, _, _, _, tag = _SENT_V14.unpack_from(data, _AT)
                         self._delivered(tag, not status)
@@ -424,7 +441,7 @@ class SmartEnergyEzsp(EZSP):
         del awaiting[data[0]]
         future = waiting[2]
         if not future.done():
-            width = 4 if self._ezsp_version >= 14 else 1
+            width = 4 if self._is_v14 else 1
             status = int.from_bytes(data[_AT : _AT + width], "little")
             sending = self._sending
             if data[3] == _SEND_UNICAST and sending is not None and not sending.index:
@@ -435,7 +452,7 @@ class SmartEnergyEzsp(EZSP):
 
     def _incoming(self, data: bytes) -> None:
         eui64: int | None = None
-        if self._ezsp_version >= 14:
+        if self._is_v14:
             (
                 _,
                 _,

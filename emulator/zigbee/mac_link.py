@@ -187,16 +187,17 @@ class MacLink:
         if len(self._queue) >= MAX_QUEUED_FRAMES:
             self._finish(outgoing, SendResult.QUEUE_FULL)
             return
-        self._queue.append(outgoing)
         if self._current is None:
-            self._start_next()
+            self._start(outgoing)
+        else:
+            self._queue.append(outgoing)
 
-    def _start_next(self) -> None:
-        if not self._queue:
-            return
-        self._current = self._queue.popleft()
+    def _start(self, outgoing: _Outgoing) -> None:
+        self._current = outgoing
         self._retries = 0
-        self._start_csma()
+        self._backoffs = 0
+        self._exponent = MIN_BE
+        self._back_off()
 
     def _start_csma(self) -> None:
         self._backoffs = 0
@@ -254,9 +255,12 @@ class MacLink:
     def _complete(self, result: SendResult) -> None:
         outgoing = self._current
         assert outgoing is not None
-        self._current = None
-        self._start_next()
-        self._finish(outgoing, result)
+        if self._queue:
+            self._start(self._queue.popleft())
+        else:
+            self._current = None
+        if outgoing.done is not None:
+            outgoing.done(result)
 
     def _finish(self, outgoing: _Outgoing, result: SendResult) -> None:
         if outgoing.done is not None:
@@ -283,7 +287,9 @@ class MacLink:
             ):
                 self._ack_timer.cancel()
                 self._ack_timer = None
-                self._space(self._clock.now_us(), len(current.psdu))
+                octets = len(current.psdu)
+                spacing_us = LIFS_US if octets > SIFS_MAX_OCTETS else SIFS_US
+                self._free_at_us = self._clock.now_us() + spacing_us
                 self._complete(SendResult.OK)
             return
         try:

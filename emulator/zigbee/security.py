@@ -34,8 +34,10 @@ _INSTALL_CODE_OCTETS = (6, 8, 12, 16)
 _COUNTER = Struct("<I")
 
 
-class SecurityError(Exception):
-    """A received frame that does not open: wrong key, or changed on its way."""
+SecurityError = InvalidTag
+"""A received frame that does not open: wrong key, or changed on its way. It is what AESCCM raises,
+by its own name here, because every frame of the air passes this way twice.
+"""
 
 
 class InstallCodeError(ValueError):
@@ -113,27 +115,20 @@ def printed_install_code_key(printed: bytes) -> bytes:
 class FrameKey:
     """One AES key ready to protect frames.
 
-    `nonce` is source EUI-64 (8, little-endian), frame counter (4), security control (1).
+    `seal(nonce, payload, authenticated)` is the payload encrypted, with the MIC behind it;
+    `open(nonce, sealed, authenticated)` the payload again, or SecurityError when the MIC does not
+    match. `nonce` is source EUI-64 (8, little-endian), frame counter (4), security control (1).
     """
 
-    __slots__ = ("_aead", "octets")
+    __slots__ = ("octets", "open", "seal")
 
     def __init__(self, octets: bytes) -> None:
         if len(octets) != KEY_OCTETS:
             raise ValueError(f"a key has {KEY_OCTETS} octets, not {len(octets)}")
         self.octets = octets
-        self._aead = AESCCM(octets, tag_length=MIC_OCTETS)
-
-    def seal(self, nonce: bytes, payload: bytes, authenticated: bytes) -> bytes:
-        """`payload` encrypted, with the MIC behind it."""
-        return self._aead.encrypt(nonce, payload, authenticated)
-
-    def open(self, nonce: bytes, sealed: bytes, authenticated: bytes) -> bytes:
-        """The payload of `sealed`. Raises SecurityError when the MIC does not match."""
-        try:
-            return self._aead.decrypt(nonce, sealed, authenticated)
-        except (InvalidTag, ValueError) as error:
-            raise SecurityError("the MIC does not match") from error
+        aead = AESCCM(octets, tag_length=MIC_OCTETS)
+        self.seal = aead.encrypt
+        self.open = aead.decrypt
 
     def __repr__(self) -> str:  # keys never reach a log
         return "FrameKey(…)"

@@ -85,6 +85,7 @@ class Stack:
         self.aps = ApsService(self)
         self.joining = Joining(self)
         self._key = FrameKey(bytes(16))
+        self._key_sequence = 0
         self._nwk_sequence = random_bits(8)
         self._incoming_counters: dict[bytes, int] = {}
         self._addresses: dict[int, bytes] = {}
@@ -119,6 +120,7 @@ class Stack:
         network = self.state.network
         assert network is not None
         self._key = FrameKey(network.key)
+        self._key_sequence = network.key_sequence
         self.mac.pan_id = network.pan_id
         self.mac.short_address = network.short_address
         self.mac.channel = network.channel
@@ -220,27 +222,25 @@ class Stack:
         self._transmit(destination, payload, done, UNICAST_RETRIES)
 
     def _transmit(self, destination: int, payload: bytes, done: Done | None, retries: int) -> None:
-        network = self.state.network
-        assert network is not None
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
-        source = self.mac.short_address
+        mac = self.mac
         frame = nwk.seal_data(
             self._key,
             destination,
-            source,
+            mac.short_address,
             nwk.MAX_RADIUS,
             sequence,
             self.nwk_counter.take(),
             self.eui64_octets,
-            network.key_sequence,
+            self._key_sequence,
             payload,
         )
         if destination >= nwk.LOWEST_BROADCAST:
-            self._is_old_broadcast(source, sequence)
-            self.mac.send_data(BROADCAST, frame, done)
+            self._is_old_broadcast(mac.short_address, sequence)
+            mac.send_data(BROADCAST, frame, done)
         else:
             ended = partial(self._unicast_ended, destination, payload, done, retries)
-            self.mac.send_data(destination, frame, ended)
+            mac.send_data(destination, frame, ended)
 
     def _unicast_ended(
         self,
@@ -299,46 +299,35 @@ class Stack:
     def _receive_nwk(self, frame: bytes, mac_source: int, _mac_destination: int) -> None:
         try:
             header = nwk.parse(frame)
-            if not header.secured:
+            control, destination, source, _, sequence, _, _, _, at = header
+            if not control & nwk.SECURITY:
                 if not self.is_up:
-                    self.joining.receive_unsecured(frame[header.header_octets :])
+                    self.joining.receive_unsecured(frame[at:])
                 return  # a running network takes nothing unsecured
             if not self.is_up:
                 return
-            payload = self._open(header, frame, mac_source)
+            counter, eui64, key_sequence = nwk.parse_auxiliary(frame, at)
+            if key_sequence != self._key_sequence:
+                self.undecodable += 1
+                return
+            if counter < self._incoming_counters.get(eui64, 0):
+                self.replays_rejected += 1
+                return
+            payload = nwk.open_sealed(self._key, frame, at, eui64)
         except (NwkError, SecurityError):
             self.undecodable += 1
             return
-        if payload is None:
-            return
-        destination = header.destination
+        self._incoming_counters[eui64] = counter + 1
+        if mac_source == source and self._addresses.get(source) != eui64:
+            self._addresses[source] = eui64
         if destination == self.mac.short_address:
-            if header.control & 0x0003 == nwk.TYPE_DATA:
-                self.aps.receive(payload, header.source, False)
-        elif destination >= nwk.BROADCAST_ROUTERS and not self._is_old_broadcast(
-            header.source, header.sequence
-        ):
-            if header.frame_type == nwk.TYPE_DATA:
-                self.aps.receive(payload, header.source, True)
+            if not control & 0x0003:
+                self.aps.receive(payload, source, False)
+        elif destination >= nwk.BROADCAST_ROUTERS and not self._is_old_broadcast(source, sequence):
+            if not control & 0x0003:
+                self.aps.receive(payload, source, True)
             else:
                 self._receive_command(payload, header)
-
-    def _open(self, header: NwkFrame, frame: bytes, mac_source: int) -> bytes | None:
-        network = self.state.network
-        assert network is not None
-        at = header.header_octets
-        counter, eui64, key_sequence = nwk.parse_auxiliary(frame, at)
-        if key_sequence != network.key_sequence:
-            self.undecodable += 1
-            return None
-        if counter < self._incoming_counters.get(eui64, 0):
-            self.replays_rejected += 1
-            return None
-        payload = nwk.open_sealed(self._key, frame, at, eui64)
-        self._incoming_counters[eui64] = counter + 1
-        if mac_source == header.source and self._addresses.get(mac_source) != eui64:
-            self._addresses[mac_source] = eui64
-        return payload
 
     def _is_old_broadcast(self, source: int, sequence: int) -> bool:
         now_us = self.clock.now_us()
