@@ -84,9 +84,7 @@ def run(benchmark: Benchmark, repeats: int, *, toy: bool = False) -> list[Figure
     """Measure `repeats` times."""
     measure = benchmark.prepare(toy)
     taken = [measure() for _ in range(repeats)]
-    return [
-        Figure(line, tuple(figures[line.key] for figures in taken)) for line in benchmark.lines
-    ]
+    return [Figure(line, tuple(figures[line.key] for figures in taken)) for line in benchmark.lines]
 
 
 _HEADINGS = ("", "min", "median", "max", "cv", "target", "")

@@ -149,7 +149,9 @@ class Pair:
         await asyncio.sleep(_SETTLE_S)
         hub.update(self.image, [device.eui64])
         await self._require(lambda: self._has_ended, _TRANSFER_TIMEOUT_S, "finish its download")
-        wall_s, virtual_s = (end - start for end, start in zip(self._ended, self._began, strict=True))
+        wall_s, virtual_s = (
+            end - start for end, start in zip(self._ended, self._began, strict=True)
+        )
         return Transfer(wall_s, virtual_s, -(-len(self.image.data) // BLOCK_BYTES))
 
     async def _require(self, done: Callable[[], bool], timeout_s: float, what: str) -> None:
@@ -222,11 +224,12 @@ def transfer(image: FirmwareImage, capture: Capture | None = None) -> Transfer:
 
 
 class Chunk(NamedTuple):
-    """Octets that a stick wrote at once."""
+    """Octets that a stick wrote at once, and how many its host had written before."""
 
     time_us: int
     line: int
     data: bytes
+    host_octets: int
 
 
 class Tape:
@@ -264,8 +267,9 @@ class _Tap:
 
     def host_connected(self, write: Callable[[bytes], None]) -> None:
         def written_down(data: bytes) -> None:
-            if self._tape.is_running:
-                self._tape.chunks.append(Chunk(self._now_us(), self._line, data))
+            tape, line = self._tape, self._line
+            if tape.is_running:
+                tape.chunks.append(Chunk(self._now_us(), line, data, tape.host_octets[line]))
             write(data)
 
         self._ncp.host_connected(written_down)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
-from emulator.medium.air import Capture, Loss, Medium
+from emulator.medium.air import Loss, Medium
+from emulator.medium.pcapng import PcapngWriter, TraceHash
+from emulator.zigbee import nwk
 from emulator.zigbee.events import (
     OPTION_ENCRYPTION,
     OPTION_RETRY,
@@ -74,6 +78,13 @@ class HeapClock:
         self._now_us = end_us
 
 
+class Nonce(NamedTuple):
+    """What must never come twice under one key, read off a frame on the air."""
+
+    source_eui64: bytes
+    counter: int
+
+
 class Air:
     """A medium with every frame kept."""
 
@@ -88,8 +99,31 @@ class Air:
     def _capture(self, start_us: int, _channel: int, psdu: bytes) -> None:
         self.frames.append((start_us, psdu))
 
+    def data_frames(self) -> list[bytes]:
+        """The NWK frames in all MAC data frames with short addresses, in order."""
+        return [psdu[9:-2] for _, psdu in self.frames if psdu[0] & 7 == 1]
 
-capture_type = Capture
+    def nwk_nonces(self) -> list[Nonce]:
+        """Nonces under the network key, of every secured frame, in order."""
+        found = []
+        for frame in self.data_frames():
+            header = nwk.parse(frame)
+            if header.secured:
+                counter, eui64, _ = nwk.parse_auxiliary(frame, header.header_octets)
+                found.append(Nonce(eui64, counter))
+        return found
+
+    def trace_hash(self) -> str:
+        trace = TraceHash()
+        for start_us, psdu in self.frames:
+            trace.update(start_us, psdu)
+        return trace.hexdigest()
+
+    def write_pcapng(self, path: Path) -> None:
+        with path.open("wb") as file:
+            writer = PcapngWriter(file.write)
+            for start_us, psdu in self.frames:
+                writer.frame(start_us, psdu, channel=CHANNEL)
 
 
 class StackHost:
@@ -120,9 +154,24 @@ class StackHost:
         stack.endpoints[1] = Endpoint(1, SMART_ENERGY, 0x0506, 0, (OTA,), (OTA,))
         return stack
 
-    def power_cycle(self) -> None:
+    def power_cycle(self, *, resume: bool = False) -> None:
         self.stack.close()
         self.stack = self._boot()
+        if resume:
+            assert self.stack.resume() is Status.OK
+
+    def send(
+        self,
+        other: StackHost,
+        payload: bytes = b"payload",
+        parameters: Aps | None = None,
+        tag: int = 0,
+    ) -> Status:
+        """Send to `other` as Smart Energy, encrypted and acknowledged; what the call said."""
+        if parameters is None:
+            parameters = smart_energy()
+        destination = other.stack.short_address
+        return self.stack.aps.send_unicast(destination, parameters, payload, tag)[0]
 
     def received(self) -> list[bytes]:
         return [event.payload for event in self.events if isinstance(event, MessageReceived)]

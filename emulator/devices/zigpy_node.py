@@ -17,6 +17,8 @@ import zigpy.device
 import zigpy.state
 import zigpy.types
 import zigpy.zdo.types as zdo_t
+from bellows.ash import NcpFailure
+from bellows.exception import EzspError
 from bellows.zigbee.application import ControllerApplication
 from zigpy.exceptions import NetworkNotFormed, ZigbeeException
 
@@ -291,7 +293,11 @@ class ZigpyNode:
     async def _permit_for(self, duration_s: int) -> None:
         while duration_s > 0:
             step_s = min(duration_s, _PERMIT_STEP_S)
-            await self.ezsp.permitJoining(step_s)
+            try:
+                await self.ezsp.permitJoining(step_s)
+            except (TimeoutError, EzspError, NcpFailure) as error:
+                self.lost(f"it does not open joining: {error!r}")
+                return
             await asyncio.sleep(step_s)
             duration_s -= step_s
 

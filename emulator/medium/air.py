@@ -11,7 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from emulator.medium.timing import CCA_US, MAX_PSDU_OCTETS, RandomBits, Scheduler, air_us
+from emulator.medium.timing import (
+    CCA_US,
+    MAX_PSDU_OCTETS,
+    TURNAROUND_US,
+    RandomBits,
+    Scheduler,
+    air_us,
+)
+
+# A frame is asked for at most a turnaround before it starts, and CCA looks back from that moment.
+_REMEMBER_US = TURNAROUND_US + CCA_US
 
 Capture = Callable[[int, int, bytes], object]
 """Called as (start_us, channel, psdu) for every frame put on the air, heard or not."""
@@ -29,6 +39,7 @@ class Loss:
             raise ValueError(f"a loss probability lies in 0..1, not {self.probability}")
 
 
+_AIR_US = tuple(air_us(octets) for octets in range(MAX_PSDU_OCTETS + 1))
 _MAX_RECENT = 8  # frames looked at before those that ended are forgotten
 
 
@@ -63,6 +74,7 @@ class Medium:
         capture: Capture | None = None,
     ) -> None:
         self._clock = clock
+        self._call_at_us = clock.call_at_us
         self._random_bits = random_bits
         self._losses = losses
         self._capture = capture
@@ -86,6 +98,7 @@ class Medium:
     def detach(self, transceiver: Transceiver) -> None:
         """Take a transceiver off the air; a frame it is sending is heard to its end."""
         self._transceivers.remove(transceiver)
+        transceiver.channel = None
         self._settle()
 
     def separate(self, one: str, other: str) -> None:
@@ -113,63 +126,8 @@ class Medium:
                 heard *= 1.0 - loss.probability
         return round((1.0 - heard) * 2**32)
 
-    def _transmit(self, source: Transceiver, start_us: int, psdu: bytes) -> int:
-        channel = source.channel
-        if channel is None:
-            raise ValueError(f"transceiver {source.name!r} is not tuned to a channel")
-        if not 1 <= len(psdu) <= MAX_PSDU_OCTETS:
-            raise ValueError(f"a frame has 1 to {MAX_PSDU_OCTETS} octets, not {len(psdu)}")
-        end_us = start_us + air_us(len(psdu))
-        transmission = _Transmission(source, channel, start_us, end_us, psdu)
-        recent = self._recent
-        if len(recent) > _MAX_RECENT:
-            past_us = start_us - 2 * CCA_US
-            recent[:] = [other for other in recent if other.end_us > past_us]
-        if start_us >= self._latest_end_us:
-            self._latest_end_us = end_us
-        else:
-            self._latest_end_us = max(end_us, self._latest_end_us)
-            for other in recent:
-                if other.end_us > start_us and other.channel == channel:
-                    _disturb(transmission, other.source)
-                    _disturb(other, source)
-        recent.append(transmission)
-        if self._capture is not None:
-            self._capture(start_us, channel, psdu)
-        self._clock.call_at_us(end_us, self._deliver, transmission)
-        return end_us
-
-    def _deliver(self, transmission: _Transmission) -> None:
-        channel = transmission.channel
-        psdu = transmission.psdu
-        disturbed_by = transmission.disturbed_by
-        random_bits = self._random_bits
-        for listener, lost_below in transmission.source._listeners:
-            if listener.channel != channel:
-                continue
-            if lost_below and random_bits(32) < lost_below:
-                continue
-            if disturbed_by and any(self._hears(listener, other) for other in disturbed_by):
-                continue
-            listener.receive(psdu)
-
     def _hears(self, listener: Transceiver, other: Transceiver) -> bool:
         return listener is other or (other.name, listener.name) not in self._separated
-
-    def _busy(self, listener: Transceiver) -> bool:
-        now_us = self._clock.now_us()
-        since_us = now_us - CCA_US
-        if self._latest_end_us <= since_us:
-            return False
-        for other in self._recent:
-            if (
-                other.end_us > since_us
-                and other.start_us < now_us
-                and other.channel == listener.channel
-                and self._hears(listener, other.source)
-            ):
-                return True
-        return False
 
 
 def _disturb(transmission: _Transmission, source: Transceiver) -> None:
@@ -195,8 +153,57 @@ class Transceiver:
 
         Raises ValueError when not tuned, or for a frame no radio can send.
         """
-        return self._medium._transmit(self, start_us, psdu)
+        medium = self._medium
+        channel = self.channel
+        if channel is None:
+            raise ValueError(f"transceiver {self.name!r} is not tuned to a channel")
+        octets = len(psdu)
+        if not 1 <= octets <= MAX_PSDU_OCTETS:
+            raise ValueError(f"a frame has 1 to {MAX_PSDU_OCTETS} octets, not {octets}")
+        end_us = start_us + _AIR_US[octets]
+        transmission = _Transmission(self, channel, start_us, end_us, psdu)
+        recent = medium._recent
+        if len(recent) > _MAX_RECENT:
+            past_us = start_us - _REMEMBER_US
+            recent[:] = [other for other in recent if other.end_us > past_us]
+        if start_us >= medium._latest_end_us:
+            medium._latest_end_us = end_us
+        else:
+            medium._latest_end_us = max(end_us, medium._latest_end_us)
+            for other in recent:
+                if other.end_us > start_us and other.channel == channel:
+                    _disturb(transmission, other.source)
+                    _disturb(other, self)
+        recent.append(transmission)
+        if medium._capture is not None:
+            medium._capture(start_us, channel, psdu)
+        medium._call_at_us(end_us, self._deliver, transmission)
+        return end_us
+
+    def _deliver(self, transmission: _Transmission) -> None:
+        """The last octet has been sent: whoever hears it hears the frame now."""
+        channel = transmission.channel
+        disturbed_by = transmission.disturbed_by
+        for listener, lost_below in self._listeners:
+            if listener.channel != channel:
+                continue
+            if lost_below and self._medium._random_bits(32) < lost_below:
+                continue
+            if disturbed_by and any(self._medium._hears(listener, other) for other in disturbed_by):
+                continue
+            listener.receive(transmission.psdu)
 
     def channel_busy(self) -> bool:
         """Whether anyone in hearing sent, on this channel, within the last CCA period."""
-        return self._medium._busy(self)
+        medium = self._medium
+        now_us = medium._clock.now_us()
+        since_us = now_us - CCA_US
+        if medium._latest_end_us <= since_us:
+            return False
+        return any(
+            other.end_us > since_us
+            and other.start_us < now_us
+            and other.channel == self.channel
+            and medium._hears(self, other.source)
+            for other in medium._recent
+        )

@@ -165,11 +165,15 @@ class Ezsp:
 
     # -- stick to host -------------------------------------------------------------------------
 
-    def event(self, event: Event) -> None:
-        """The stack tells something: it becomes a callback frame."""
+    def callback(self, event: Event) -> bytes:
+        """The callback frame that tells the host what the stack told."""
+        return self._translate[type(event)](event)
+
+    def keep_callback(self, frame: bytes) -> None:
+        """Keep a callback that cannot go out now; the oldest of too many is lost, and counted."""
         if len(self._callbacks) == _MAX_CALLBACKS:
             self.callbacks_lost += 1
-        self._callbacks.append(self._translate[type(event)](event))
+        self._callbacks.append(frame)
 
     @property
     def has_callbacks(self) -> bool:

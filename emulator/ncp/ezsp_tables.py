@@ -20,6 +20,8 @@ SUPPORTED_VERSIONS = (13, 14)
 
 Fields = dict[str, Any]
 
+_ZEROS = bytes(64)  # longer than any field of fixed length
+
 
 class EzspError(Exception):
     """A request that does not parse: the field, and what is wrong with it."""
@@ -85,20 +87,22 @@ class Tables:
             self.by_id[frame_id] = command
 
     def parse_request(self, command: Command, octets: bytes) -> Fields:
-        """The fields of a request. Missing fields at the end read as zero, octets left over are
-        ignored: hosts other than bellows leave out what they do not use.
+        """The fields of a request. Missing fields at the end read as zero, missing lists as empty,
+        octets left over are ignored: hosts other than bellows leave out what they do not use.
 
         Raises EzspError for a field that is cut off.
         """
         fields: Fields = {}
         rest = octets
         for name, kind in command.request.items():
+            if not rest:
+                zero, _ = kind.deserialize(_ZEROS)
+                fields[name] = [] if _is_unbounded(zero) else _plain(zero)
+                continue
             try:
-                value, rest = kind.deserialize(rest if rest else bytes(64))
+                value, rest = kind.deserialize(rest)
             except (ValueError, IndexError) as error:
                 raise EzspError(f"{command.name}: {name}: {error}") from error
-            if len(rest) > len(octets):
-                rest = b""
             fields[name] = _plain(value)
         if command.name == "addEndpoint":
             _split_clusters(fields)
@@ -134,6 +138,11 @@ def _build_token_data(command: Command, values: Mapping[str, Any]) -> bytes:
     raise AssertionError("the struct has a status")
 
 
+def _is_unbounded(value: Any) -> bool:
+    """Whether `value` is a list that takes all octets there are."""
+    return isinstance(value, list) and not isinstance(value, t.FixedList | t.LVList)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, t.EUI64 | t.ExtendedPanId):
         return int.from_bytes(value.serialize(), "little")
@@ -158,10 +167,8 @@ def _serialise(kind: Any, value: Any) -> bytes:
     if isinstance(value, Status):
         return bytes(kind(_status_of(kind, value)).serialize())
     if value is None:
-        zero, _ = kind.deserialize(bytes(64))
-        if isinstance(zero, list) and not isinstance(zero, t.EUI64 | t.KeyData):
-            return b""
-        return bytes(zero.serialize())
+        zero, _ = kind.deserialize(_ZEROS)
+        return b"" if _is_unbounded(zero) else bytes(zero.serialize())
     if isinstance(value, dict):
         return b"".join(_serialise(field.type, value.get(field.name)) for field in kind.fields)
     if issubclass(kind, t.EUI64 | t.ExtendedPanId):

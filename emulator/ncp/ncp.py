@@ -125,9 +125,16 @@ class Ncp:
     # -- stick to host -------------------------------------------------------------------------
 
     def _on_event(self, event: Event) -> None:
-        self.ezsp.event(event)
-        if not self._answering:
-            self._pump()
+        ezsp = self.ezsp
+        frame = ezsp.callback(event)
+        ash = self.ash
+        if self._answering or ezsp.has_callbacks or ash.room <= _RESERVED_FOR_RESPONSES:
+            ezsp.keep_callback(frame)
+            if not self._answering:
+                self._pump()
+        else:
+            ash.send(frame, self._clock.now_us() * 1e-6)
+            self._flush()
 
     def _pump(self) -> None:
         """Hand callbacks to ASH as far as it has room, and what ASH has ready to the line."""

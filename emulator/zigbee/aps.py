@@ -32,6 +32,9 @@ SECURITY = 1 << 5
 ACK_REQUEST = 1 << 6
 EXTENDED_HEADER = 1 << 7
 
+# None of these in nearly every frame: a unicast, data or acknowledgement (types 0 and 2).
+_RARE = TYPE_COMMAND | _DELIVERY_MASK | EXTENDED_HEADER | ACK_FORMAT
+
 FRAGMENT_NONE = 0
 FRAGMENT_FIRST = 1
 FRAGMENT_PART = 2
@@ -91,9 +94,7 @@ def parse(frame: bytes) -> ApsFrame:
     if not frame:
         raise ApsError("an empty APS frame", 0)
     control = frame[0]
-    if control & _DELIVERY_MASK == DELIVERY_UNICAST and not control & (
-        EXTENDED_HEADER | ACK_FORMAT
-    ):
+    if not control & _RARE:
         if len(frame) < HEADER_OCTETS:
             raise ApsError(f"an APS header has 8 octets, this frame {len(frame)}", len(frame))
         _, destination, cluster, profile, source, counter = HEADER.unpack_from(frame)
@@ -104,6 +105,8 @@ def parse(frame: bytes) -> ApsFrame:
 
 
 def _parse_rare(frame: bytes, control: int) -> ApsFrame:
+    if control & _TYPE_MASK not in (TYPE_DATA, TYPE_ACK):
+        raise ApsError(f"frame type {control & _TYPE_MASK} has no endpoints", 0)
     delivery = control & _DELIVERY_MASK
     if delivery == 1 << 2:
         raise ApsError("delivery mode 1 is reserved", 0)

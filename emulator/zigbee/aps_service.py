@@ -31,7 +31,7 @@ from emulator.zigbee.events import (
 )
 from emulator.zigbee.mac_link import SendResult
 from emulator.zigbee.security import FrameKey, SecurityError
-from emulator.zigbee.state import LinkKey
+from emulator.zigbee.state import CounterExhausted, LinkKey
 
 if TYPE_CHECKING:
     from emulator.zigbee.stack import Stack
@@ -159,12 +159,14 @@ class ApsService:
         options = parameters.options
         if not stack.is_up:
             return Status.NOT_JOINED, 0
+        if destination >= nwk.LOWEST_BROADCAST:
+            return Status.INVALID_PARAMETER, 0
         if len(payload) > self.max_payload_octets(options):
             return Status.MESSAGE_TOO_LONG, 0
         if options & OPTION_FRAGMENT and parameters.group & 0xFF:
             counter = parameters.sequence
         else:
-            self._counter = counter = (self._counter + 1) & 0xFF
+            counter = self._next_counter(destination)
         profile, cluster, source_endpoint, destination_endpoint, _, group, _ = parameters
         parameters = Aps(
             profile, cluster, source_endpoint, destination_endpoint, options, group, counter
@@ -188,9 +190,18 @@ class ApsService:
             self._transmit_once(unicast)
         return Status.OK, counter
 
+    def _next_counter(self, destination: int) -> int:
+        """A counter that no message still waiting for `destination` has."""
+        self._counter = counter = (self._counter + 1) & 0xFF
+        while _slot(destination, counter, 0) in self._waiting:
+            self._counter = counter = (counter + 1) & 0xFF
+        return counter
+
     def _transmit(self, unicast: _Unicast) -> None:
         stack = self._stack
-        stack.send_nwk(unicast.destination, self._frame(unicast, aps.ACK_REQUEST))
+        frame = self._frame(unicast, aps.ACK_REQUEST)
+        if frame is not None:
+            stack.send_nwk(unicast.destination, frame)
         clock = stack.clock
         unicast.timer = clock.call_at_us(clock.now_us() + ACK_WAIT_US, self._unheard, unicast)
 
@@ -199,9 +210,14 @@ class ApsService:
             sent = result is SendResult.OK
             self._tell_sent(unicast, Status.OK if sent else Status.DELIVERY_FAILED)
 
-        self._stack.send_nwk(unicast.destination, self._frame(unicast, 0), done)
+        frame = self._frame(unicast, 0)
+        if frame is not None:
+            self._stack.send_nwk(unicast.destination, frame, done)
+        else:
+            clock = self._stack.clock
+            clock.call_at_us(clock.now_us(), done, SendResult.COUNTER_ERROR)
 
-    def _frame(self, unicast: _Unicast, ack_request: int) -> bytes:
+    def _frame(self, unicast: _Unicast, ack_request: int) -> bytes | None:
         parameters = unicast.aps
         control = _DATA_UNACKED | ack_request
         if unicast.key is not None:
@@ -225,12 +241,16 @@ class ApsService:
                 header += bytes((aps.FRAGMENT_FIRST, parameters.group >> 8))
         return self._protect(unicast.key, header, unicast.payload)
 
-    def _protect(self, key: LinkKey | None, header: bytes, payload: bytes) -> bytes:
+    def _protect(self, key: LinkKey | None, header: bytes, payload: bytes) -> bytes | None:
+        """The frame under `key`, None when the frame counter is used up."""
         if key is None:
             return header + payload
         stack = self._stack
-        frame_key = self.frame_key(key.key)
-        return aps.seal(frame_key, header, stack.aps_counter.take(), stack.eui64_octets, payload)
+        try:
+            counter = stack.aps_counter.take()
+        except CounterExhausted:
+            return None
+        return aps.seal(self.frame_key(key.key), header, counter, stack.eui64_octets, payload)
 
     def _unheard(self, unicast: _Unicast) -> None:
         if self._waiting.get(unicast.slot) is not unicast:
@@ -292,7 +312,8 @@ class ApsService:
         self._counter = counter = (self._counter + 1) & 0xFF
         parameters = Aps(zdo.PROFILE, cluster, 0, 0, 0, 0, counter)
         if destination == self._stack.mac.short_address:
-            self._receive_looped(parameters, payload)
+            clock = self._stack.clock
+            clock.call_at_us(clock.now_us(), self._receive_looped, parameters, payload)
             return
         header = _HEADER.pack(_DATA_UNACKED, 0, cluster, zdo.PROFILE, 0, counter)
         self._stack.send_nwk(destination, header + payload)
@@ -304,6 +325,8 @@ class ApsService:
     def _receive_looped(self, parameters: Aps, payload: bytes, tag: int | None = None) -> None:
         stack = self._stack
         own = stack.mac.short_address
+        if not stack.is_up:
+            return
         if tag is not None:
             kind = MessageKind.UNICAST
             stack.on_event(MessageSent(Status.OK, kind, own, parameters, tag))
@@ -444,7 +467,9 @@ class ApsService:
             if partner is None:
                 return
             key = partner[1]
-        self._stack.send_nwk(destination, self._protect(key, header, b""))
+        frame = self._protect(key, header, b"")
+        if frame is not None:
+            self._stack.send_nwk(destination, frame)
 
     def _is_duplicate(self, source: int, counter: int) -> bool:
         now_us = self._stack.clock.now_us()
@@ -454,8 +479,10 @@ class ApsService:
                 self._remembered.popitem(last=False)
             seen = self._remembered[source] = OrderedDict()
         until_us = seen.get(counter)
-        if until_us is not None and now_us < until_us:
-            return True
+        if until_us is not None:
+            if now_us < until_us:
+                return True
+            seen.move_to_end(counter)
         seen[counter] = now_us + REMEMBER_US
         if len(seen) > MAX_REMEMBERED:
             seen.popitem(last=False)

@@ -12,7 +12,11 @@ the next leaves when the last is acknowledged. Every block but the last has the 
     GATHERING    one had before               GATHERING   acknowledged again
     GATHERING    one out of order             GATHERING   not acknowledged
     COMPLETE     any of it                    COMPLETE    acknowledged again, nothing delivered
+    any          the first, but another one   GATHERING   a new message with that counter
     any          too old                      (none)      forgotten
+
+APS counters have 8 bits and count all messages of a node, so that one comes round within seconds:
+what a first block holds tells a new message from the repetition of an old one.
 """
 
 from __future__ import annotations
@@ -49,10 +53,11 @@ class Taken(NamedTuple):
 
 
 class _Gathering:
-    __slots__ = ("blocks", "count", "done", "until")
+    __slots__ = ("blocks", "count", "done", "first", "until")
 
-    def __init__(self, count: int, until: float) -> None:
+    def __init__(self, count: int, first: bytes, until: float) -> None:
         self.count = count
+        self.first = first
         self.blocks: list[bytes] = []
         self.done = False
         self.until = until
@@ -70,15 +75,18 @@ class Reassembler:
         """One block of the message `counter` from `source`; `count` counts only at index 0."""
         key = (source, counter)
         message = self._gathering.get(key)
-        if message is not None and now >= message.until:
+        if message is not None and (
+            now >= message.until
+            or (index == 0 and (block, count) != (message.first, message.count))
+        ):
             del self._gathering[key]
             message = None
         if message is None:
             if index or not count:
                 return Taken(False, None)
-            message = self._gathering[key] = _Gathering(count, now + FORGET_S)
-            if len(self._gathering) > MAX_MESSAGES:
-                self._gathering.popitem(last=False)
+            if len(self._gathering) >= MAX_MESSAGES:
+                self._make_room()
+            message = self._gathering[key] = _Gathering(count, block, now + FORGET_S)
         if message.done or index < len(message.blocks):
             return Taken(True, None)
         if index > len(message.blocks):
@@ -91,3 +99,9 @@ class Reassembler:
         whole = b"".join(message.blocks)
         message.blocks.clear()
         return Taken(True, whole)
+
+    def _make_room(self) -> None:
+        """Forget the oldest message, one that is complete rather than one under way."""
+        kept = self._gathering
+        complete = next((key for key, message in kept.items() if message.done), None)
+        del kept[next(iter(kept)) if complete is None else complete]

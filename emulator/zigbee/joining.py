@@ -41,7 +41,7 @@ from emulator.zigbee.events import (
 from emulator.zigbee.mac import Beacon, MacError, MacFrame
 from emulator.zigbee.mac_link import SendResult
 from emulator.zigbee.security import SecurityError, key_transport_key
-from emulator.zigbee.state import UNKNOWN_EUI64, Network
+from emulator.zigbee.state import UNKNOWN_EUI64, CounterExhausted, Network
 
 if TYPE_CHECKING:
     from emulator.zigbee.stack import Stack
@@ -475,11 +475,15 @@ class Joining:
         )
         if not allowed or link_key is None:
             return
+        try:
+            counter = stack.aps_counter.take()
+        except CounterExhausted:
+            return  # the joiner waits in vain, as for any key that is lost
         command = aps.seal_transport_key(
             stack.aps.frame_key(key_transport_key(link_key)),
             TransportKey(network.key, network.key_sequence, eui64, stack.state.eui64),
             stack.random_bits(8),
-            stack.aps_counter.take(),
+            counter,
         )
         stack.send_nwk_unsecured(short_address, command)
 

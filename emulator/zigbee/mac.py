@@ -119,6 +119,8 @@ def parse(psdu: bytes) -> MacFrame:
     if psdu[-2:] != fcs(psdu[:-2]):
         raise MacError("the FCS does not match", len(psdu) - 2)
     control, sequence = _ACK.unpack_from(psdu)
+    if control & _TYPE_MASK > TYPE_COMMAND:
+        raise MacError(f"frame type {control & _TYPE_MASK} is reserved", 0)
     if control & _SECURITY:
         raise MacError("MAC security is not used in ZigBee", 0)
     at = 3

@@ -48,6 +48,9 @@ MAX_QUEUED_FRAMES = 32
 MAX_INDIRECT_FRAMES = 16
 MAX_REMEMBERED_SOURCES = 64
 TRANSACTION_PERSISTENCE_US = 7_680_000  # macTransactionPersistenceTime as ZigBee sets it
+# A sender's last try follows its first within four times (37 ms of back-offs, frame, ACK wait).
+# Longer memory would take a new frame for an old one after 256 frames to other nodes.
+DUPLICATE_MEMORY_US = 200_000
 
 _ACK_AIR_US = air_us(ACK_OCTETS)
 _DATA = Struct("<HBHHH")
@@ -61,6 +64,7 @@ class SendResult(Enum):
     CHANNEL_ACCESS_FAILURE = auto()
     QUEUE_FULL = auto()
     EXPIRED = auto()
+    COUNTER_ERROR = auto()  # the outgoing frame counter is used up
 
 
 Done = Callable[[SendResult], object]
@@ -111,7 +115,7 @@ class MacLink:
         self._retries = 0
         self._ack_timer: Cancellable | None = None
         self._free_at_us = 0
-        self._heard: OrderedDict[tuple[int, bool], int] = OrderedDict()
+        self._heard: OrderedDict[tuple[int, bool], tuple[int, int]] = OrderedDict()
         self._indirect: OrderedDict[tuple[int, bool], tuple[_Outgoing, Cancellable]] = OrderedDict()
         self._closed = False
 
@@ -128,6 +132,8 @@ class MacLink:
 
     def close(self) -> None:
         """Power off: nothing queued is sent, nothing is heard, no `done` is called any more."""
+        if self._closed:
+            return
         self._closed = True
         self._queue.clear()
         self._current = None
@@ -164,7 +170,7 @@ class MacLink:
             _, timer = self._indirect.pop(address)
             timer.cancel()
         elif len(self._indirect) >= MAX_INDIRECT_FRAMES:
-            self._finish(outgoing, SendResult.QUEUE_FULL)
+            self._refuse(outgoing)
             return
         expiry = self._clock.call_at_us(
             self._clock.now_us() + TRANSACTION_PERSISTENCE_US, self._expire, address
@@ -185,12 +191,16 @@ class MacLink:
 
     def _enqueue(self, outgoing: _Outgoing) -> None:
         if len(self._queue) >= MAX_QUEUED_FRAMES:
-            self._finish(outgoing, SendResult.QUEUE_FULL)
+            self._refuse(outgoing)
             return
         if self._current is None:
             self._start(outgoing)
         else:
             self._queue.append(outgoing)
+
+    def _refuse(self, outgoing: _Outgoing) -> None:
+        # Later: who sends must not hear the end of it before the call has returned.
+        self._clock.call_at_us(self._clock.now_us(), self._finish, outgoing, SendResult.QUEUE_FULL)
 
     def _start(self, outgoing: _Outgoing) -> None:
         self._current = outgoing
@@ -263,7 +273,7 @@ class MacLink:
             outgoing.done(result)
 
     def _finish(self, outgoing: _Outgoing, result: SendResult) -> None:
-        if outgoing.done is not None:
+        if outgoing.done is not None and not self._closed:
             outgoing.done(result)
 
     def _space(self, end_us: int, octets: int) -> None:
@@ -282,8 +292,10 @@ class MacLink:
             if (
                 self._ack_timer is not None
                 and current is not None
-                and len(psdu) == ACK_OCTETS
-                and psdu[2] == current.sequence
+                and (
+                    psdu == mac.ACKS[current.sequence]
+                    or psdu == mac.build_ack(current.sequence, frame_pending=True)
+                )
             ):
                 self._ack_timer.cancel()
                 self._ack_timer = None
@@ -307,7 +319,7 @@ class MacLink:
             return
         if psdu[-2:] != mac.fcs(psdu[:-2]):
             return
-        if control & mac.ACK_REQUEST:
+        if control & mac.ACK_REQUEST and destination != mac.BROADCAST:
             self._acknowledge(mac.ACKS[sequence], len(psdu))
         if not self._is_duplicate((source, False), sequence):
             self._receive_data(psdu[9:-2], source, destination)
@@ -348,9 +360,11 @@ class MacLink:
 
     def _is_duplicate(self, source: tuple[int, bool], sequence: int) -> bool:
         heard = self._heard
-        if heard.get(source) == sequence:
+        now_us = self._clock.now_us()
+        last = heard.get(source)
+        if last is not None and last[0] == sequence and now_us < last[1]:
             return True
-        heard[source] = sequence
+        heard[source] = (sequence, now_us + DUPLICATE_MEMORY_US)
         if len(heard) > MAX_REMEMBERED_SOURCES:
             heard.popitem(last=False)
         return False

@@ -31,7 +31,7 @@ from emulator.zigbee.mac import BROADCAST, MacFrame
 from emulator.zigbee.mac_link import Done, MacLink, SendResult
 from emulator.zigbee.nwk import NwkError, NwkFrame
 from emulator.zigbee.security import FrameKey, SecurityError
-from emulator.zigbee.state import Network, ReservedCounter, StackState
+from emulator.zigbee.state import CounterExhausted, Network, ReservedCounter, StackState
 from emulator.zigbee.zdo import Endpoint
 
 BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
@@ -85,6 +85,7 @@ class Stack:
         self.aps = ApsService(self)
         self.joining = Joining(self)
         self._key = FrameKey(bytes(16))
+        self._leaving = False
         self._key_sequence = 0
         self._nwk_sequence = random_bits(8)
         self._incoming_counters: dict[bytes, int] = {}
@@ -119,7 +120,9 @@ class Stack:
         """The stored network is complete: tune in, and say so (later, as an event)."""
         network = self.state.network
         assert network is not None
-        self._key = FrameKey(network.key)
+        if self._key.octets != network.key:
+            self._incoming_counters.clear()  # counters count per key
+            self._key = FrameKey(network.key)
         self._key_sequence = network.key_sequence
         self.mac.pan_id = network.pan_id
         self.mac.short_address = network.short_address
@@ -136,8 +139,9 @@ class Stack:
     def leave(self) -> Status:
         """Leave the network and forget it, its keys and its devices."""
         network = self.state.network
-        if not self.is_up or network is None:
+        if not self.is_up or network is None or self._leaving or self.joining.is_busy:
             return Status.INVALID_CALL
+        self._leaving = True
         self._broadcast_command(bytes((nwk.COMMAND_LEAVE, 0)), lambda _: self._forget())
         return Status.OK
 
@@ -149,7 +153,7 @@ class Stack:
         self._go_down()
 
     def _go_down(self) -> None:
-        self.is_up = False
+        self.is_up = self._leaving = False
         self.mac.channel = None
         self.mac.pan_id = self.mac.short_address = BROADCAST
         self.aps.clear()
@@ -203,7 +207,10 @@ class Stack:
     def learn(self, short_address: int, eui64: int) -> None:
         """A node announced itself, or joined here: its old address is forgotten, durably."""
         octets = eui64.to_bytes(8, "little")
-        if self._addresses.get(short_address) == octets:
+        if (
+            self.state.devices.get(short_address) == eui64
+            and self._addresses.get(short_address) == octets
+        ):
             return
         for short in [short for short, known in self._addresses.items() if known == octets]:
             del self._addresses[short]
@@ -214,14 +221,22 @@ class Stack:
 
     # -- sending -------------------------------------------------------------------------------
 
-    def send_nwk(self, destination: int, payload: bytes, done: Done | None = None) -> None:
+    def send_nwk(
+        self,
+        destination: int,
+        payload: bytes,
+        done: Done | None = None,
+        retries: int = UNICAST_RETRIES,
+    ) -> None:
         """Send `payload` (an APS frame) under the network key to a node or a broadcast address.
 
         A unicast that the MAC layer gives up is sent again; `done` hears the end of it.
         """
-        self._transmit(destination, payload, done, UNICAST_RETRIES)
-
-    def _transmit(self, destination: int, payload: bytes, done: Done | None, retries: int) -> None:
+        try:
+            counter = self.nwk_counter.take()
+        except CounterExhausted:
+            self._refuse(done)
+            return
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
         mac = self.mac
         frame = nwk.seal_data(
@@ -230,7 +245,7 @@ class Stack:
             mac.short_address,
             nwk.MAX_RADIUS,
             sequence,
-            self.nwk_counter.take(),
+            counter,
             self.eui64_octets,
             self._key_sequence,
             payload,
@@ -241,6 +256,10 @@ class Stack:
         else:
             ended = partial(self._unicast_ended, destination, payload, done, retries)
             mac.send_data(destination, frame, ended)
+
+    def _refuse(self, done: Done | None) -> None:
+        if done is not None:
+            self.clock.call_at_us(self.clock.now_us(), done, SendResult.COUNTER_ERROR)
 
     def _unicast_ended(
         self,
@@ -259,7 +278,7 @@ class Stack:
 
     def _retry(self, destination: int, payload: bytes, done: Done | None, retries: int) -> None:
         if self.is_up:
-            self._transmit(destination, payload, done, retries)
+            self.send_nwk(destination, payload, done, retries)
 
     def send_nwk_unsecured(
         self, destination: int, payload: bytes, done: Done | None = None
@@ -274,6 +293,11 @@ class Stack:
     def _broadcast_command(self, command: bytes, done: Done) -> None:
         network = self.state.network
         assert network is not None
+        try:
+            counter = self.nwk_counter.take()
+        except CounterExhausted:
+            self._refuse(done)
+            return
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
         header = nwk.build_header(
             NwkFrame(
@@ -288,7 +312,6 @@ class Stack:
                 0,
             )
         )
-        counter = self.nwk_counter.take()
         frame = nwk.seal(
             self._key, header, counter, self.eui64_octets, network.key_sequence, command
         )
@@ -326,7 +349,7 @@ class Stack:
         elif destination >= nwk.BROADCAST_ROUTERS and not self._is_old_broadcast(source, sequence):
             if not control & 0x0003:
                 self.aps.receive(payload, source, True)
-            else:
+            elif control & 0x0003 == nwk.TYPE_COMMAND:
                 self._receive_command(payload, header)
 
     def _is_old_broadcast(self, source: int, sequence: int) -> bool:

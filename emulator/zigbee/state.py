@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 from emulator.zigbee.events import NodeType
 
+KEY_OCTETS = 16
 COUNTER_STEP = 1024
 COUNTER_LIMIT = 0xFFFFFFFF
 UNKNOWN_EUI64 = 0xFFFFFFFFFFFFFFFF
@@ -43,6 +44,16 @@ class Network:
     manager: int = 0
     update_id: int = 0
     channels: int = 0x07FFF800
+
+    def _check(self) -> None:
+        for name in ("pan_id", "short_address", "parent", "manager"):
+            _check_range(name, getattr(self, name), 0xFFFF)
+        for name in ("extended_pan_id", "trust_center_eui64"):
+            _check_range(name, getattr(self, name), UNKNOWN_EUI64)
+        for name in ("key_sequence", "update_id"):
+            _check_range(name, getattr(self, name), 0xFF)
+        if self.channel not in range(11, 27):
+            raise ValueError(f"channel: {self.channel!r} is not in 11..26")
 
 
 @dataclass(slots=True)
@@ -90,9 +101,31 @@ class StackState:
                 for entry in values["link_keys"]
             ]
             values["devices"] = {int(at): eui64 for at, eui64 in values["devices"].items()}
-            return cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            state = cls(**values)
+            state._check()
+            return state
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StateError(f"the stored state of a stick does not read: {error}") from error
+
+    def _check(self) -> None:
+        _check_range("eui64", self.eui64, UNKNOWN_EUI64)
+        _check_range("nwk_counter", self.nwk_counter, COUNTER_LIMIT)
+        _check_range("aps_counter", self.aps_counter, COUNTER_LIMIT)
+        _check_range("security_bitmask", self.security_bitmask, 0xFFFF)
+        for short_address, eui64 in self.devices.items():
+            _check_range("devices", short_address, 0xFFFF)
+            _check_range("devices", eui64, UNKNOWN_EUI64)
+        keys = [] if self.preconfigured_key is None else [self.preconfigured_key]
+        for entry in self.link_keys:
+            if entry is not None:
+                _check_range("link_keys", entry.eui64, UNKNOWN_EUI64)
+                _check_range("link_keys", entry.incoming_counter, COUNTER_LIMIT + 1)
+                keys.append(entry.key)
+        if self.network is not None:
+            self.network._check()
+            keys.append(self.network.key)
+        if any(len(key) != KEY_OCTETS for key in keys):
+            raise ValueError(f"a key has not {KEY_OCTETS} octets")
 
     def link_key_of(self, eui64: int) -> LinkKey | None:
         """The key table's entry for `eui64`."""
@@ -100,6 +133,11 @@ class StackState:
             if entry is not None and entry.eui64 == eui64:
                 return entry
         return None
+
+
+def _check_range(name: str, value: object, limit: int) -> None:
+    if not isinstance(value, int) or not 0 <= value <= limit:
+        raise ValueError(f"{name}: {value!r} is no number in 0..{limit}")
 
 
 def _plain(value: object) -> object:

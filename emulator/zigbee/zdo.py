@@ -12,6 +12,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import TYPE_CHECKING
 
+from emulator.zigbee import aps
 from emulator.zigbee.events import Aps, NodeType
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ DEVICE_NOT_FOUND = 0x81
 INVALID_ENDPOINT = 0x82
 NOT_ACTIVE = 0x83
 NOT_SUPPORTED = 0x84
+INSUFFICIENT_SPACE = 0x8A
 
 _ANNOUNCE = Struct("<BHQB")
 _STACK_COMPLIANCE_REVISION = 22
@@ -112,6 +114,9 @@ def answer(stack: Stack, source: int, message: Aps, payload: bytes, *, broadcast
     except (StructError, IndexError):
         response = None
     if response is not None and payload:
+        if len(response) >= aps.MAX_PAYLOAD_OCTETS:
+            # Only lists grow so long, and they all begin with status, address and length.
+            response = bytes((INSUFFICIENT_SPACE,)) + response[1:3] + b"\x00"
         stack.aps.send_zdo(source, cluster | RESPONSE, payload[:1] + response)
     return stack.passes_zdo_requests
 
@@ -121,6 +126,8 @@ def _hear_announce(stack: Stack, payload: bytes) -> bool:
         _, short_address, eui64, _ = _ANNOUNCE.unpack(payload)
     except StructError:
         return False
+    if not 0x0001 <= short_address <= 0xFFF7:
+        return False  # the coordinator's address and broadcasts are nobody's to claim
     if eui64 != stack.state.eui64:
         stack.learn(short_address, eui64)
     return True

@@ -1,4 +1,4 @@
-"""A file, a device's client and its flash for tests of the OTA cores, without loop or radio."""
+"""A file, a client and a server for tests of the OTA cores, without loop or radio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Any
 
 from emulator.devices import ota_client, ota_server
 from emulator.devices.flash import Flash, FlashContents, PagePool
+from emulator.devices.image_store import ImageStore
 from emulator.devices.ota_client import OtaClient, OtaClientIdentity, OtaClientParameters
+from emulator.devices.ota_server import (
+    OtaServer,
+    OtaServerParameters,
+    ResponseCode,
+    TransferOutcome,
+)
 from emulator.zigbee import ota, zcl
 from firmware_images.header import OtaHeader
 from firmware_images.image import FirmwareImage, build_image
@@ -18,6 +25,8 @@ HARDWARE = 0x1111
 OLD = 0x00000001
 NEW = 0x00000002
 DEVICE = 0x00DB1234567890A4
+OTHER = DEVICE + 1
+DAY_S = 24 * 3600.0
 IDENTITY = OtaClientIdentity(MAKER, KIND, HARDWARE, OLD, DEVICE)
 
 
@@ -152,3 +161,131 @@ class ClientRig:
     def finish(self, current_s: int = 0, upgrade_s: int = 0, **ids: int) -> list[Any]:
         response = ota.UpgradeEndResponse(MAKER, KIND, NEW, current_s, upgrade_s)
         return self.receive(ota.UPGRADE_END_RESPONSE, response._replace(**ids))
+
+
+class ServerRig:
+    """A server and a hand that plays the devices."""
+
+    def __init__(self, image: FirmwareImage | None = None, **parameters: Any) -> None:
+        self.image = image or make_image()
+        self.store = ImageStore()
+        self.server = OtaServer(self.store, OtaServerParameters(**parameters))
+        self.now = 0.0
+        self.tsn = 0
+        self.answers: list[zcl.ZclFrame] = []
+        self.outcomes: list[TransferOutcome] = []
+
+    def note(self, outputs: list[Any]) -> list[Any]:
+        self.answers = frames_of(outputs)
+        events = events_of(outputs)
+        self.outcomes += [event for event in events if isinstance(event, TransferOutcome)]
+        return events
+
+    def offer(self, eui64: int = DEVICE, image: FirmwareImage | None = None) -> list[Any]:
+        return self.note(self.server.offer(eui64, image or self.image, self.now))
+
+    def expire(self) -> list[Any]:
+        due = self.server.next_timeout()
+        assert due is not None, "nothing is due"
+        self.now = max(self.now, due)
+        return self.note(self.server.handle_timeout(self.now))
+
+    def receive(
+        self,
+        number: int,
+        command: ota.OtaCommand | bytes,
+        *,
+        eui64: int = DEVICE,
+        control: int = zcl.REQUEST,
+        secured: bool = True,
+    ) -> list[Any]:
+        self.tsn = (self.tsn + 1) & 0xFF
+        body = command if isinstance(command, bytes) else ota.build(command)
+        payload = bytes((control, self.tsn, number)) + body
+        events = self.note(self.server.receive(eui64, payload, self.now, secured))
+        assert all(answer.tsn == self.tsn for answer in self.answers)
+        return events
+
+    def query(self, version: int = OLD, hardware: int | None = HARDWARE, **ids: int) -> list[Any]:
+        query = ota.QueryNextImageRequest(MAKER, KIND, version, hardware)._replace(**ids)
+        return self.receive(ota.QUERY_NEXT_IMAGE_REQUEST, query, eui64=DEVICE)
+
+    def block(
+        self, offset: int, most: int = 56, *, version: int = NEW, eui64: int = DEVICE
+    ) -> list[Any]:
+        request = ota.ImageBlockRequest(MAKER, KIND, version, offset, most)
+        return self.receive(ota.IMAGE_BLOCK_REQUEST, request, eui64=eui64)
+
+    def end(self, status: int = 0, version: int = NEW) -> list[Any]:
+        end = ota.UpgradeEndRequest(status, MAKER, KIND, version)
+        return self.receive(ota.UPGRADE_END_REQUEST, end)
+
+    def default_response(self, command: int, status: int) -> list[Any]:
+        body = zcl.build_default_response(zcl.DefaultResponse(command, status))
+        return self.receive(zcl.DEFAULT_RESPONSE, body, control=0x10)
+
+    def transfer(self) -> None:
+        """As far as the last block."""
+        self.offer()
+        self.query()
+        for offset in range(0, len(self.image.data), 56):
+            self.block(offset)
+
+    @property
+    def data(self) -> bytes:
+        """The octets in the answer to a block request."""
+        answer = ota.parse_image_block_response(self.answer(ota.IMAGE_BLOCK_RESPONSE).payload)
+        assert isinstance(answer, ota.ImageBlockResponse)
+        return answer.data
+
+    def answer(self, number: int) -> zcl.ZclFrame:
+        (answer,) = self.answers
+        assert (answer.command, answer.frame_control) == (number, zcl.RESPONSE)
+        return answer
+
+    @property
+    def refusal(self) -> tuple[int, int]:
+        """Command and status of the default response that was the answer."""
+        (answer,) = self.answers
+        assert answer.is_default_response
+        command, status = zcl.parse_default_response(answer.payload)
+        return command, status
+
+    @property
+    def is_abort(self) -> bool:
+        return self.answer(ota.IMAGE_BLOCK_RESPONSE).payload == b"\x95"
+
+    @property
+    def codes(self) -> list[ResponseCode]:
+        return [outcome.response_code for outcome in self.outcomes]
+
+
+def kinds(events: list[Any]) -> list[str]:
+    """The kinds of the anomalies among the events."""
+    anomalies = (ota_client.Anomaly, ota_server.Anomaly)
+    return [event.kind for event in events if isinstance(event, anomalies)]
+
+
+def default_response(frame: zcl.ZclFrame) -> zcl.DefaultResponse:
+    assert frame.is_default_response
+    return zcl.parse_default_response(frame.payload)
+
+
+def request_of(rig: ClientRig) -> ota.ImageBlockRequest:
+    assert rig.last.command == ota.IMAGE_BLOCK_REQUEST
+    return ota.parse_image_block_request(rig.last.payload)
+
+
+def end_of(rig: ClientRig) -> ota.UpgradeEndRequest:
+    assert rig.last.command == ota.UPGRADE_END_REQUEST
+    return ota.parse_upgrade_end_request(rig.last.payload)
+
+
+def read(rig: ClientRig, *attributes: int) -> Any:
+    """Values of the client's attributes as it tells them, the status where it refuses."""
+    body = zcl.build_read_attributes(attributes)
+    rig.receive(zcl.READ_ATTRIBUTES, body, tsn=0x55, control=zcl.SERVER_TO_CLIENT)
+    assert rig.last.tsn == 0x55
+    records = zcl.parse_read_attributes_response(rig.sent.pop().payload)
+    values = [record.value if record.status == 0 else record.status for record in records]
+    return values if len(values) > 1 else values[0]

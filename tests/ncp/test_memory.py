@@ -23,6 +23,7 @@ class Stick:
     def __init__(self, diary: list[object]) -> None:
         self.diary = diary
         self.write: Callable[[bytes], None] | None = None
+        self.answers: list[bytes] = []  # said while the host's own write is still going on
 
     def host_connected(self, write: Callable[[bytes], None]) -> None:
         self.write = write
@@ -30,6 +31,8 @@ class Stick:
 
     def data_received(self, data: bytes) -> None:
         self.diary.append(("to stick", data))
+        for answer in self.answers:
+            self.say(answer)
 
     def host_disconnected(self) -> None:
         self.write = None
@@ -99,20 +102,17 @@ async def test_every_write_arrives_alone_in_order_and_never_inside_the_write(
     transport, _ = await open_url(url, diary)
     assert diary == ["host connected", "connected"]
     diary.clear()
+    stick.answers = [b"A", b"B"]
     transport.write(b"a")
     transport.write(b"")
-    stick.say(b"A")
+    assert diary == [("to stick", b"a")]  # the answers wait until the host has left its write
+    stick.answers = []
+    stick.say(b"C")  # of its own accord, but what was said before comes before
     stick.say(b"")
-    transport.write(b"bc")
-    stick.say(b"BC")
-    assert diary == []
     await settle()
-    assert diary == [
-        ("to stick", b"a"),
-        ("to host", b"A"),
-        ("to stick", b"bc"),
-        ("to host", b"BC"),
-    ]
+    assert diary[1:] == [("to host", b"A"), ("to host", b"B"), ("to host", b"C")]
+    stick.say(b"D")
+    assert diary[-1] == ("to host", b"D")  # nobody is in the host: it hears at once
 
 
 async def test_a_buffer_the_host_uses_again_does_not_change_what_it_wrote(
@@ -186,8 +186,8 @@ async def test_what_was_written_before_closing_still_arrives(
     transport, host = await open_url(lines.add("hub", stick), diary)
     diary.clear()
     transport.write(b"last words")
-    stick.say(b"too late")
     transport.close()
+    stick.say(b"too late")
     transport.close()
     transport.write(b"after the end")
     assert transport.is_closing()
@@ -219,9 +219,11 @@ async def test_an_aborted_connection_delivers_nothing_more(
     lines: MemoryLines, stick: Stick, diary: list[object]
 ) -> None:
     transport, host = await open_url(lines.add("hub", stick), diary)
+    stick.answers = [b"lost"]
+    transport.write(b"ask")
     diary.clear()
-    transport.write(b"lost")
     transport.abort()
+    stick.say(b"lost as well")
     assert await host.lost is None
     assert diary == ["host disconnected", "connection lost"]
 
@@ -243,21 +245,31 @@ async def test_pulling_a_stick_out_is_an_error_for_its_host_and_frees_the_name(
     await open_url(url, diary)
 
 
-@pytest.mark.parametrize("writer", ["host", "stick"])
-async def test_a_writer_that_never_lets_the_other_end_run_loses_the_line(
-    writer: str, lines: MemoryLines, stick: Stick, diary: list[object]
+async def test_a_stick_that_never_lets_the_host_run_loses_the_line(
+    lines: MemoryLines, stick: Stick, diary: list[object]
 ) -> None:
     transport, host = await open_url(lines.add("hub", stick), diary)
-    assert stick.write is not None
-    write = transport.write if writer == "host" else stick.write
-    for _ in range(MAX_UNDELIVERED_BYTES // 1024):
-        write(bytes(1024))
+    stick.answers = [bytes(1024)] * (MAX_UNDELIVERED_BYTES // 1024)
+    transport.write(b"ask")
     assert not transport.is_closing()
-    write(b"x")
+    stick.answers = [b"x"]
+    transport.write(b"ask")
     error = await host.lost
     assert isinstance(error, OSError)
-    assert f"the {writer} writes faster" in str(error)
-    assert diary == ["host connected", "connected", "host disconnected", "connection lost"]
+    assert "the stick writes faster" in str(error)
+    assert diary[-2:] == ["host disconnected", "connection lost"]
+
+
+async def test_a_mistake_in_the_stick_does_not_end_in_the_hosts_own_handlers(
+    lines: MemoryLines, stick: Stick, diary: list[object]
+) -> None:
+    transport, _ = await open_url(lines.add("hub", stick), diary)
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    stick.answers = [b"said with a broken voice"]
+    stick.say = [].index  # type: ignore[method-assign]
+    transport.write(b"ask")
+    assert [type(context["exception"]) for context in told] == [ValueError]
 
 
 async def test_any_amount_passes_as_long_as_both_ends_run(

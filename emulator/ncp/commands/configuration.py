@@ -215,19 +215,24 @@ def get_random_number(session: Session, _request: Fields) -> Fields:
     return {"status": Status.OK, "value": session.stack.random_bits(16)}
 
 
+def _multicast_entries(session: Session) -> int:
+    number = CONFIG_MULTICAST_TABLE_SIZE
+    return session.configuration.get(number, _DEFAULTS[number])
+
+
 def get_multicast_entry(session: Session, request: Fields) -> Fields:
-    size = session.configuration.get(
-        CONFIG_MULTICAST_TABLE_SIZE, _DEFAULTS[CONFIG_MULTICAST_TABLE_SIZE]
-    )
     index = request["index"]
-    if index >= size:
+    if index >= _multicast_entries(session):
         return {"status": Status.INVALID_PARAMETER}
     empty = {"multicastId": 0, "endpoint": 0, "networkIndex": 0}
     return {"status": Status.OK, "value": session.multicasts.get(index, empty)}
 
 
 def set_multicast_entry(session: Session, request: Fields) -> Fields:
-    session.multicasts[request["index"]] = {"networkIndex": 0, **request["value"]}
+    index = request["index"]
+    if index >= _multicast_entries(session):
+        return {"status": Status.INVALID_PARAMETER}
+    session.multicasts[index] = {"networkIndex": 0, **request["value"]}
     return {"status": Status.OK}
 
 

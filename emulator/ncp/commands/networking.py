@@ -134,6 +134,8 @@ def permit_joining(session: Session, request: Fields) -> Fields:
 def token_factory_reset(session: Session, request: Fields) -> Fields:
     stack = session.stack
     state = stack.state
+    if stack.is_up:
+        stack._forget()  # a stack cannot go on in a network whose keys it has lost
     state.network = None
     state.preconfigured_key = None
     state.security_bitmask = 0
