@@ -24,6 +24,8 @@ from hil.wiring import quiet_hosts
 
 Play = Callable[[bytes], object]
 
+_MOST_WAITS = 100_000  # a tenth of a virtual second over a whole transfer
+
 
 class DiscardingTransport(asyncio.Transport):
     """Takes whatever a host writes, and answers nothing."""
@@ -128,12 +130,15 @@ def _feed_at_their_times(
     them; a chunk waits until its host has written all it had written before it.
     """
     chunks = tape.chunks
-    number, last = 0, len(chunks) - 1
+    number, last, waits = 0, len(chunks) - 1, 0
 
     def feed() -> None:
-        nonlocal number
+        nonlocal number, waits
         chunk = chunks[number]
         if host_octets[chunk.line] < chunk.host_octets:
+            waits += 1
+            if waits > _MOST_WAITS:
+                raise BenchmarkError(f"the host of line {chunk.line} did not write what it wrote")
             clock.call_at_us(clock.now_us() + 1, feed)
             return
         play[chunk.line](chunk.data)

@@ -83,7 +83,7 @@ class Air:
 
         losses = tuple(Loss(fault.probability, fault.on) for fault in bench.faults)
         self.medium = Medium(clock, seeds.stream("air").getrandbits, losses=losses, capture=capture)
-        self._lines = MemoryLines(f"run-{id(self):x}")
+        self._lines = MemoryLines(f"run-{id(self):x}", clock)
 
     def stick(self, name: str) -> str:
         """Plug in an emulated stick; its URL."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from bench import judge
 from bench.__main__ import BENCHMARKS
 from bench.__main__ import judge as measure_and_print

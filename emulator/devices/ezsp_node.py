@@ -24,6 +24,7 @@ from emulator.devices.node import (
     Sent,
     SmartEnergyEndpoint,
     TakeOverRefused,
+    radio_errors,
 )
 from emulator.devices.node import SMART_ENERGY_PROFILE as PROFILE
 from emulator.devices.smart_energy_ezsp import Incoming, SmartEnergyEzsp
@@ -76,14 +77,15 @@ class EzspNode:
             self,
             on_incoming=self._incoming,
             on_sent=lambda tag, delivered: self._on_event(Sent(tag, delivered)),
-            on_lost=lambda reason: self._on_event(NetworkDown(reason)),
+            on_lost=self._lost,
         )
-        try:
+        with radio_errors(self.url, "does not answer"):
             await ezsp.connect(use_thread=False)
-        except (OSError, TimeoutError) as error:
-            raise NodeError(f"the radio {self.url} does not answer: {error}") from error
-        self._ezsp = ezsp
-        ezsp.add_callback(self._callback)
+            self._ezsp = ezsp
+            ezsp.add_callback(self._callback)
+            await self._configure(ezsp)
+
+    async def _configure(self, ezsp: SmartEnergyEzsp) -> None:
         for number, value in _CONFIGURATION:
             (status,) = await ezsp.setConfigurationValue(configId=number, value=value)
             self._require(status, f"setting {number.name}")
@@ -112,8 +114,12 @@ class EzspNode:
 
     async def join(self, channel: int, extended_pan_id: int, link_key: bytes) -> None:
         """Join the network with `extended_pan_id`. Raises JoinError."""
+        with radio_errors(self.url, "gave up while joining"):
+            await self._forget_network()
+            await self._join(channel, extended_pan_id, link_key)
+
+    async def _join(self, channel: int, extended_pan_id: int, link_key: bytes) -> None:
         ezsp = self.ezsp
-        await self._forget_network()
         state = t.EmberInitialSecurityState(
             bitmask=t.EmberInitialSecurityBitmask.HAVE_PRECONFIGURED_KEY
             | t.EmberInitialSecurityBitmask.REQUIRE_ENCRYPTED_KEY
@@ -154,10 +160,11 @@ class EzspNode:
 
     async def resume(self) -> None:
         """Go on in the network the stick remembers."""
-        outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)
-        if outcome != t.sl_Status.NETWORK_UP:
-            raise NodeError(f"the radio {self.url} does not resume its network: {outcome.name}")
-        await self._came_up()
+        with radio_errors(self.url, "gave up while resuming"):
+            outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)
+            if outcome != t.sl_Status.NETWORK_UP:
+                raise NodeError(f"the radio {self.url} does not resume its network: {outcome.name}")
+            await self._came_up()
 
     async def _await_status(self, command: Any, timeout_s: float) -> t.sl_Status:
         """Run `command` and wait for the stack status that ends what it began."""
@@ -183,13 +190,15 @@ class EzspNode:
 
     async def leave(self) -> None:
         """Leave the network; the stick forgets it."""
-        await self.ezsp.leaveNetwork()
+        with radio_errors(self.url, "does not leave its network"):
+            await self.ezsp.leaveNetwork()
 
     async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
         """The endpoint on which the hub serves `cluster`, or uses it."""
         if peer != self.hub_eui64:
             return None
-        return await self.ezsp.find_endpoint(HUB_NWK, cluster, is_server=is_server)
+        with radio_errors(self.url, "gave up while looking for an endpoint"):
+            return await self.ezsp.find_endpoint(HUB_NWK, cluster, is_server=is_server)
 
     def send(self, frame: Frame) -> int:
         """Queue a frame for the hub, the only peer of a device. Raises QueueFull, NodeError."""
@@ -236,9 +245,11 @@ class EzspNode:
             self._on_event(NetworkDown("the network went down"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """bellows calls this when the port is closed, or its link fails, under it."""
+        """bellows calls this when the port is closed under it; `_lost` has told already."""
+
+    def _lost(self, reason: str) -> None:
         if self._ezsp is not None:
-            self._on_event(NetworkDown(f"the radio {self.url} was lost: {error!r}"))
+            self._on_event(NetworkDown(f"the radio {self.url} was lost: {reason}"))
 
     def _require(self, status: Any, what: str) -> None:
         status = t.sl_Status.from_ember_status(status)

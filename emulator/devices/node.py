@@ -6,7 +6,8 @@ stick, which protocol version and which short addresses are its node's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -31,6 +32,18 @@ IN_A_NETWORK = "is part of a network already: say --take-over if it may forget i
 
 class QueueFull(NodeError):
     """More frames wait to be sent than a node keeps; the frame was not taken."""
+
+
+@contextmanager
+def radio_errors(url: str, what: str) -> Iterator[None]:
+    """Whatever a host library raises for a radio that does not do its part becomes a NodeError."""
+    try:
+        yield
+    except NodeError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise NodeError(f"the radio {url} {what}: {why}") from error
 
 
 class Frame(NamedTuple):

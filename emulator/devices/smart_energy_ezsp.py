@@ -33,7 +33,7 @@ from bellows.ash import DataFrame
 from bellows.ezsp import EZSP
 from bellows.ezsp.protocol import EZSP_CMD_TIMEOUT
 
-from emulator.devices.node import MAX_QUEUED_FRAMES, SMART_ENERGY_PROFILE, QueueFull
+from emulator.devices.node import MAX_QUEUED_FRAMES, SMART_ENERGY_PROFILE, NodeError, QueueFull
 from emulator.zigbee.events import OPTION_ENCRYPTION, OPTION_FRAGMENT, OPTION_RETRY
 from emulator.zigbee.fragments import Reassembler, split
 
@@ -153,6 +153,7 @@ class SmartEnergyEzsp(EZSP):
         self._outgoing: deque[_Outgoing | bytes] = deque()
         self._under_way: dict[int, _Outgoing] = {}
         self._messages = 0
+        self._lost = False
         self._tag = 0
         self._sending: _Outgoing | None = None
         self._matches: dict[int, asyncio.Future[int | None]] = {}
@@ -191,8 +192,11 @@ class SmartEnergyEzsp(EZSP):
     ) -> int:
         """Queue a message, in fragments when it is longer than a frame; its tag.
 
-        Raises QueueFull, and FragmentError for a message no number of fragments can hold.
+        Raises QueueFull, FragmentError for a message no number of fragments can hold, and NodeError
+        once the stick is lost.
         """
+        if self._lost:
+            raise NodeError("the radio was lost")
         if self._messages >= MAX_QUEUED_FRAMES:
             raise QueueFull(f"{MAX_QUEUED_FRAMES} messages wait for the radio already")
         options = OPTION_RETRY | OPTION_ENABLE_ROUTE_DISCOVERY
@@ -339,7 +343,10 @@ class SmartEnergyEzsp(EZSP):
             self._finish(tag, False)
 
     def _fail(self, reason: str) -> None:
-        """Nothing more can be sent: every message fails, and the owner hears why."""
+        """Nothing more can be sent: every message fails, and the owner hears why, once."""
+        if self._lost:
+            return
+        self._lost = True
         tags = [item.tag for item in self._outgoing if isinstance(item, _Outgoing)]
         self._outgoing.clear()
         tags += [tag for tag in self._under_way if tag not in tags]
@@ -349,8 +356,14 @@ class SmartEnergyEzsp(EZSP):
             self._on_sent(tag, False)
         self._on_lost(reason)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The line is gone: nothing under way will be told of any more."""
+        self._fail(f"its line was closed: {exc!r}")
+        super().connection_lost(exc)
+
     async def disconnect(self) -> None:
         """Let go of the stick."""
+        self._lost = True
         if self._sender is not None:
             self._sender.cancel()
             self._sender = None

@@ -20,7 +20,7 @@ import zigpy.zdo.types as zdo_t
 from bellows.ash import NcpFailure
 from bellows.exception import EzspError
 from bellows.zigbee.application import ControllerApplication
-from zigpy.exceptions import NetworkNotFormed, ZigbeeException
+from zigpy.exceptions import NetworkNotFormed
 
 from emulator.devices.node import (
     IN_A_NETWORK,
@@ -37,12 +37,15 @@ from emulator.devices.node import (
     Sent,
     SmartEnergyEndpoint,
     TakeOverRefused,
+    radio_errors,
 )
 from emulator.devices.smart_energy_ezsp import Incoming, SmartEnergyEzsp
 
 KEY_TABLE_SIZE = 16  # 15 devices of a device log, and one for a key that is being replaced
 MAX_PERMIT_S = 3600
-_PERMIT_STEP_S = 240  # permitJoining takes 254 at most; 255 would be for ever
+_PERMIT_MAX_S = 254  # permitJoining takes no more; 255 would be for ever
+_PERMIT_STEP_S = 240
+_NOBODY = (0xFFFE, 0xFFFF)  # a node id that stands for none
 _POLICY = t.EzspDecisionBitmask.ALLOW_JOINS | t.EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY
 
 
@@ -119,10 +122,6 @@ class HubApplication(ControllerApplication):
         """The joiner's key goes into the key table in the place of whatever stood there."""
         await self._node.keep_key(_integer(ieee))
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._node.lost(repr(exc))
-
 
 def _integer(eui64: Any) -> int:
     return int.from_bytes(eui64.serialize(), "little")
@@ -154,6 +153,7 @@ class ZigpyNode:
         self._link_keys: dict[int, bytes] = {}  # permitted, and not yet in the key table
         self._key_index: dict[int, int] = {}
         self._permit: asyncio.Task[None] | None = None
+        self._permit_until_s = 0.0
         self._forming = False
 
     def _config(self) -> dict[str, Any]:
@@ -178,18 +178,17 @@ class ZigpyNode:
     async def open(self) -> None:
         """Reach the stick, reset it, register the endpoints."""
         app = HubApplication(self._config(), self)
-        try:
+        with radio_errors(self.url, "does not answer"):
             await app.connect()
-        except (OSError, TimeoutError) as error:
-            raise NodeError(f"the radio {self.url} does not answer: {error}") from error
-        self._app = app
-        (eui64,) = await self.ezsp.getEui64()
+            self._app = app
+            (eui64,) = await self.ezsp.getEui64()
         self.eui64 = _integer(eui64)
 
     async def form(self, settings: NetworkSettings) -> None:
         """Form the network of `settings`, then start as after any power cycle."""
         app = self._application()
-        await self._refuse_to_replace()
+        with radio_errors(self.url, "does not tell what it knows"):
+            await self._refuse_to_replace()
         info = zigpy.state.NetworkInfo(
             extended_pan_id=zigpy.types.ExtendedPanId(
                 settings.extended_pan_id.to_bytes(8, "little")
@@ -214,16 +213,16 @@ class ZigpyNode:
         )
         self._forming = True
         try:
-            await app.write_network_info(network_info=info, node_info=node)
-            # Forming resets the stick, and with that it forgets its endpoints.
-            await app.disconnect()
-            await app.connect()
-            await app.start_network()
-        except (ZigbeeException, TimeoutError, OSError, AssertionError) as error:
-            raise NodeError(f"the radio {self.url} formed no network: {error!r}") from error
+            with radio_errors(self.url, "formed no network"):
+                await app.write_network_info(network_info=info, node_info=node)
+                # Forming resets the stick, and with that it forgets its endpoints.
+                await app.disconnect()
+                await app.connect()
+                await app.start_network()
+                await self._started()
         finally:
             self._forming = False
-        await self._started()
+        self._on_event(NetworkUp())
 
     async def _refuse_to_replace(self) -> None:
         """A stick that knows a network may belong to a house: it is not made to forget it."""
@@ -236,18 +235,27 @@ class ZigpyNode:
     async def resume(self) -> None:
         """Start the network the stick remembers."""
         app = self._application()
-        try:
-            await app.start_network()
-        except NetworkNotFormed as error:
-            raise NodeError(f"the radio {self.url} knows no network to resume") from error
-        await self._started()
+        with radio_errors(self.url, "gave up while resuming"):
+            try:
+                await app.start_network()
+            except NetworkNotFormed:
+                raise NodeError(f"the radio {self.url} knows no network to resume") from None
+            await self._started()
+            await self._find_devices()
+        self._on_event(NetworkUp())
 
     async def _started(self) -> None:
         await self.ezsp.setPolicy(
             policyId=t.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=t.EzspDecisionId(_POLICY)
         )
         await self._read_key_table()
-        self._on_event(NetworkUp())
+
+    async def _find_devices(self) -> None:
+        """Devices do not announce themselves again when only their hub was restarted."""
+        for eui64 in self._key_index:
+            *_, nwk = await self.ezsp.lookupNodeIdByEui64(eui64=_eui64(eui64))
+            if nwk not in _NOBODY:
+                self.heard_of(int(nwk), eui64, joined=False)
 
     async def _read_key_table(self) -> None:
         self._key_index.clear()
@@ -276,37 +284,43 @@ class ZigpyNode:
 
     async def leave(self) -> None:
         """Give the network up; the stick forgets it."""
-        await self.ezsp.leaveNetwork()
+        with radio_errors(self.url, "does not leave its network"):
+            await self.ezsp.leaveNetwork()
 
     async def permit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
         """Let one device join with its own key; joining stays open until the last permit ends."""
         if not 1 <= duration_s <= MAX_PERMIT_S:
             raise NodeError(f"joining is opened for 1 to {MAX_PERMIT_S} s, not {duration_s}")
+        with radio_errors(self.url, "does not let a device in"):
+            await self._add_transient_key(eui64, link_key)
+        self._link_keys[eui64] = link_key
+        loop = asyncio.get_running_loop()
+        self._permit_until_s = max(self._permit_until_s, loop.time() + duration_s)
+        if self._permit is not None:
+            self._permit.cancel()
+        self._permit = loop.create_task(self._keep_open(loop), name=f"joining at {self.url}")
+
+    async def _add_transient_key(self, eui64: int, link_key: bytes) -> None:
         status = await self.ezsp.add_transient_link_key(_eui64(eui64), t.KeyData(link_key))
         if status != t.sl_Status.OK:
             raise NodeError(f"the radio {self.url} does not take a link key: {status.name}")
-        self._link_keys[eui64] = link_key
-        if self._permit is not None:
-            self._permit.cancel()
-        self._permit = asyncio.create_task(self._permit_for(duration_s))
 
-    async def _permit_for(self, duration_s: int) -> None:
-        while duration_s > 0:
-            step_s = min(duration_s, _PERMIT_STEP_S)
-            try:
-                await self.ezsp.permitJoining(step_s)
-            except (TimeoutError, EzspError, NcpFailure) as error:
-                self.lost(f"it does not open joining: {error!r}")
-                return
-            await asyncio.sleep(step_s)
-            duration_s -= step_s
+    async def _keep_open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Joining and transient keys both expire in the stick; renew them until the time is up."""
+        with contextlib.suppress(Exception):  # a stick that fails here is lost, which is told
+            while (left_s := round(self._permit_until_s - loop.time())) > 0:
+                await self.ezsp.permitJoining(min(left_s, _PERMIT_MAX_S))
+                await asyncio.sleep(min(left_s, _PERMIT_STEP_S))
+                for eui64, link_key in list(self._link_keys.items()):
+                    await self._add_transient_key(eui64, link_key)
 
     async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
         """The endpoint on which a device serves `cluster`, or uses it."""
         nwk = self._nwk_of.get(peer)
         if nwk is None:
             return None
-        return await self.ezsp.find_endpoint(nwk, cluster, is_server=is_server)
+        with radio_errors(self.url, "gave up while looking for an endpoint"):
+            return await self.ezsp.find_endpoint(nwk, cluster, is_server=is_server)
 
     def send(self, frame: Frame) -> int:
         """Queue a frame for a device of this network. Raises QueueFull, NodeError."""
@@ -381,7 +395,7 @@ class ZigpyNode:
 
     async def keep_key(self, eui64: int) -> None:
         """Put a joiner's install-code key into the key table: transient keys expire."""
-        key = self._link_keys.pop(eui64, None)
+        key = self._link_keys.get(eui64)
         if key is None:
             return
         index = self._key_index.get(eui64)
@@ -390,9 +404,12 @@ class ZigpyNode:
             if not free:
                 self._on_event(NetworkDown(f"the key table of {self.url} is full"))
                 return
-            index = min(free)
+            # Taken before anything is awaited: two devices may join at the same time.
+            index = self._key_index[eui64] = min(free)
         (status,) = await self.ezsp.importLinkKey(
             index=index, address=_eui64(eui64), key=t.KeyData(key)
         )
         if t.sl_Status.from_ember_status(status) == t.sl_Status.OK:
-            self._key_index[eui64] = index
+            self._link_keys.pop(eui64, None)
+        else:
+            del self._key_index[eui64]

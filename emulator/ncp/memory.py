@@ -3,9 +3,9 @@
 Source: DESIGN, "The one seam"; serialx `register_uri_handler`, its extension point for transports.
 
 A host's octets reach the stick within its write. A stick's reach the host at once when the stick
-was woken by its air, and with `call_soon` when it was woken by this host: so a host is never
-entered from inside its own code, order is kept, and most turns of the event loop are saved. A name
-lives as long as its run.
+was woken by its air, and as soon as the host is left when it was woken by this host: so a host is
+never entered from inside its own code, order is kept, and most turns of the event loop are saved.
+A name lives as long as its run.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from serialx import (
     register_uri_handler,
 )
 
+from emulator.medium.timing import Scheduler
 from emulator.ncp.wire import SerialWire
 
 SCHEME: Final = "mem://"
@@ -42,12 +43,14 @@ class MemoryLineError(ValueError):
 class MemoryLines:
     """The serial lines of one run: which stick is at the end of which name."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, clock: Scheduler | None = None) -> None:
+        """`clock` hands a stick's answers over; without one the event loop does, a turn later."""
         _check_name("run", run)
         if run in _runs:
             raise MemoryLineError(f"a run named {run} has its lines open already")
         _register()
         self.run = run
+        self.clock = clock
         self._lines: dict[str, _Line] = {}
         _runs[run] = self
 
@@ -56,7 +59,7 @@ class MemoryLines:
         _check_name("line", name)
         if name in self._lines:
             raise MemoryLineError(f"run {self.run} has a line named {name} already")
-        self._lines[name] = _Line(wire)
+        self._lines[name] = _Line(wire, self.clock)
         return f"{SCHEME}{self.run}/{name}"
 
     def unplug(self, name: str) -> None:
@@ -81,10 +84,11 @@ class MemoryLines:
 class _Line:
     """One stick and, while a host has it open, the transport of that host."""
 
-    __slots__ = ("transport", "wire")
+    __slots__ = ("clock", "transport", "wire")
 
-    def __init__(self, wire: SerialWire) -> None:
+    def __init__(self, wire: SerialWire, clock: Scheduler | None) -> None:
         self.wire = wire
+        self.clock = clock
         self.transport: MemoryTransport | None = None
 
 
@@ -113,6 +117,7 @@ class MemoryTransport(BaseSerialTransport):
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol) -> None:
         super().__init__(loop, protocol)
         self._line: _Line | None = None
+        self._clock: Scheduler | None = None
         self._losing = False
         self._inside_host = False
         self._to_host_bytes = 0
@@ -127,6 +132,7 @@ class MemoryTransport(BaseSerialTransport):
         line.transport = self
         self._line = line
         self._stick_receives = line.wire.data_received
+        self._clock = line.clock
         line.wire.host_connected(self._write_to_host)
         self._call_protocol_connection_made()
 
@@ -160,7 +166,11 @@ class MemoryTransport(BaseSerialTransport):
         if self._to_host_bytes > MAX_UNDELIVERED_BYTES:
             self.lose(OSError(errno.ENOBUFS, "the stick writes faster than the host reads"))
             return
-        self._loop.call_soon(self._deliver_to_host, data)
+        clock = self._clock
+        if clock is None:
+            self._loop.call_soon(self._deliver_to_host, data)
+        else:
+            clock.call_at_us(clock.now_us(), self._deliver_to_host, data)
 
     def _deliver_to_host(self, data: bytes) -> None:
         self._to_host_bytes -= len(data)

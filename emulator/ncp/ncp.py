@@ -106,7 +106,7 @@ class Ncp:
             self._answering = True
             response = self.ezsp.receive(item)
             self._answering = False
-            if response is not None:
+            if response is not None and ash.room:  # a host that acknowledges nothing loses answers
                 ash.send(response, now)
         self._pump()
 

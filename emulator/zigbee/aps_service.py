@@ -14,7 +14,7 @@ leaves that to the host, which acknowledges each fragment itself (`acknowledge_f
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.medium.timing import Cancellable
 from emulator.zigbee import aps, nwk, zdo
@@ -48,13 +48,21 @@ _DATA_UNACKED = aps.TYPE_DATA | aps.DELIVERY_UNICAST
 _HEADER = aps.HEADER
 
 
+class Partner(NamedTuple):
+    """A node this one shares a link key with."""
+
+    eui64: bytes  # 8 octets, little-endian
+    link_key: LinkKey
+    frame_key: FrameKey
+
+
 class _Unicast:
     """A unicast that waits for its acknowledgement."""
 
-    __slots__ = ("aps", "destination", "key", "payload", "retries", "slot", "tag", "timer")
+    __slots__ = ("aps", "destination", "due_us", "key", "payload", "retries", "slot", "tag")
 
     def __init__(
-        self, destination: int, parameters: Aps, payload: bytes, tag: int, key: LinkKey | None
+        self, destination: int, parameters: Aps, payload: bytes, tag: int, key: FrameKey | None
     ) -> None:
         self.destination = destination
         self.aps = parameters
@@ -62,7 +70,7 @@ class _Unicast:
         self.tag = tag
         self.key = key
         self.retries = 0
-        self.timer: Cancellable | None = None
+        self.due_us = 0
         self.slot = _slot(destination, parameters.sequence, parameters.group & 0xFF)
 
 
@@ -77,38 +85,44 @@ class ApsService:
         self._stack = stack
         self._counter = stack.random_bits(8)
         self._waiting: dict[int, _Unicast] = {}
+        self._watch: Cancellable | None = None
         self._remembered: OrderedDict[int, OrderedDict[int, int]] = OrderedDict()
         self._frame_keys: dict[bytes, FrameKey] = {}
         self.transient_keys: dict[int, bytes] = {}
         self._unlisted: dict[int, LinkKey] = {}
-        self._partner_keys: dict[bytes, LinkKey | None] = {}
+        self._partners: dict[int, Partner | None] = {}
 
     def clear(self) -> None:
         """Forget everything under way; nobody is told."""
-        for unicast in self._waiting.values():
-            if unicast.timer is not None:
-                unicast.timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         self._waiting.clear()
         self._remembered.clear()
 
     # -- keys ----------------------------------------------------------------------------------
 
-    def partner(self, short_address: int) -> tuple[bytes, LinkKey] | None:
+    def partner(self, short_address: int) -> Partner | None:
         """EUI-64 and shared key of a node, None when it has no key here. Asked for every frame,
         so remembered until `keys_changed`.
         """
-        eui64 = self._stack.eui64_of(short_address)
-        if eui64 is None:
-            return None
         try:
-            key = self._partner_keys[eui64]
+            return self._partners[short_address]
         except KeyError:
-            key = self._partner_keys[eui64] = self.link_key(int.from_bytes(eui64, "little"))
-        return None if key is None else (eui64, key)
+            pass
+        partner = None
+        eui64 = self._stack.eui64_of(short_address)
+        key = None if eui64 is None else self.link_key(int.from_bytes(eui64, "little"))
+        if eui64 is not None and key is not None:
+            partner = Partner(eui64, key, self.frame_key(key.key))
+        if len(self._partners) >= MAX_REMEMBERED_SOURCES:
+            self._partners.clear()
+        self._partners[short_address] = partner
+        return partner
 
     def keys_changed(self) -> None:
-        """The key table, a transient key or the preconfigured key changed."""
-        self._partner_keys.clear()
+        """An address, the key table, a transient key or the preconfigured key changed."""
+        self._partners.clear()
 
     def link_key(self, eui64: int) -> LinkKey | None:
         """The key shared with `eui64`: from the key table, else a transient one, else, with the
@@ -181,7 +195,7 @@ class ApsService:
             partner = self.partner(destination)
             if partner is None:
                 return Status.KEY_NOT_FOUND, 0
-            key = partner[1]
+            key = partner.frame_key
         unicast = _Unicast(destination, parameters, payload, tag, key)
         if options & (OPTION_RETRY | OPTION_FRAGMENT):
             self._waiting[unicast.slot] = unicast
@@ -203,7 +217,20 @@ class ApsService:
         if frame is not None:
             stack.send_nwk(unicast.destination, frame)
         clock = stack.clock
-        unicast.timer = clock.call_at_us(clock.now_us() + ACK_WAIT_US, self._unheard, unicast)
+        unicast.due_us = due_us = clock.now_us() + ACK_WAIT_US
+        if self._watch is None:
+            self._watch = clock.call_at_us(due_us, self._look_at_waiting)
+
+    def _look_at_waiting(self) -> None:
+        """One timer watches all acknowledgements; most came long before it looks."""
+        self._watch = None
+        clock = self._stack.clock
+        now_us = clock.now_us()
+        for unicast in [one for one in self._waiting.values() if one.due_us <= now_us]:
+            self._unheard(unicast)
+        if self._waiting and self._watch is None:
+            due_us = min(unicast.due_us for unicast in self._waiting.values())
+            self._watch = clock.call_at_us(due_us, self._look_at_waiting)
 
     def _transmit_once(self, unicast: _Unicast) -> None:
         def done(result: SendResult) -> None:
@@ -241,7 +268,7 @@ class ApsService:
                 header += bytes((aps.FRAGMENT_FIRST, parameters.group >> 8))
         return self._protect(unicast.key, header, unicast.payload)
 
-    def _protect(self, key: LinkKey | None, header: bytes, payload: bytes) -> bytes | None:
+    def _protect(self, key: FrameKey | None, header: bytes, payload: bytes) -> bytes | None:
         """The frame under `key`, None when the frame counter is used up."""
         if key is None:
             return header + payload
@@ -250,7 +277,7 @@ class ApsService:
             counter = stack.aps_counter.take()
         except CounterExhausted:
             return None
-        return aps.seal(self.frame_key(key.key), header, counter, stack.eui64_octets, payload)
+        return aps.seal(key, header, counter, stack.eui64_octets, payload)
 
     def _unheard(self, unicast: _Unicast) -> None:
         if self._waiting.get(unicast.slot) is not unicast:
@@ -360,13 +387,13 @@ class ApsService:
         if partner is None:
             stack.undecodable += 1
             return None
-        eui64, key = partner
+        eui64, key, frame_key = partner
         at = header.header_octets
         counter = aps.counter_of(frame, at)
         if counter < key.incoming_counter:
             stack.replays_rejected += 1
             return None
-        payload = aps.open_sealed(self.frame_key(key.key), frame, at, eui64)
+        payload = aps.open_sealed(frame_key, frame, at, eui64)
         key.incoming_counter = counter + 1
         return payload
 
@@ -377,8 +404,6 @@ class ApsService:
         if (unicast.key is not None) != bool(header.control & aps.SECURITY):
             return  # only who shares the key may say that a protected message arrived
         del self._waiting[unicast.slot]
-        if unicast.timer is not None:
-            unicast.timer.cancel()
         self._tell_sent(unicast, Status.OK)
 
     def _receive_data(self, header: ApsFrame, payload: bytes, source: int, broadcast: bool) -> None:
@@ -466,7 +491,7 @@ class ApsService:
             partner = self.partner(destination)
             if partner is None:
                 return
-            key = partner[1]
+            key = partner.frame_key
         frame = self._protect(key, header, b"")
         if frame is not None:
             self._stack.send_nwk(destination, frame)

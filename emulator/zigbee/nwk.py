@@ -205,6 +205,25 @@ def parse_auxiliary(frame: bytes, at: int) -> Auxiliary:
     return Auxiliary(counter, source_eui64, key_sequence)
 
 
+_PLAIN_CONTROL = DATA_CONTROL.to_bytes(2, "little")
+
+
+def is_plain_data(frame: bytes) -> bool:
+    """Whether `frame` is a secured data frame without optional fields, long enough for its MIC."""
+    return (
+        frame[:2] == _PLAIN_CONTROL
+        and len(frame) >= _SECURED_OCTETS + MIC_OCTETS
+        and frame[HEADER_OCTETS] & ~0x07 == _ON_AIR_CONTROL[0]
+    )
+
+
+def split_plain_data(frame: bytes) -> tuple[int, int, int, int, int, int, int, bytes, int]:
+    """What `is_plain_data` found: control, destination, source, radius, sequence, security
+    control, counter, source EUI-64, key sequence.
+    """
+    return _SECURED.unpack_from(frame)
+
+
 def open_sealed(key: FrameKey, frame: bytes, at: int, source_eui64: bytes) -> bytes:
     """The payload of a secured frame whose auxiliary header stands at octet `at`.
 

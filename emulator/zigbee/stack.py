@@ -216,6 +216,7 @@ class Stack:
             del self._addresses[short]
             self.state.devices.pop(short, None)
         self._addresses[short_address] = octets
+        self.aps.keys_changed()
         self.state.devices[short_address] = eui64
         self.save()
 
@@ -321,15 +322,21 @@ class Stack:
 
     def _receive_nwk(self, frame: bytes, mac_source: int, _mac_destination: int) -> None:
         try:
-            header = nwk.parse(frame)
-            control, destination, source, _, sequence, _, _, _, at = header
-            if not control & nwk.SECURITY:
-                if not self.is_up:
-                    self.joining.receive_unsecured(frame[at:])
-                return  # a running network takes nothing unsecured
+            if nwk.is_plain_data(frame):
+                control, destination, source, _, sequence, _, counter, eui64, key_sequence = (
+                    nwk.split_plain_data(frame)
+                )
+                at = nwk.HEADER_OCTETS
+            else:
+                header = nwk.parse(frame)
+                control, destination, source, _, sequence, _, _, _, at = header
+                if not control & nwk.SECURITY:
+                    if not self.is_up:
+                        self.joining.receive_unsecured(frame[at:])
+                    return  # a running network takes nothing unsecured
+                counter, eui64, key_sequence = nwk.parse_auxiliary(frame, at)
             if not self.is_up:
                 return
-            counter, eui64, key_sequence = nwk.parse_auxiliary(frame, at)
             if key_sequence != self._key_sequence:
                 self.undecodable += 1
                 return
@@ -343,6 +350,7 @@ class Stack:
         self._incoming_counters[eui64] = counter + 1
         if mac_source == source and self._addresses.get(source) != eui64:
             self._addresses[source] = eui64
+            self.aps.keys_changed()
         if destination == self.mac.short_address:
             if not control & 0x0003:
                 self.aps.receive(payload, source, False)
@@ -350,7 +358,7 @@ class Stack:
             if not control & 0x0003:
                 self.aps.receive(payload, source, True)
             elif control & 0x0003 == nwk.TYPE_COMMAND:
-                self._receive_command(payload, header)
+                self._receive_command(payload, nwk.parse(frame))
 
     def _is_old_broadcast(self, source: int, sequence: int) -> bool:
         now_us = self.clock.now_us()
@@ -374,6 +382,7 @@ class Stack:
     def forget_device(self, short_address: int) -> None:
         """A device left: its address may be given to another."""
         self._addresses.pop(short_address, None)
+        self.aps.keys_changed()
         self.state.devices.pop(short_address, None)
         self.save()
 

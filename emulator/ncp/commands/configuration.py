@@ -49,6 +49,7 @@ _DEFAULTS = {
 }
 _MAX_KEY_TABLE = 126
 
+_MAX_VALUE_OCTETS = 200  # with status and header they fit the frame that answers getValue
 VALUE_FREE_BUFFERS = 0x03
 VALUE_VERSION_INFO = 0x11
 VALUE_NWK_FRAME_COUNTER = 0x23
@@ -142,6 +143,8 @@ def set_value(session: Session, request: Fields) -> Fields:
         is_nwk = number == VALUE_NWK_FRAME_COUNTER
         counter = session.stack.nwk_counter if is_nwk else session.stack.aps_counter
         counter.restart(int.from_bytes(value, "little"))
+    elif len(value) > _MAX_VALUE_OCTETS:
+        return {"status": Status.INVALID_PARAMETER}
     else:
         session.values[number] = value
     return {"status": Status.OK}

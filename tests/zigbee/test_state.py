@@ -1,0 +1,190 @@
+"""What a stick remembers: stored text read back, and counters no power cut can bring back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from emulator.zigbee.events import NodeType
+from emulator.zigbee.state import (
+    COUNTER_LIMIT,
+    COUNTER_STEP,
+    CounterExhausted,
+    LinkKey,
+    Network,
+    ReservedCounter,
+    StackState,
+    StateError,
+)
+
+keys = st.binary(min_size=16, max_size=16)
+shorts = st.integers(0, 0xFFFF)
+euis = st.integers(0, 2**64 - 1)
+counters = st.integers(0, 2**32 - 1)
+
+networks = st.builds(
+    Network,
+    pan_id=shorts,
+    extended_pan_id=euis,
+    channel=st.integers(11, 26),
+    node_type=st.sampled_from(NodeType),
+    short_address=shorts,
+    key=keys,
+    key_sequence=st.integers(0, 255),
+    trust_center_eui64=euis,
+    parent=shorts,
+    tx_power_dbm=st.integers(-20, 20),
+    manager=shorts,
+    update_id=st.integers(0, 255),
+)
+states = st.builds(
+    StackState,
+    eui64=euis,
+    network=st.none() | networks,
+    preconfigured_key=st.none() | keys,
+    security_bitmask=shorts,
+    link_keys=st.lists(st.none() | st.builds(LinkKey, euis, keys, counters), max_size=4),
+    devices=st.dictionaries(shorts, euis, max_size=4),
+    nwk_counter=counters,
+    aps_counter=counters,
+)
+
+
+@given(state=states)
+def test_what_was_stored_is_read_back(state: StackState) -> None:
+    text = state.to_json()
+    read = StackState.from_json(text)
+    assert read == state
+    assert read.to_json() == text
+
+
+@given(text=st.text(max_size=60))
+def test_a_file_of_something_else_is_refused_in_words(text: str) -> None:
+    with pytest.raises(StateError, match="stored state"):
+        StackState.from_json(text)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3)
+    ),
+    max_leaves=5,
+)
+FULL = StackState(
+    1,
+    Network(0x1A62, 2, 15, NodeType.ROUTER, 0x1234, bytes(16)),
+    bytes(16),
+    0,
+    [LinkKey(3, bytes(16), 4)],
+    {0x1234: 5},
+    6,
+    7,
+)
+
+
+@given(data=st.data(), value=json_values)
+def test_a_stored_value_of_another_kind_is_refused_or_means_the_same(
+    data: st.DataObject, value: object
+) -> None:
+    values = json.loads(FULL.to_json())
+    place = data.draw(st.sampled_from([values, values["network"], values["link_keys"][0]]))
+    name = data.draw(st.sampled_from(sorted(place)))
+    place[name] = value
+    try:
+        state = StackState.from_json(json.dumps(values))
+    except StateError:
+        return
+    assert StackState.from_json(state.to_json()) == state
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"eui64": -1}, "eui64"),
+        ({"eui64": 2**64}, "eui64"),
+        ({"nwk_counter": "7"}, "nwk_counter"),
+        ({"aps_counter": 2**32}, "aps_counter"),
+        ({"preconfigured_key": "00"}, "16"),
+        ({"devices": {"70000": 1}}, "devices"),
+        ({"devices": {"x": 1}}, "x"),
+        ({"unknown": 1}, "unknown"),
+        ({"network": {}}, "node_type"),
+    ],
+)
+def test_a_damaged_field_is_named(change: dict[str, object], sentence: str) -> None:
+    values = json.loads(FULL.to_json()) | change
+    with pytest.raises(StateError, match=sentence):
+        StackState.from_json(json.dumps(values))
+
+
+def test_a_file_nested_without_end_is_refused() -> None:
+    with pytest.raises(StateError):
+        StackState.from_json("[" * 100_000)
+
+
+def test_a_link_key_is_found_by_its_partner_and_free_places_are_skipped() -> None:
+    kept = LinkKey(5, bytes(16))
+    state = StackState(1, link_keys=[None, LinkKey(4, bytes(16)), kept])
+    assert state.link_key_of(5) is kept
+    assert state.link_key_of(6) is None
+
+
+def test_a_counter_is_reserved_before_its_first_use_and_then_once_a_step() -> None:
+    reserved: list[int] = []
+    counter = ReservedCounter(0, reserved.append)
+    assert reserved == []
+    for value in range(COUNTER_STEP):
+        assert counter.take() == value
+        assert reserved == [COUNTER_STEP]
+    assert counter.next_value == COUNTER_STEP
+    counter.take()
+    assert reserved == [COUNTER_STEP, 2 * COUNTER_STEP]
+
+
+def test_a_counter_at_its_end_is_refused_and_never_wraps() -> None:
+    stored = [COUNTER_LIMIT - COUNTER_STEP]
+    counter = ReservedCounter(stored[0], stored.append)
+    for _ in range(COUNTER_STEP):
+        assert counter.take() < COUNTER_LIMIT
+    for _ in range(2):
+        with pytest.raises(CounterExhausted):
+            counter.take()
+    assert stored[-1] == COUNTER_LIMIT
+
+
+class CounterUnderPowerCuts(RuleBasedStateMachine):
+    """Taken, restarted higher, cut at any moment: no value twice, none below an earlier one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored = 0
+        self.taken: list[int] = []
+        self.counter = ReservedCounter(0, self.store)
+
+    def store(self, reserved: int) -> None:
+        self.stored = reserved
+
+    @rule(times=st.integers(1, 1500))
+    def take(self, times: int) -> None:
+        self.taken += [self.counter.take() for _ in range(times)]
+
+    @rule()
+    def cut_the_power(self) -> None:
+        self.counter = ReservedCounter(self.stored, self.store)
+
+    @rule(ahead=st.integers(0, 5000))
+    def host_sets_it_ahead(self, ahead: int) -> None:
+        self.counter.restart(self.counter.next_value + ahead)
+
+    @invariant()
+    def never_goes_back(self) -> None:
+        assert all(one < other for one, other in zip(self.taken, self.taken[1:], strict=False))
+        assert self.stored >= (self.taken[-1] + 1 if self.taken else 0)
+
+
+TestCounterUnderPowerCuts = CounterUnderPowerCuts.TestCase
