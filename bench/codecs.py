@@ -90,9 +90,7 @@ class _OurCodec:
             response = ezsp.receive(item)  # type: ignore[arg-type]
             if response is not None:
                 ash.send(response, 0.0)
-        ezsp.event(_RECEIVED)
-        for frame in ezsp.take_callbacks(1):
-            ash.send(frame, 0.0)
+        ash.send(ezsp.callback(_RECEIVED), 0.0)
         return ash.data_to_send()
 
 

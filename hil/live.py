@@ -212,6 +212,8 @@ def _words(event: Event, track: Track, clock: Clock, *, in_full: bool) -> str:
             return f"network formed, PAN id {text.get('pan_id')}, channel {text.get('channel')}"
         case "joined":
             return f"joined as {text.get('node_id')}"
+        case "tunnel" if text.get("octets"):
+            return f"tunnel: {_grouped(_number(event, 'octets'))} octets {text.get('detail', '')}"
         case "tunnel":
             return f"tunnel {text.get('state')}{detail}"
         case "image-offered":

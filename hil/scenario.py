@@ -231,19 +231,13 @@ class Scenario:
         await self._journal.until(
             lambda: all(t.lost or _is_back(t) for t in succeeded), RETURN_TIMEOUT_S
         )
+        back = [track for track in succeeded if _is_back(track)]
+        await self._journal.until(
+            lambda: all(t.lost or t.tunnel_up for t in back), TUNNEL_TIMEOUT_S
+        )
+        await self._try_tunnels(back, self._bench.tunnel.octets[:1])
         for track in succeeded:
             self._judge_activation(track)
-        active = [track for track in succeeded if track.outcome == "activated"]
-        await self._journal.until(
-            lambda: all(t.lost or t.tunnel_up for t in active), TUNNEL_TIMEOUT_S
-        )
-        await self._try_tunnels_again(active)
-
-    async def _try_tunnels_again(self, tracks: list[Track]) -> None:
-        if self._bench.tunnel.octets:
-            for track in tracks:
-                if track.lost is None:
-                    await self._try_tunnel(track, self._bench.tunnel.octets[0])
 
     async def _progress_until(self, done: Callable[[], bool], tracks: list[Track]) -> None:
         """Wait as long as something moves: a slow transfer is no failure."""

@@ -17,8 +17,6 @@ import zigpy.device
 import zigpy.state
 import zigpy.types
 import zigpy.zdo.types as zdo_t
-from bellows.ash import NcpFailure
-from bellows.exception import EzspError
 from bellows.zigbee.application import ControllerApplication
 from zigpy.exceptions import NetworkNotFormed
 
@@ -307,12 +305,14 @@ class ZigpyNode:
 
     async def _keep_open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Joining and transient keys both expire in the stick; renew them until the time is up."""
-        with contextlib.suppress(Exception):  # a stick that fails here is lost, which is told
+        try:
             while (left_s := round(self._permit_until_s - loop.time())) > 0:
                 await self.ezsp.permitJoining(min(left_s, _PERMIT_MAX_S))
                 await asyncio.sleep(min(left_s, _PERMIT_STEP_S))
                 for eui64, link_key in list(self._link_keys.items()):
                     await self._add_transient_key(eui64, link_key)
+        except Exception as error:  # whatever bellows raises
+            self.lost(f"it does not keep joining open: {error!r}")
 
     async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
         """The endpoint on which a device serves `cluster`, or uses it."""

@@ -140,7 +140,6 @@ class EzspSubject:
         if not self.is_attentive and rng.getrandbits(1):
             for _ in range(200):  # more answers than a link keeps
                 self.ncp.data_received(build_data(self._control(), _NOP))
-                self.next_frame = self.next_frame + 1 & 7
 
     def _reset(self) -> None:
         self.ncp.data_received(b"\x1a\xc0\x38\xbc\x7e")
@@ -208,7 +207,7 @@ class StackSubject:
         ends = [self.device, self.hub]
         rng.shuffle(ends)
         self.source, self.target = ends
-        match rng.randrange(6):
+        match rng.randrange(7):
             case 0:
                 return rng.choice(self.seen)[:-2], lambda body: body + mac.fcs(body)
             case 1:
@@ -220,6 +219,8 @@ class StackSubject:
                 return self._aps_header() + rng.randbytes(20), self._in_nwk
             case 4:
                 return self._zdo_request(), self._as_zdo
+            case 5:
+                return self._nwk_header(), self._in_mac  # secured by its word alone
             case _:
                 return rng.randbytes(20), self._in_aps
 

@@ -27,7 +27,7 @@ from emulator.zigbee import ota, zcl
 from firmware_images.checks import check_image, require_acceptable
 from firmware_images.errors import ImageError
 from firmware_images.header import build_header, parse_header
-from firmware_images.image import read_image
+from firmware_images.image import build_image, join_elements, read_image
 from firmware_images.samples import identity, maker_key, verify_maker
 from hil.bench_file import load_bench
 from hil.errors import RequestError
@@ -98,7 +98,15 @@ class OtaSubject:
 
     def pick(self) -> tuple[bytes, Wrap]:
         frame = self.rng.choice(self.frames[-20:])
-        return frame[:1] + frame[2:], lambda body: body[:1] + bytes((self.tsn,)) + body[1:]
+        return frame[:1] + frame[2:], self._as_answer
+
+    def _as_answer(self, body: bytes) -> bytes:
+        """With the sequence number that is waited for; of a block, with its size too."""
+        frame = body[:1] + bytes((self.tsn,)) + body[1:]
+        head = ota.BLOCK_FRAME.size
+        if len(frame) > head and frame[2:4] == bytes((ota.IMAGE_BLOCK_RESPONSE, 0)):
+            frame = frame[: head - 1] + bytes((len(frame) - head & 0xFF,)) + frame[head:]
+        return frame
 
     def feed(self, octets: bytes) -> None:
         self._deliver(bool(self.rng.getrandbits(1)), octets)
@@ -194,9 +202,11 @@ class ImageSubject:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.maker = maker_key(random.Random(1).getrandbits).public_key()
+        body = join_elements(((0x0000, bytes(40)), (0x0003, bytes(16)), (0xF000, b"")))
+        self.elements = build_image(_small_image().header, body).data
 
     def pick(self) -> tuple[bytes, Wrap]:
-        return _small_image().data, self._sized
+        return self.rng.choice((_small_image().data, self.elements)), self._sized
 
     @staticmethod
     def _sized(data: bytes) -> bytes:

@@ -132,9 +132,7 @@ def test_a_reset_keeps_network_and_keys_and_forgets_what_the_host_set(version: i
     stick.good("setPolicy", policyId=0, decisionId=0x11)
     stick.good("setValue", valueId=0x15, value=b"\1")
     stick.good("setMulticastTableEntry", index=1, value=t.EmberMulticastTableEntry(1, 1, 0))
-    stick.good("setExtendedTimeout", remoteEui64=PARTNER, extendedTimeout=True) if (
-        version == 14
-    ) else stick.ask("setExtendedTimeout", remoteEui64=PARTNER, extendedTimeout=True)
+    stick.ask("setExtendedTimeout", remoteEui64=PARTNER, extendedTimeout=True)
     stick.stack.endpoints.clear()
     stick.good(
         "addEndpoint",

@@ -312,8 +312,8 @@ def test_a_field_that_is_cut_off_is_an_unknown_command_and_changes_nothing(versi
     assert response is not None
     assert response[:5] == octets("05 80 01 58 00")
     assert host.stick.stack.aps.transient_keys == {}
+    command = TABLES[version].by_name["importTransientKey"]
     with pytest.raises(EzspError, match="importTransientKey: plaintext_key"):
-        command = TABLES[version].by_name["importTransientKey"]
         TABLES[version].parse_request(command, bytes(8) + b"\1" * 5)
 
 
