@@ -38,8 +38,11 @@ def main() -> None:
         sys.exit(130)
     except KeyboardInterrupt:
         sys.exit(130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"hanbench: {' '.join(error.format_message().split())}", err=True)
         sys.exit(error.exit_code)
     except HanbenchError as error:
         click.echo(f"hanbench: {error}", err=True)

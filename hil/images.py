@@ -50,10 +50,12 @@ def maker_of(seeds: Seeds, product: ProductIdentity) -> ec.EllipticCurvePrivateK
 
 
 def with_images(bench: Bench, files: Sequence[Path]) -> Bench:
-    """`bench` with each file of `--image` given to the device of the product it is for.
+    """`bench` with each file of `--image` given to the devices of the product it is for.
 
-    Raises RequestError for a file that does not read, fits no device here, or fits two.
+    Raises RequestError for a file that does not read, fits no device here, or fits one that another
+    of the files fits as well.
     """
+    given: dict[str, Path] = {}
     for path in files:
         image = _read(bench, path, None)
         kind = identity_of_image(image.header)
@@ -70,6 +72,9 @@ def with_images(bench: Bench, files: Sequence[Path]) -> Bench:
         genuine = signed and verify_maker(image.data, maker) is None
         policy: ImagePolicy = "maker-signed" if genuine else "opaque"
         for device in fitting:
+            if device.id in given:
+                raise RequestError(f"{given[device.id]} and {path} are both for {device.id}")
+            given[device.id] = path
             bench = bench.with_image(device.id, path, policy)
     return bench
 

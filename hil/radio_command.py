@@ -62,6 +62,7 @@ def radio_command(
         seeds = Seeds(seed)
         medium = Medium(clock, seeds.stream("air").getrandbits, losses=losses)
         lines: list[TcpLine] = []
+        interrupted = _interruption()  # before anybody is told that there is something to interrupt
         try:
             for number, (host, port) in enumerate(places):
                 name = f"stick-{number + 1}"
@@ -77,7 +78,7 @@ def radio_command(
                 line = await _listen(host, port, stick, allow_remote)
                 lines.append(line)
                 _announce(name, line.url, eui64, int(ezsp), as_json=as_json)
-            await _interrupted()
+            await interrupted.wait()
         finally:
             for line in lines:
                 await line.close()
@@ -126,10 +127,10 @@ def _announce(name: str, url: str, eui64: int, ezsp: int, *, as_json: bool) -> N
     click.echo(line)
 
 
-async def _interrupted() -> None:
-    """Until SIGINT or SIGTERM."""
+def _interruption() -> asyncio.Event:
+    """Set by SIGINT or SIGTERM."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    await ended.wait()
+    return ended

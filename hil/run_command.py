@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -24,7 +25,7 @@ from hil.images import DeviceImage, device_images, with_images
 from hil.live import Live
 from hil.scenario import Scenario
 from hil.verdict import Verdict
-from hil.wiring import quiet_hosts
+from hil.wiring import quiet_hosts, require_buildable
 
 EVIDENCE_ROOT = Path("evidence")
 
@@ -81,6 +82,7 @@ def run_command(
         ezsp=cast(Literal[13, 14] | None, None if ezsp is None else int(ezsp)),
         faults=faults,
     )
+    require_buildable(bench)
     bench = with_images(bench, images)
     chosen = device_images(bench)
     if log:
@@ -153,13 +155,17 @@ def _repeat(
     bench_file: Path | None, bench: Bench, faults: tuple[str, ...], images: tuple[Path, ...]
 ) -> str:
     """The one command that repeats this run."""
-    words = ["hanbench run"]
+    words: list[object] = ["hanbench", "run"]
     if bench_file is not None:
-        words.append(str(bench_file))
-    words.append(f"--seed {bench.seed} --ezsp {bench.ezsp}")
-    words += [f"--fault '{fault}'" for fault in faults]
-    words += [f"--image {image}" for image in images]
-    return " ".join(words)
+        words.append(bench_file)
+    words += ["--seed", bench.seed, "--ezsp", bench.ezsp]
+    if bench.clock is not None:
+        words += ["--clock", bench.clock]
+    for fault in faults:
+        words += ["--fault", fault]
+    for image in images:
+        words += ["--image", image]
+    return shlex.join(map(str, words))
 
 
 def _summarise(verdict: Verdict, folder: Path, repeat: str) -> None:

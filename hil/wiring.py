@@ -45,6 +45,15 @@ _EUI64_PREFIX = 0x02484E42 << 32
 _MODELS: dict[str, DeviceModel] = {model.kind: model for model in (PPMID, BRIDGE_1, BRIDGE_2)}
 
 
+def require_buildable(bench: Bench) -> None:
+    """Raises RequestError for a device that cannot be built, before a run has anything to close."""
+    for entry in bench.devices:
+        if entry.kind not in _MODELS:
+            raise RequestError(
+                f"{entry.id}: a {entry.kind} is not emulated yet, only {', '.join(_MODELS)}"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of a run, for whoever asks for them with `--with-keys`."""
@@ -159,9 +168,7 @@ class Wiring:
     def _build(
         self, entry: DeviceEntry, image: DeviceImage, seeds: Seeds, slot_bytes: int
     ) -> DeviceBuild:
-        model = _MODELS.get(entry.kind)
-        if model is None:
-            raise RequestError(f"{entry.id}: a {entry.kind} is not emulated yet")
+        model = _MODELS[entry.kind]
         product = identity(entry.kind)
         code = seeds.derive(f"install code {entry.id}", 16)
 

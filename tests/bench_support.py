@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
+import io
 import itertools
+import json
 import os
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from unittest import mock
 
 import pytest
 
@@ -339,3 +346,28 @@ def published(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"{name} is not there; RTDS_DIR names its folder")
     return path
+
+
+class Run(NamedTuple):
+    """One finished `hanbench run` and its folder."""
+
+    folder: Path
+    document: dict[str, Any]
+
+
+@cache
+def finished_run(bench: str = SMALL_BENCH, *arguments: str) -> Run:
+    """The evidence of a run with `--with-keys --json`; made once for whoever asks for it."""
+    folder = Path(tempfile.mkdtemp(prefix="hanbench-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "bench.toml").write_text(bench)
+    evidence = folder / "evidence"
+    out = io.StringIO()
+    words = ["hanbench", "run", str(folder / "bench.toml"), "--evidence", str(evidence)]
+    with (
+        mock.patch.object(sys, "argv", [*words, "--with-keys", "--json", *arguments]),
+        contextlib.redirect_stdout(out),
+        pytest.raises(SystemExit),
+    ):
+        main()
+    return Run(evidence, json.loads(out.getvalue()))

@@ -211,14 +211,15 @@ class Firmware:
         """
         self._hub_eui64 = hub = getattr(self.node, "hub_eui64", None)
         assert hub is not None
-        while True:
+        endpoint = None
+        while endpoint is None and not self._ended.done():
             endpoint = await self.node.find_endpoint(hub, models.OTA_UPGRADE, is_server=True)
-            if endpoint is not None:
-                break
-            await asyncio.sleep(FIND_RETRY_S)
-        self._ota_endpoint = endpoint
-        self._act_on_ota(self.ota.start(self._loop.time()))
-        self._ota_timer.settle()
+            if endpoint is None:
+                await asyncio.sleep(FIND_RETRY_S)
+        if endpoint is not None:
+            self._ota_endpoint = endpoint
+            self._act_on_ota(self.ota.start(self._loop.time()))
+            self._ota_timer.settle()
         await self._ended
 
     async def stop(self) -> None:
@@ -226,7 +227,8 @@ class Firmware:
         self.ota.stop()
         self._ota_timer.stop()
         self._tunnel_timer.stop()
-        self._ended.cancel()
+        if not self._ended.cancel() and not self._ended.cancelled():
+            self._ended.exception()  # a radio lost that nobody waited for is no surprise any more
         await self.node.close()
 
     def send_through_tunnel(self, message: bytes) -> None:

@@ -151,9 +151,11 @@ class EzspNode:
 
     async def _forget_network(self) -> None:
         """Leave the network the stick knows, if it may be left: it may belong to a house."""
-        outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)
-        if outcome != t.sl_Status.NETWORK_UP:
-            return
+        (state,) = await self.ezsp.networkState()
+        if state == t.EmberNetworkStatus.NO_NETWORK:  # so it is after every reset
+            outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)
+            if outcome != t.sl_Status.NETWORK_UP:
+                return
         if not self._take_over:
             raise TakeOverRefused(f"the radio {self.url} {IN_A_NETWORK}")
         await self.ezsp.leaveNetwork()

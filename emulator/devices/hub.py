@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from emulator.devices import models, ota_server, tunnel
@@ -105,12 +106,10 @@ class Hub:
 
     async def admit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
         """Enter a device into the device log and let it join for `duration_s`."""
-        client = TunnelClient()
-
-        def act(outputs: Sequence[Any]) -> None:
-            self._act_on_tunnel(eui64, outputs)
-
-        self._peers[eui64] = _Peer(client, Wakeup(self._loop, client, act))
+        if eui64 not in self._peers:
+            client = TunnelClient()
+            act = partial(self._act_on_tunnel, eui64)
+            self._peers[eui64] = _Peer(client, Wakeup(self._loop, client, act))
         await self.node.permit(eui64, link_key, duration_s)
 
     def update(self, image: Image, devices: Sequence[int]) -> None:

@@ -238,7 +238,9 @@ class SmartEnergyEzsp(EZSP):
         outgoing = self._outgoing
         try:
             while True:
-                if not outgoing or self._must_wait(outgoing[0]):
+                if not outgoing or (
+                    len(self._under_way) >= MAX_UNDER_WAY and self._must_wait(outgoing[0])
+                ):
                     self._idle = self._loop.create_future()
                     await self._idle
                     continue
@@ -255,7 +257,7 @@ class SmartEnergyEzsp(EZSP):
 
     def _must_wait(self, item: _Outgoing | bytes) -> bool:
         """Whether so much is under way that a new message has to wait for an old one to end."""
-        if len(self._under_way) < MAX_UNDER_WAY or isinstance(item, bytes):
+        if isinstance(item, bytes):
             return False
         if item.tag in self._under_way:
             return False  # the next block of one of them

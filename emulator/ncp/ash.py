@@ -283,8 +283,21 @@ class AshNcp:
         out = self._short_frame
         if out:
             self._short_frame = b""
-        first = 0 if self._resend else self._in_flight
-        last = min(len(self._queue), self._window)
+        in_flight = self._in_flight
+        queue = self._queue
+        if not self._resend and len(queue) == in_flight + 1 <= self._window:
+            # One more frame, as nearly always: a response, or a callback by itself.
+            frame = build_data((self._acked + in_flight & 7) << 4 | self._expected, queue[-1])
+            self.data_sent += 1
+            self._in_flight = in_flight + 1
+            self._ack_owed = False
+            if not in_flight:
+                self._transmissions = 1
+            if self._deadline is None:
+                self._deadline = self._now + ACK_TIMEOUT_S
+            return out + frame
+        first = 0 if self._resend else in_flight
+        last = min(len(queue), self._window)
         if first < last:
             return out + self._data_frames(first, last)
         if self._ack_owed:

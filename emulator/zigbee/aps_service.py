@@ -13,7 +13,6 @@ leaves that to the host, which acknowledges each fragment itself (`acknowledge_f
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.medium.timing import Cancellable
@@ -29,6 +28,7 @@ from emulator.zigbee.events import (
     MessageSent,
     Status,
 )
+from emulator.zigbee.duplicates import RecentMessages
 from emulator.zigbee.mac_link import SendResult
 from emulator.zigbee.security import FrameKey, SecurityError
 from emulator.zigbee.state import CounterExhausted, LinkKey
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 ACK_WAIT_US = 1_600_000  # apscAckWaitDuration at the default network depth
 MAX_RETRIES = 3  # apscMaxFrameRetries
 MAX_UNICASTS = 10  # APS_UNICAST_MESSAGE_COUNT, EmberZNet's default
-MAX_REMEMBERED_SOURCES = 64
-MAX_REMEMBERED = 128  # messages remembered per source, half of what a counter can number
-REMEMBER_US = 5_000_000  # a sender's last try comes 3 x apscAckWaitDuration after its first
+MAX_PARTNERS = 64
 FRAGMENT_OVERHEAD_OCTETS = 2
 
 _DATA_UNACKED = aps.TYPE_DATA | aps.DELIVERY_UNICAST
@@ -86,7 +84,7 @@ class ApsService:
         self._counter = stack.random_bits(8)
         self._waiting: dict[int, _Unicast] = {}
         self._watch: Cancellable | None = None
-        self._remembered: OrderedDict[int, OrderedDict[int, int]] = OrderedDict()
+        self._recent = RecentMessages()
         self._frame_keys: dict[bytes, FrameKey] = {}
         self.transient_keys: dict[int, bytes] = {}
         self._unlisted: dict[int, LinkKey] = {}
@@ -98,7 +96,7 @@ class ApsService:
             self._watch.cancel()
             self._watch = None
         self._waiting.clear()
-        self._remembered.clear()
+        self._recent.clear()
 
     # -- keys ----------------------------------------------------------------------------------
 
@@ -115,7 +113,7 @@ class ApsService:
         key = None if eui64 is None else self.link_key(int.from_bytes(eui64, "little"))
         if eui64 is not None and key is not None:
             partner = Partner(eui64, key, self.frame_key(key.key))
-        if len(self._partners) >= MAX_REMEMBERED_SOURCES:
+        if len(self._partners) >= MAX_PARTNERS:
             self._partners.clear()
         self._partners[short_address] = partner
         return partner
@@ -223,12 +221,13 @@ class ApsService:
 
     def _look_at_waiting(self) -> None:
         """One timer watches all acknowledgements; most came long before it looks."""
-        self._watch = None
         clock = self._stack.clock
         now_us = clock.now_us()
+        # `_watch` stays set meanwhile: what is sent now must not set it past what is due earlier.
         for unicast in [one for one in self._waiting.values() if one.due_us <= now_us]:
             self._unheard(unicast)
-        if self._waiting and self._watch is None:
+        self._watch = None
+        if self._waiting:
             due_us = min(unicast.due_us for unicast in self._waiting.values())
             self._watch = clock.call_at_us(due_us, self._look_at_waiting)
 
@@ -335,7 +334,7 @@ class ApsService:
         self._stack.send_nwk(nwk.BROADCAST_RX_ON, header + payload)
 
     def send_zdo(self, destination: int, cluster: int, payload: bytes) -> None:
-        """Send a ZDO answer, acknowledged; the host is not told how that went."""
+        """Send a ZDO answer, acknowledged by the radio alone; the host is not told of it."""
         self._counter = counter = (self._counter + 1) & 0xFF
         parameters = Aps(zdo.PROFILE, cluster, 0, 0, 0, 0, counter)
         if destination == self._stack.mac.short_address:
@@ -411,7 +410,9 @@ class ApsService:
         fragment = header.fragmentation
         if control & aps.ACK_REQUEST and not fragment and not broadcast:
             self._acknowledge(header, source)
-        if not fragment and self._is_duplicate(source, header.counter):
+        if not fragment and self._recent.is_repeated(
+            source, header.counter, self._stack.clock.now_us()
+        ):
             return  # of fragments the host must know: it acknowledges them
         options = 0
         if control & aps.ACK_REQUEST:
@@ -495,20 +496,3 @@ class ApsService:
         frame = self._protect(key, header, b"")
         if frame is not None:
             self._stack.send_nwk(destination, frame)
-
-    def _is_duplicate(self, source: int, counter: int) -> bool:
-        now_us = self._stack.clock.now_us()
-        seen = self._remembered.get(source)
-        if seen is None:
-            if len(self._remembered) >= MAX_REMEMBERED_SOURCES:
-                self._remembered.popitem(last=False)
-            seen = self._remembered[source] = OrderedDict()
-        until_us = seen.get(counter)
-        if until_us is not None:
-            if now_us < until_us:
-                return True
-            seen.move_to_end(counter)
-        seen[counter] = now_us + REMEMBER_US
-        if len(seen) > MAX_REMEMBERED:
-            seen.popitem(last=False)
-        return False

@@ -294,6 +294,26 @@ def test_a_factory_reset_forgets_keys_and_counters_for_good(version: int) -> Non
     assert stick.value(NWK_COUNTER) >= counter
 
 
+def test_a_factory_reset_in_a_running_network_ends_it_instead_of_the_stick(version: int) -> None:
+    stick = Stick(version)
+    stick.form()
+    stick.ask("tokenFactoryReset", excludeOutgoingFC=False, excludeBootCounter=False)
+    stick.air.clock.run_for(1)
+    assert stick.events[-1] == StackStatus(Status.NETWORK_DOWN)
+    assert stick.ask("networkState")["status"] == t.EmberNetworkStatus.NO_NETWORK
+    assert stick.ask("permitJoining", duration=10)["status"]
+    stick.form()
+    stick.broadcast()
+
+
+def test_a_multicast_entry_beyond_the_table_is_refused(version: int) -> None:
+    stick = Stick(version)
+    entry = t.EmberMulticastTableEntry(0x1234, 1, 0)
+    stick.good("setMulticastTableEntry", index=7, value=entry)
+    assert stick.good("getMulticastTableEntry", index=7)["value"].multicastId == 0x1234
+    assert stick.ask("setMulticastTableEntry", index=8, value=entry)["status"]
+
+
 def test_a_child_table_without_children_shows_none(version: int) -> None:
     # Anything but NOT_JOINED is a child to bellows: 256 of them.
     stick = Stick(version)

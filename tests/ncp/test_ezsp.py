@@ -77,8 +77,7 @@ def octets(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-# The header forms and the layout of bodies are those of tables 1.1 and 1.2 of the EZSP sheet, made
-# out by hand; identifiers and statuses are those of UG100.
+# Header forms and layouts as in tables 1.1 and 1.2 of the EZSP sheet, numbers as in UG100, by hand.
 
 
 @pytest.mark.parametrize(
@@ -389,7 +388,7 @@ _legacy = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     version=st.sampled_from(VERSIONS),
     formed=st.booleans(),
@@ -462,7 +461,7 @@ _commands = st.tuples(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     version=st.sampled_from(VERSIONS),
     formed=st.booleans(),
@@ -482,18 +481,6 @@ def test_no_order_of_known_commands_brings_a_stick_down(
 
 
 @versions
-def test_a_factory_reset_in_a_running_network_ends_it_instead_of_the_stick(version: int) -> None:
-    host = Host(version, formed=True)
-    host.callbacks()
-    host.ezsp.receive(octets("01 00 01 77 00 00 00"))  # tokenFactoryReset
-    host.air.clock.run_for(1)
-    assert host.ask("networkState")["status"] == t.EmberNetworkStatus.NO_NETWORK
-    host.ezsp.receive(_message(version, "broadcast", 0xFFFD, bytes(11), b"\1"))
-    host.air.clock.run_for(1)
-    assert host.ask("networkInit", networkInitBitmask=0)["status"]
-
-
-@versions
 def test_a_used_up_frame_counter_is_a_refusal_not_the_end_of_the_stick(version: int) -> None:
     host = Host(version, formed=True)
     host.stick.stack.nwk_counter.restart(0xFFFFFFF0)
@@ -505,17 +492,6 @@ def test_a_used_up_frame_counter_is_a_refusal_not_the_end_of_the_stick(version: 
     host.air.clock.run_for(10)
     assert len(host.air.frames) == frames
     assert host.ezsp.receive(octets("77 00 01 05 00")) == octets("77 80 01 05 00")
-
-
-@versions
-def test_a_multicast_entry_beyond_the_table_is_refused(version: int) -> None:
-    host = Host(version)
-    entry = octets("34 12 01 00")
-    good = host.answer_to("setMulticastTableEntry", octets("01 00 01 64 00 07") + entry)
-    assert not good["status"]
-    assert host.ask("getMulticastTableEntry", index=7)["value"].multicastId == 0x1234
-    bad = host.answer_to("setMulticastTableEntry", octets("01 00 01 64 00 08") + entry)
-    assert bad["status"]
 
 
 @pytest.mark.parametrize("version", [4, 12, 15, 19])

@@ -1,0 +1,354 @@
+"""The frame every GBCS message travels in: the grouping header, and the MAC header round it.
+
+Source: GBCS, message structures: "Grouping Header" (DLMS general-signing, tag DF) and "MAC Header"
+(DLMS general-ciphering, tag DD). All integers most significant octet first.
+
+    MAC header, when a MAC is there                grouping structure
+    ---------------------------------------------  -----------------------------------------------
+    1   DD                                         1     DF
+    5   five empty fields                          1     09, length of the transaction id
+    1   00, no key info                            1+8   CRA flag, originator counter
+    n   length of all that follows                 1+8   08, originator
+    1   11, security control                       1+8   08, recipient
+    4   invocation counter, always zero            1+n   date-time: nothing, or 12 octets
+    n   the grouping structure                     n     other information behind its length
+    12  MAC                                        n     payload behind its length
+                                                   1+n   signature: nothing, or 64 octets;
+                                                         not even a length in a pre-command
+
+What a frame protects is what its sender wrote, so signature and MAC are checked over the octets
+received, kept in `ReceivedFrame`; a frame built from the same fields has the shortest lengths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from construct import Int8ub, Int16ub, Int64ub, Optional
+
+from gbcs.ber import (
+    LENGTH,
+    MAX_LENGTH,
+    OCTETS,
+    Layout,
+    Span,
+    fixed_length,
+    length_octets,
+    marker,
+)
+from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
+
+SIGNATURE_OCTETS = 64
+MAC_OCTETS = 12
+DATE_TIME_OCTETS = 12
+# Ours: with it, no length in a frame needs more than the form 82, and what is read is bounded.
+MAX_FRAME_OCTETS = MAX_LENGTH
+SECURITY_CONTROL = 0x11  # authentication only, suite 1
+_GROUPING_TAG = 0xDF
+_CIPHERING_TAG = 0xDD
+_EMPTY_FIELDS = bytes(5)
+_CERTIFICATE_TAG = 0x30
+
+THING = "GBCS frame"
+
+
+_CHAIN = (
+    "supplementary_remote_party_id",
+    "supplementary_remote_party_counter",
+    "supplementary_originator_counter",
+)
+_OTHER_INFORMATION = Layout(
+    "other information",
+    {"message_code": Int16ub} | {name: Optional(Int64ub) for name in _CHAIN},
+)
+_PLAIN_LENGTHS = (2, 10, 18, 26)
+
+
+class Cra(IntEnum):
+    """Command, response or alert."""
+
+    COMMAND = 1
+    RESPONSE = 2
+    ALERT = 3
+
+
+_MAC_HEADER = Layout(
+    THING,
+    {
+        "tag": marker(bytes([_CIPHERING_TAG])),
+        "empty_fields": marker(_EMPTY_FIELDS),
+        "key_info": marker(b"\0"),
+        "length": LENGTH,
+        "security_control": marker(bytes([SECURITY_CONTROL])),
+        "invocation_counter": marker(bytes(4)),
+    },
+)
+# The length counts what stands behind it in the MAC header too.
+_COUNTED_HEADER_OCTETS = 1 + 4
+
+_GROUPING = Layout(
+    THING,
+    {
+        "grouping_tag": marker(bytes([_GROUPING_TAG])),
+        "transaction_id_length": fixed_length(9),
+        "cra_flag": Int8ub,
+        "originator_counter": Int64ub,
+        "originator_length": fixed_length(8),
+        "originator": Int64ub,
+        "recipient_length": fixed_length(8),
+        "recipient": Int64ub,
+        "date_time": OCTETS,
+        "other_information": OCTETS,
+        "payload": OCTETS,
+    },
+)
+# The octets of a grouping structure beside its date-time, and what stands behind that.
+_FIXED_OCTETS = 1 + (1 + 1 + 8) + (1 + 8) + (1 + 8) + 1
+
+_SIGNATURE = Layout(THING, {"signature": OCTETS})
+
+
+@dataclass(frozen=True, slots=True)
+class OtherInformation:
+    """What kind of message it is, and whose, when the originator acts for somebody else.
+
+    Five lengths exist: 2 (code), 10 (and supplementary remote party), 18 (and that party's
+    counter), 26 (and supplementary originator counter), more than 18 (18 and the party's Key
+    Agreement certificate).
+    """
+
+    message_code: int
+    supplementary_remote_party_id: int | None = None
+    supplementary_remote_party_counter: int | None = None
+    supplementary_originator_counter: int | None = None
+    key_agreement_certificate: bytes = b""
+
+    def __post_init__(self) -> None:
+        require_unsigned("message_code", self.message_code, 2)
+        chain = (
+            self.supplementary_remote_party_id,
+            self.supplementary_remote_party_counter,
+            self.supplementary_originator_counter,
+        )
+        for name, value in zip(_CHAIN, chain, strict=True):
+            if value is not None:
+                require_unsigned(name, value, 8)
+        there = [value is not None for value in chain]
+        if there != sorted(there, reverse=True):
+            raise GbcsValueError("a supplementary field stands only behind the one before it")
+        if self.key_agreement_certificate:
+            if there != [True, True, False]:
+                raise GbcsValueError("a certificate stands behind exactly party and counter")
+            if not _is_one_der_value(self.key_agreement_certificate):
+                raise GbcsValueError("key_agreement_certificate is not one DER certificate")
+
+    def octet_count(self) -> int:
+        there = sum(getattr(self, name) is not None for name in _CHAIN)
+        return 2 + 8 * there + len(self.key_agreement_certificate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The fields of one frame; one that exists can be built.
+
+    `signature` is None in a pre-command, empty where only a MAC protects the message; `mac` is
+    None where no MAC header is.
+    """
+
+    cra: Cra
+    originator_counter: int
+    originator: int
+    recipient: int
+    other_information: OtherInformation
+    payload: bytes
+    date_time: bytes = b""
+    signature: bytes | None = b""
+    mac: bytes | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("originator_counter", "originator", "recipient"):
+            require_unsigned(name, getattr(self, name), 8)
+        _require_octets("date_time", self.date_time, (0, DATE_TIME_OCTETS))
+        if self.signature is not None:
+            _require_octets("signature", self.signature, (0, SIGNATURE_OCTETS))
+        if self.mac is not None:
+            _require_octets("mac", self.mac, (MAC_OCTETS,))
+            if self.signature is None:
+                raise GbcsValueError("a pre-command has no MAC")
+        if (octets := self.octet_count()) > MAX_FRAME_OCTETS:
+            raise GbcsValueError(f"a frame has at most {MAX_FRAME_OCTETS} octets, not {octets}")
+
+    def octet_count(self) -> int:
+        """How many octets `build_frame` makes."""
+        count = _FIXED_OCTETS + len(self.date_time)
+        other_information = self.other_information.octet_count()
+        for octets in (other_information, len(self.payload)):
+            if octets > MAX_LENGTH:
+                raise GbcsValueError(f"a field of a frame has at most {MAX_LENGTH} octets")
+            count += len(length_octets(octets)) + octets
+        if self.signature is not None:
+            count += 1 + len(self.signature)
+        if self.mac is not None:
+            counted = min(_COUNTED_HEADER_OCTETS + count + MAC_OCTETS, MAX_LENGTH)
+            count += 1 + len(_EMPTY_FIELDS) + 1 + len(length_octets(counted))
+            count += _COUNTED_HEADER_OCTETS + MAC_OCTETS
+        return count
+
+    @property
+    def message_code(self) -> int:
+        return self.other_information.message_code
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFrame:
+    """A frame as it was read: its fields, the octets they came in, and where each stands."""
+
+    frame: Frame
+    octets: bytes
+    spans: tuple[Span, ...]
+    signature_input: bytes
+    grouping: bytes
+
+    @property
+    def payload_offset(self) -> int:
+        """Where the payload itself begins, behind its length."""
+        span = next(span for span in self.spans if span.name == "payload")
+        return span.offset + span.length - len(self.frame.payload)
+
+
+def parse_frame(octets: bytes) -> ReceivedFrame:
+    """Read one whole frame. Raises GbcsError with the field and its offset."""
+    octets = bytes(octets)
+    if len(octets) > MAX_FRAME_OCTETS:
+        problem = f"is too far: a frame has at most {MAX_FRAME_OCTETS} octets"
+        raise GbcsError(THING, "end", len(octets), problem)
+    if octets[:1] != bytes([_CIPHERING_TAG]):
+        frame, spans, signed = _parse_grouping(octets, 0, mac=None)
+        return ReceivedFrame(frame, octets, tuple(spans), signed, octets)
+    if len(octets) > 1 and octets[1]:
+        raise GbcsError(THING, "empty fields", 1, "are not empty: block transfer is not read here")
+    values, spans, start = _MAC_HEADER.parse_first(octets, 0)
+    counted = len(octets) - start + _COUNTED_HEADER_OCTETS
+    length_span = spans[3]
+    if values["length"] != counted:
+        problem = f"is {values['length']}, and {counted} octets follow"
+        raise GbcsError(THING, "length", length_span.offset, problem)
+    mac_at = len(octets) - MAC_OCTETS
+    if mac_at < start:
+        raise GbcsError(THING, "mac", start, f"has {len(octets) - start} octets, not 12")
+    grouping = octets[start:mac_at]
+    frame, inner, signed = _parse_grouping(grouping, start, mac=octets[mac_at:])
+    spans += [*inner, Span("mac", mac_at, MAC_OCTETS)]
+    return ReceivedFrame(frame, octets, tuple(spans), signed, grouping)
+
+
+def _parse_grouping(
+    octets: bytes, base: int, *, mac: bytes | None
+) -> tuple[Frame, list[Span], bytes]:
+    values, spans, end = _GROUPING.parse_first(octets, base)
+    place = {span.name: span.offset for span in spans}
+    try:
+        cra = Cra(values["cra_flag"])
+    except ValueError:
+        problem = f"is {values['cra_flag']}, not 1, 2 or 3"
+        raise GbcsError(THING, "cra flag", place["cra flag"], problem) from None
+    if len(values["date_time"]) not in (0, DATE_TIME_OCTETS):
+        problem = f"has {len(values['date_time'])} octets, not none or 12"
+        raise GbcsError(THING, "date time", place["date time"], problem)
+    signature: bytes | None = None
+    if mac is not None or end < len(octets):
+        signature = _parse_signature(octets[end:], base + end)
+        spans.append(Span("signature", base + end, len(octets) - end))
+    at = place["other information"]
+    frame = Frame(
+        cra=cra,
+        originator_counter=values["originator_counter"],
+        originator=values["originator"],
+        recipient=values["recipient"],
+        date_time=values["date_time"],
+        other_information=_parse_other_information(values["other_information"], at),
+        payload=values["payload"],
+        signature=signature,
+        mac=mac,
+    )
+    return frame, spans, octets[1:end]
+
+
+def _parse_signature(octets: bytes, at: int) -> bytes:
+    signature: bytes = _SIGNATURE.parse(octets, at)["signature"]
+    if len(signature) not in (0, SIGNATURE_OCTETS):
+        problem = f"has {len(signature)} octets, not none or 64"
+        raise GbcsError(THING, "signature", at, problem)
+    return signature
+
+
+def _parse_other_information(octets: bytes, at: int) -> OtherInformation:
+    certificate = b"" if len(octets) in _PLAIN_LENGTHS else octets[18:]
+    if len(octets) in _PLAIN_LENGTHS or _is_one_der_value(certificate):
+        values = _OTHER_INFORMATION.parse(octets[: len(octets) - len(certificate)])
+        return OtherInformation(**values, key_agreement_certificate=certificate)
+    problem = f"has {len(octets)} octets, not 2, 10, 18, 26 or 18 and a certificate"
+    raise GbcsError(THING, "other information", at, problem)
+
+
+def _build_other_information(other: OtherInformation) -> bytes:
+    values = {"message_code": other.message_code}
+    values |= {name: getattr(other, name) for name in _CHAIN}
+    return _OTHER_INFORMATION.build(values) + other.key_agreement_certificate
+
+
+def _is_one_der_value(octets: bytes) -> bool:
+    try:
+        values, _, start = _DER_HEAD.parse_first(octets, 0)
+    except GbcsError:
+        return False
+    return bool(values["length"] == len(octets) - start)
+
+
+_DER_HEAD = Layout("certificate", {"tag": marker(bytes([_CERTIFICATE_TAG])), "length": LENGTH})
+
+
+def _require_octets(name: str, value: bytes, lengths: tuple[int, ...]) -> None:
+    if len(value) not in lengths:
+        shown = " or ".join(map(str, lengths))
+        raise GbcsValueError(f"{name} has {len(value)} octets, not {shown}")
+
+
+# -- building ----------------------------------------------------------------------------------
+
+
+def _build_unsigned(frame: Frame) -> bytes:
+    values: dict[str, Any] = {
+        "cra_flag": int(frame.cra),
+        "originator_counter": frame.originator_counter,
+        "originator": frame.originator,
+        "recipient": frame.recipient,
+        "date_time": frame.date_time,
+        "other_information": _build_other_information(frame.other_information),
+        "payload": frame.payload,
+    }
+    return _GROUPING.build(values)
+
+
+def signature_input(frame: Frame) -> bytes:
+    """What the signature of this frame protects: all behind DF, up to the end of the payload."""
+    return _build_unsigned(frame)[1:]
+
+
+def build_grouping(frame: Frame) -> bytes:
+    """The grouping structure with its signature, which is what a MAC protects."""
+    octets = _build_unsigned(frame)
+    if frame.signature is None:
+        return octets
+    return octets + _SIGNATURE.build({"signature": frame.signature})
+
+
+def build_frame(frame: Frame) -> bytes:
+    """The octets of a frame, with the shortest lengths."""
+    grouping = build_grouping(frame)
+    if frame.mac is None:
+        return grouping
+    length = _COUNTED_HEADER_OCTETS + len(grouping) + MAC_OCTETS
+    return _MAC_HEADER.build({"length": length}) + grouping + frame.mac

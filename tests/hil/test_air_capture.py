@@ -1,0 +1,133 @@
+"""What Wireshark sees of a run, with its keys and without them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections import Counter
+from functools import cache
+from math import ceil
+
+import pytest
+from bench_support import SMALL_BENCH, Run, finished_run
+
+from hil.bench_file import load_bench
+from hil.images import device_images
+
+pytestmark = [
+    pytest.mark.real_clock,
+    pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed"),
+]
+
+BENCH = SMALL_BENCH.replace("octets = [132]", "octets = [40, 132, 1500]")
+BLOCK_OCTETS = 56
+IMAGE_OCTETS = 2048
+DEVICES = 2
+BLOCK_RESPONSE = 5
+TRANSFER_DATA_TO_SERVER, TRANSFER_DATA_TO_CLIENT = 0x02, 0x01
+
+FIELDS = {
+    "malformed": "_ws.malformed",
+    "fcs_bad": "wpan.fcs.bad",
+    "fcs_ok": "wpan.fcs_ok",
+    "source": "zbee_nwk.src",
+    "destination": "zbee_nwk.dst",
+    "profile": "zbee_aps.profile",
+    "cluster": "zbee_aps.cluster",
+    "ota": "zbee_zcl_general.ota",
+    "ota_command": "zbee_zcl_general.ota.cmd.srv_tx.id",
+    "offset": "zbee_zcl_general.ota.file.offset",
+    "data": "zbee_zcl_general.ota.image.data",
+    "counter": "zbee_aps.counter",
+    "to_server": "zbee_zcl_se.tun.cmd.srv_rx.id",
+    "to_client": "zbee_zcl_se.tun.cmd.srv_tx.id",
+    "fragment_error": "zbee_aps.fragment.error",
+}
+
+
+CLEAN, LOSSY = (), ("--fault", "loss 5 %")
+
+
+def run(arguments: tuple[str, ...] = LOSSY) -> Run:
+    return finished_run(BENCH, *arguments)
+
+
+def read(with_keys: bool, arguments: tuple[str, ...] = LOSSY) -> list[dict[str, str]]:
+    folder = run(arguments).folder
+    command = ["tshark", "-r", str(folder / "air.pcapng"), "-T", "json"]
+    if with_keys:
+        for line in (folder / "air.keys").read_text().splitlines():
+            command += ["-o", f"uat:zigbee_pc_keys:{line}"]
+    for field in FIELDS.values():
+        command += ["-e", field]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
+    layers = [packet["_source"]["layers"] for packet in json.loads(done.stdout)]
+    return [
+        {name: layer[field][0] for name, field in FIELDS.items() if field in layer}
+        for layer in layers
+    ]
+
+
+@cache
+def opened(arguments: tuple[str, ...] = LOSSY) -> list[dict[str, str]]:
+    return read(True, arguments)
+
+
+def test_wireshark_has_nothing_to_complain_of() -> None:
+    frames = opened()
+    assert len(frames) > 500
+    assert [frame for frame in frames if "malformed" in frame or "fcs_bad" in frame] == []
+    assert {frame["fcs_ok"] for frame in frames} <= {"1", "True", "true"}
+    assert [frame for frame in frames if "fragment_error" in frame] == []
+
+
+def test_each_device_is_served_every_offset_of_its_file_and_nothing_else() -> None:
+    blocks: dict[str, dict[int, str]] = {}
+    for frame in opened():
+        if "data" in frame:
+            assert int(frame["ota_command"], 0) == BLOCK_RESPONSE
+            octets = frame["data"]
+            served = blocks.setdefault(frame["destination"], {})
+            offset = int(frame["offset"], 0)
+            assert served.setdefault(offset, octets) == octets
+    assert len(blocks) == DEVICES
+    files = []
+    for served in blocks.values():
+        assert sorted(served) == list(range(0, IMAGE_OCTETS, BLOCK_OCTETS))
+        assert len(served) == ceil(IMAGE_OCTETS / BLOCK_OCTETS)
+        text = "".join(served[offset].replace(":", "") for offset in sorted(served))
+        files.append(bytes.fromhex(text))
+    images = device_images(load_bench(run().folder.parent / "bench.toml"))
+    assert sorted(files) == sorted(image.image.data for image in images.values())
+
+
+@pytest.mark.parametrize("arguments", [CLEAN, LOSSY], ids=["clean", "lossy"])
+def test_a_tunnelled_message_is_one_message_whatever_its_size(arguments: tuple[str, ...]) -> None:
+    messages = Counter(
+        (frame["source"], frame["destination"], frame["counter"])
+        for frame in opened(arguments)
+        if int(frame.get("to_server", "-1"), 0) == TRANSFER_DATA_TO_SERVER
+        or int(frame.get("to_client", "-1"), 0) == TRANSFER_DATA_TO_CLIENT
+    )
+    there_and_back = 2
+    after_join, after_restart = 3, 1  # the bench's octets, and the first of them again
+    assert len(messages) == DEVICES * there_and_back * (after_join + after_restart)
+    if arguments == CLEAN:  # a last fragment sent again would be put together again
+        assert set(messages.values()) == {1}
+
+
+def test_without_keys_nothing_of_the_update_is_to_be_seen() -> None:
+    frames = read(False)
+    assert len(frames) == len(opened())
+    assert [frame for frame in frames if "cluster" in frame or "ota" in frame] == []
+
+
+def test_no_eight_octets_of_an_image_lie_open_in_the_capture() -> None:
+    capture = (run().folder / "air.pcapng").read_bytes()
+    images = device_images(load_bench(run().folder.parent / "bench.toml"))
+    pieces = {capture[at : at + 8] for at in range(len(capture) - 7)}
+    for image in images.values():
+        body = image.image.data[image.image.header.header_length :]
+        open_pieces = [at for at in range(len(body) - 7) if body[at : at + 8] in pieces]
+        assert open_pieces == []
