@@ -44,6 +44,9 @@ class Role(IntEnum):
     DSP_XML_SIGN = 0x89
 
 
+XML_ROLES = (Role.XML_SIGN, Role.DSP_XML_SIGN)
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """One certificate. `eui64` is None for authorities; `role` is None for devices, for device
@@ -109,12 +112,12 @@ def _read(loaded: x509.Certificate) -> Certificate:
     usage = extensions.get_extension_for_class(x509.KeyUsage).value
     device_eui64 = _hardware_module_eui64(extensions)
     organisation_eui64 = _organisation_eui64(loaded.subject)
-    is_authority = usage.key_cert_sign
+    role = _role(loaded.subject)
     return Certificate(
         der=loaded.public_bytes(Encoding.DER),
         eui64=organisation_eui64 if device_eui64 is None else device_eui64,
-        role=_role(loaded.subject),
-        use=None if is_authority else _use(usage),
+        role=role,
+        use=_use(usage, role),
         is_device=device_eui64 is not None,
         subject_key_id=_subject_key_id(extensions),
         authority_key_id=_authority_key_id(extensions),
@@ -125,10 +128,15 @@ def _read(loaded: x509.Certificate) -> Certificate:
     )
 
 
-def _use(usage: x509.KeyUsage) -> KeyUse:
+def _use(usage: x509.KeyUsage, role: Role | None) -> KeyUse | None:
+    if usage.key_cert_sign:
+        return None
     if usage.digital_signature == usage.key_agreement:
         raise _refused("key usage", "is not exactly one of digitalSignature and keyAgreement")
-    return KeyUse.DIGITAL_SIGNATURE if usage.digital_signature else KeyUse.KEY_AGREEMENT
+    if usage.key_agreement:
+        return KeyUse.KEY_AGREEMENT
+    # Told apart by role: an organisation's XML signing key must never verify a frame.
+    return KeyUse.XML_SIGNATURE if role in XML_ROLES else KeyUse.DIGITAL_SIGNATURE
 
 
 def _subject_key_id(extensions: x509.Extensions) -> bytes:

@@ -66,6 +66,7 @@ class KeyUse(StrEnum):
     DIGITAL_SIGNATURE = "ds"
     KEY_AGREEMENT = "ka"
     TOP_UP_KEY_AGREEMENT = "pp-ka"
+    XML_SIGNATURE = "xml-ds"  # DUIS, never a frame
 
 
 class Mode(IntEnum):

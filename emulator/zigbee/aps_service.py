@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from emulator.medium.timing import Cancellable
 from emulator.zigbee import aps, nwk, zdo
 from emulator.zigbee.aps import ApsError, ApsFrame
+from emulator.zigbee.duplicates import RecentMessages
 from emulator.zigbee.events import (
     OPTION_ENCRYPTION,
     OPTION_FRAGMENT,
@@ -28,7 +29,6 @@ from emulator.zigbee.events import (
     MessageSent,
     Status,
 )
-from emulator.zigbee.duplicates import RecentMessages
 from emulator.zigbee.mac_link import SendResult
 from emulator.zigbee.security import FrameKey, SecurityError
 from emulator.zigbee.state import CounterExhausted, LinkKey
