@@ -33,7 +33,9 @@ from bellows.ash import DataFrame
 from bellows.ezsp import EZSP
 from bellows.ezsp.protocol import EZSP_CMD_TIMEOUT
 
+from emulator.devices import smart_energy_frames as frames
 from emulator.devices.node import MAX_QUEUED_FRAMES, SMART_ENERGY_PROFILE, NodeError, QueueFull
+from emulator.devices.smart_energy_frames import Block, Layout
 from emulator.zigbee.events import OPTION_ENCRYPTION, OPTION_FRAGMENT, OPTION_RETRY
 from emulator.zigbee.fragments import Reassembler, split
 
@@ -45,34 +47,16 @@ FRAGMENT_BYTES = 2
 MAX_UNDER_WAY = 8  # EmberZNet keeps 10 APS messages; two are left for zigpy
 SENT_TIMEOUT_S = 10.0  # a stick tells after 4 x 1.6 s at the latest
 
-_DIRECT = 0
-_SEND_UNICAST = 0x0034
-_SEND_REPLY = 0x0039
-_INCOMING = 0x0045
-_SENT = 0x003F
 _SEND_PRIORITY = -1  # bellows' own for sendUnicast: what keeps the stick alive goes first
-_EXTENDED_CONTROL = 0x01
-
 # The profile of EmberApsFrame, as it stands on the line.
 _PROFILE = SMART_ENERGY_PROFILE.to_bytes(2, "little")
 
 _ZDO_PROFILE = 0x0000
 _MATCH_DESCRIPTOR = 0x0006
-_MATCH_RESPONSE = (0x8006).to_bytes(2, "little")
+_MATCH_RESPONSE = _ZDO_PROFILE.to_bytes(2, "little") + (0x8006).to_bytes(2, "little")
 _MATCH_TIMEOUT_S = 3.0
 _MATCH_TAG = 0  # never the tag of a message of ours: nobody waits for its end
 _MATCH = Struct("<BHH")  # sequence, address of interest, profile
-
-_HEADER = Struct("<BBBH")
-# EmberApsFrame: profile, cluster, source endpoint, destination endpoint, options, group, sequence
-_SEND_UNICAST_V13 = Struct("<BHHHBBHHBBB")
-_SEND_UNICAST_V14 = Struct("<BHHHBBHHBHB")
-_SEND_REPLY_BODY = Struct("<HHHBBHHBB")
-_INCOMING_V13 = Struct("<BHHBBHHBBbHBBB")
-_INCOMING_V14 = Struct("<BHHBBHHBHQBBBbIB")
-_SENT_V13 = Struct("<BHHHBBHHBBB")
-_SENT_V14 = Struct("<IBHHHBBHHBH")
-_AT = 5  # octets of the extended header
 
 
 class _LoopTime:
@@ -158,12 +142,12 @@ class SmartEnergyEzsp(EZSP):
         self._sending: _Outgoing | None = None
         self._matches: dict[int, asyncio.Future[int | None]] = {}
         self._ash: Any = None
-        self._is_v14 = True
-        self._send_unicast_layout = _SEND_UNICAST_V14
+        self._layout = Layout(self._ezsp_version)
         self._idle: asyncio.Future[None] | None = None
         self._answer: asyncio.Future[int] | None = None
         self._answer_due = 0.0
         self._watch: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
         self._reassembler = Reassembler()
         self._loop = asyncio.get_running_loop()
@@ -174,8 +158,7 @@ class SmartEnergyEzsp(EZSP):
             raise ValueError("the Smart Energy port lives in the loop of its application")
         await super().connect(use_thread=False)
         self._ash = self._gw._obj._transport
-        self._is_v14 = self._ezsp_version >= 14
-        self._send_unicast_layout = _SEND_UNICAST_V14 if self._is_v14 else _SEND_UNICAST_V13
+        self._layout = Layout(self._ezsp_version)
         self._sender = self._loop.create_task(self._send_all(), name="Smart Energy port")
 
     # -- sending -------------------------------------------------------------------------------
@@ -246,10 +229,10 @@ class SmartEnergyEzsp(EZSP):
                     continue
                 item = outgoing.popleft()
                 if isinstance(item, bytes):
-                    await self._exchange(_SEND_REPLY, item)
+                    await self._exchange(frames.SEND_REPLY, item)
                 else:
                     self._sending = item
-                    if await self._exchange(_SEND_UNICAST, self._begin(item)):
+                    if await self._exchange(frames.SEND_UNICAST, self._begin(item)):
                         self._finish(item.tag, False)
         except Exception as error:
             # Whatever bellows raises for a stick that does not answer, nothing more will go out.
@@ -261,7 +244,6 @@ class SmartEnergyEzsp(EZSP):
             return False
         if item.tag in self._under_way:
             return False  # the next block of one of them
-        self._expire()
         return len(self._under_way) >= MAX_UNDER_WAY
 
     def _begin(self, message: _Outgoing) -> bytes:
@@ -269,9 +251,11 @@ class SmartEnergyEzsp(EZSP):
         block = message.blocks[message.index]
         fragmented = message.options & OPTION_FRAGMENT
         message.deadline = self._loop.time() + SENT_TIMEOUT_S
+        if self._expiry is None:
+            self._expiry = self._loop.call_at(message.deadline, self._expire)
         self._under_way[message.tag] = message
-        body = self._send_unicast_layout.pack(
-            _DIRECT,
+        body = self._layout.send_unicast.pack(
+            frames.DIRECT,
             message.nwk,
             SMART_ENERGY_PROFILE,
             message.cluster,
@@ -295,7 +279,7 @@ class SmartEnergyEzsp(EZSP):
             self._answer = future = self._loop.create_future()
             protocol._awaiting[sequence] = (frame_id, None, future)
             protocol._seq = (sequence + 1) % 256
-            header = _HEADER.pack(sequence, 0, _EXTENDED_CONTROL, frame_id)
+            header = frames.HEADER.pack(sequence, 0, frames.EXTENDED_CONTROL, frame_id)
             # What `Gateway.send_data` comes to, without a task and a shield for every frame: this
             # task is cancelled only when the line is closed anyhow.
             await self._ash._send_data_frame(
@@ -339,10 +323,14 @@ class SmartEnergyEzsp(EZSP):
             self._wake()
 
     def _expire(self) -> None:
-        """Give up messages whose end the stick never told."""
+        """Give up messages whose end the stick never told; one timer watches all of them."""
+        self._expiry = None
         now = self._loop.time()
-        for tag in [tag for tag, sent in self._under_way.items() if now > sent.deadline]:
+        for tag in [tag for tag, sent in self._under_way.items() if now >= sent.deadline]:
             self._finish(tag, False)
+        if self._under_way:
+            due = min(sent.deadline for sent in self._under_way.values())
+            self._expiry = self._loop.call_at(due, self._expire)
 
     def _fail(self, reason: str) -> None:
         """Nothing more can be sent: every message fails, and the owner hears why, once."""
@@ -369,9 +357,10 @@ class SmartEnergyEzsp(EZSP):
         if self._sender is not None:
             self._sender.cancel()
             self._sender = None
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        for timer in (self._watch, self._expiry):
+            if timer is not None:
+                timer.cancel()
+        self._watch = self._expiry = None
         self._outgoing.clear()
         self._under_way.clear()
         self._messages = 0
@@ -387,8 +376,8 @@ class SmartEnergyEzsp(EZSP):
         request = _MATCH.pack(sequence, nwk, SMART_ENERGY_PROFILE)
         for clusters in lists:
             request += bytes((len(clusters),)) + b"".join(c.to_bytes(2, "little") for c in clusters)
-        body = self._send_unicast_layout.pack(
-            _DIRECT,
+        body = self._layout.send_unicast.pack(
+            frames.DIRECT,
             nwk,
             _ZDO_PROFILE,
             _MATCH_DESCRIPTOR,
@@ -403,7 +392,7 @@ class SmartEnergyEzsp(EZSP):
         future: asyncio.Future[int | None] = self._loop.create_future()
         self._matches[sequence] = future
         try:
-            if await self._exchange(_SEND_UNICAST, body + request):
+            if await self._exchange(frames.SEND_UNICAST, body + request):
                 return None
             async with asyncio.timeout(_MATCH_TIMEOUT_S):
                 return await future
@@ -412,8 +401,10 @@ class SmartEnergyEzsp(EZSP):
         finally:
             del self._matches[sequence]
 
-    def _matched(self, response: bytes) -> None:
+    def _matched(self, data: bytes) -> None:
         """Match_Desc_rsp: sequence, status, address, number of endpoints, endpoints."""
+        block = self._layout.parse_incoming(data)
+        response = b"" if block is None else block.payload
         if len(response) >= 5:
             future = self._matches.get(response[0])
             if future is not None and not future.done():
@@ -424,26 +415,21 @@ class SmartEnergyEzsp(EZSP):
 
     def frame_received(self, data: bytes) -> None:
         """An EZSP frame from the stick: this port's own are taken out, bellows gets the rest."""
-        if len(data) > _AT and data[2] & 0x03 == _EXTENDED_CONTROL and not data[4]:
+        if len(data) > frames.BODY_AT and data[2] & 3 == frames.EXTENDED_CONTROL and not data[4]:
             frame_id = data[3]
-            if frame_id == _INCOMING:
-                if data[6:8] == _PROFILE:
+            layout = self._layout
+            if frame_id == frames.INCOMING:
+                if layout.is_incoming_of(data, _PROFILE):
                     self._incoming(data)
                     return
-                if self._matches and data[6:10] == b"\x00\x00" + _MATCH_RESPONSE:
-                    layout = _INCOMING_V14 if self._is_v14 else _INCOMING_V13
-                    self._matched(data[_AT + layout.size :])
-            elif frame_id == _SENT:
-                if self._is_v14:
-                    if data[12:14] == _PROFILE:
-                        status, _, _, _, _, _, _, _, _, _, tag = _SENT_V14.unpack_from(data, _AT)
-                        self._delivered(tag, not status)
-                        return
-                elif data[8:10] == _PROFILE:
-                    sent = _SENT_V13.unpack_from(data, _AT)
-                    self._delivered(sent[9], not sent[10])
+                if self._matches and layout.is_incoming_of(data, _MATCH_RESPONSE):
+                    self._matched(data)
+            elif frame_id == frames.SENT:
+                sent = layout.parse_sent(data)
+                if sent is not None:
+                    self._delivered(*sent)
                     return
-            elif frame_id in (_SEND_UNICAST, _SEND_REPLY) and self._answered(data):
+            elif frame_id in (frames.SEND_UNICAST, frames.SEND_REPLY) and self._answered(data):
                 return
         super().frame_received(data)
 
@@ -456,79 +442,50 @@ class SmartEnergyEzsp(EZSP):
         del awaiting[data[0]]
         future = waiting[2]
         if not future.done():
-            width = 4 if self._is_v14 else 1
-            status = int.from_bytes(data[_AT : _AT + width], "little")
+            end = frames.BODY_AT + self._layout.status_octets
+            status = int.from_bytes(data[frames.BODY_AT : end], "little")
             sending = self._sending
-            if data[3] == _SEND_UNICAST and sending is not None and not sending.index:
-                # Here and not in `_send`: the end of a first block may come in before that goes on.
-                sending.counter = data[_AT + width]
+            if data[3] == frames.SEND_UNICAST and sending is not None and not sending.index:
+                # Here and not where it is awaited: the block's end may come in before that goes on.
+                sending.counter = data[end] if len(data) > end else 0
             future.set_result(status)
         return True
 
     def _incoming(self, data: bytes) -> None:
-        eui64: int | None = None
-        if self._is_v14:
-            (
-                _,
-                _,
-                cluster,
-                source_endpoint,
-                destination_endpoint,
-                options,
-                group,
-                counter,
-                nwk,
-                eui64,
-                _,
-                _,
-                _,
-                _,
-                _,
-                length,
-            ) = _INCOMING_V14.unpack_from(data, _AT)
-            payload = data[_AT + _INCOMING_V14.size :]
-        else:
-            (
-                _,
-                _,
-                cluster,
-                source_endpoint,
-                destination_endpoint,
-                options,
-                group,
-                counter,
-                _,
-                _,
-                nwk,
-                _,
-                _,
-                length,
-            ) = _INCOMING_V13.unpack_from(data, _AT)
-            payload = data[_AT + _INCOMING_V13.size :]
-        if len(payload) != length:
+        block = self._layout.parse_incoming(data)
+        if block is None:
             return
-        encrypted = bool(options & OPTION_ENCRYPTION)
+        nwk, eui64, cluster, source_endpoint, destination_endpoint, options, *_ = block
+        payload = block.payload
         if options & OPTION_FRAGMENT:
-            index = group & 0xFF
-            now = self._loop.time()
-            taken = self._reassembler.receive(nwk, counter, group >> 8, index, payload, now)
-            if taken.acknowledge:
-                # Addressed the way back, as every reply is.
-                body = _SEND_REPLY_BODY.pack(
-                    nwk,
-                    SMART_ENERGY_PROFILE,
-                    cluster,
-                    destination_endpoint,
-                    source_endpoint,
-                    options,
-                    0xFF00 | index,
-                    counter,
-                    0,
-                )
-                self._queue(body)
-            if taken.message is None:
+            whole = self._take_block(block)
+            if whole is None:
                 return
-            payload = taken.message
+            payload = whole
+        encrypted = bool(options & OPTION_ENCRYPTION)
         self._on_incoming(
             Incoming(nwk, eui64, cluster, source_endpoint, destination_endpoint, payload, encrypted)
         )
+
+    def _take_block(self, block: Block) -> bytes | None:
+        """Acknowledge a block as it deserves; the message when this was the last of it."""
+        index = block.group & 0xFF
+        now = self._loop.time()
+        taken = self._reassembler.receive(
+            block.nwk, block.counter, block.group >> 8, index, block.payload, now
+        )
+        if taken.acknowledge:
+            # Addressed the way back, as every reply is.
+            body = frames.SEND_REPLY_BODY.pack(
+                block.nwk,
+                SMART_ENERGY_PROFILE,
+                block.cluster,
+                block.destination_endpoint,
+                block.source_endpoint,
+                block.options,
+                0xFF00 | index,
+                block.counter,
+                0,
+            )
+            self._queue(body)
+        return taken.message

@@ -13,6 +13,7 @@ leaves that to the host, which acknowledges each fragment itself (`acknowledge_f
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.medium.timing import Cancellable
@@ -213,7 +214,8 @@ class ApsService:
         stack = self._stack
         frame = self._frame(unicast, aps.ACK_REQUEST)
         if frame is not None:
-            stack.send_nwk(unicast.destination, frame)
+            again = partial(self._frame, unicast, aps.ACK_REQUEST)
+            stack.send_nwk(unicast.destination, frame, None, again)
         clock = stack.clock
         unicast.due_us = due_us = clock.now_us() + ACK_WAIT_US
         if self._watch is None:
@@ -238,7 +240,7 @@ class ApsService:
 
         frame = self._frame(unicast, 0)
         if frame is not None:
-            self._stack.send_nwk(unicast.destination, frame, done)
+            self._stack.send_nwk(unicast.destination, frame, done, partial(self._frame, unicast, 0))
         else:
             clock = self._stack.clock
             clock.call_at_us(clock.now_us(), done, SendResult.COUNTER_ERROR)

@@ -25,7 +25,8 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 MAX_BLOCKS = 255
-MAX_MESSAGES = 16  # under way or remembered, all senders together
+MAX_GATHERING = 16  # messages under way, all senders together
+MAX_REMEMBERED = 128  # complete ones, whose blocks may still come again
 FORGET_S = 20.0  # longer than a sender goes on with one block: 4 x apscAckWaitDuration
 
 
@@ -84,8 +85,7 @@ class Reassembler:
         if message is None:
             if index or not count:
                 return Taken(False, None)
-            if len(self._gathering) >= MAX_MESSAGES:
-                self._make_room()
+            self._make_room()
             message = self._gathering[key] = _Gathering(count, block, now + FORGET_S)
         if message.done or index < len(message.blocks):
             return Taken(True, None)
@@ -101,7 +101,9 @@ class Reassembler:
         return Taken(True, whole)
 
     def _make_room(self) -> None:
-        """Forget the oldest message, one that is complete rather than one under way."""
+        """Forget the oldest complete message, or the oldest under way, for a new one."""
         kept = self._gathering
-        complete = next((key for key, message in kept.items() if message.done), None)
-        del kept[next(iter(kept)) if complete is None else complete]
+        for done, most in ((False, MAX_GATHERING), (True, MAX_REMEMBERED)):
+            alike = [key for key, message in kept.items() if message.done is done]
+            if len(alike) >= most:
+                del kept[alike[0]]

@@ -40,6 +40,9 @@ UNICAST_RETRIES = 3  # nwkcUnicastRetries
 UNICAST_RETRY_DELAY_US = 50_000  # nwkcUnicastRetryDelay
 COORDINATOR = 0x0000
 
+Again = Callable[[], bytes | None]
+"""Makes an APS frame anew, None when its counter is used up."""
+
 
 class Stack:
     """One node's stack. `state` is what survives; `save()` is called whenever it changed.
@@ -227,11 +230,13 @@ class Stack:
         destination: int,
         payload: bytes,
         done: Done | None = None,
+        again: Again | None = None,
         retries: int = UNICAST_RETRIES,
     ) -> None:
         """Send `payload` (an APS frame) under the network key to a node or a broadcast address.
 
-        A unicast that the MAC layer gives up is sent again; `done` hears the end of it.
+        A unicast that the MAC layer gives up is sent again; `done` hears the end of it. `again`
+        makes a payload under a link key anew: its counter, too, may be overtaken until then.
         """
         try:
             counter = self.nwk_counter.take()
@@ -255,7 +260,7 @@ class Stack:
             self._is_old_broadcast(mac.short_address, sequence)
             mac.send_data(BROADCAST, frame, done)
         else:
-            ended = partial(self._unicast_ended, destination, payload, done, retries)
+            ended = partial(self._unicast_ended, destination, payload, done, again, retries)
             mac.send_data(destination, frame, ended)
 
     def _refuse(self, done: Done | None) -> None:
@@ -267,19 +272,34 @@ class Stack:
         destination: int,
         payload: bytes,
         done: Done | None,
+        again: Again | None,
         retries: int,
         result: SendResult,
     ) -> None:
         if result is not SendResult.OK and retries and self.is_up:
             # Sealed anew: a counter overtaken in the meantime would be taken for a replay.
             again_us = self.clock.now_us() + UNICAST_RETRY_DELAY_US
-            self.clock.call_at_us(again_us, self._retry, destination, payload, done, retries - 1)
+            self.clock.call_at_us(
+                again_us, self._retry, destination, payload, done, again, retries - 1
+            )
         elif done is not None:
             done(result)
 
-    def _retry(self, destination: int, payload: bytes, done: Done | None, retries: int) -> None:
-        if self.is_up:
-            self.send_nwk(destination, payload, done, retries)
+    def _retry(
+        self,
+        destination: int,
+        payload: bytes,
+        done: Done | None,
+        again: Again | None,
+        retries: int,
+    ) -> None:
+        if not self.is_up:
+            return
+        anew = payload if again is None else again()
+        if anew is None:
+            self._refuse(done)
+        else:
+            self.send_nwk(destination, anew, done, again, retries)
 
     def send_nwk_unsecured(
         self, destination: int, payload: bytes, done: Done | None = None

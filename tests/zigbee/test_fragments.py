@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from emulator.zigbee.fragments import (
     FORGET_S,
     MAX_BLOCKS,
-    MAX_MESSAGES,
+    MAX_GATHERING,
+    MAX_REMEMBERED,
     FragmentError,
     Reassembler,
     Taken,
@@ -147,16 +148,23 @@ def test_each_block_gives_a_slow_message_more_time() -> None:
 def test_messages_that_end_do_not_push_out_one_that_is_under_way() -> None:
     reassembler = Reassembler()
     assert reassembler.receive(9, 1, 2, 0, b"begin", 0.0) == KEPT
-    for counter in range(3 * MAX_MESSAGES):
+    for counter in range(3 * MAX_REMEMBERED):
         assert receive_all(reassembler, [b"short"], counter=counter) == [b"short"]
     assert reassembler.receive(9, 1, 2, 1, b"end", 0.0) == Taken(True, b"beginend")
+
+
+def test_the_last_block_of_many_messages_ago_is_still_acknowledged() -> None:
+    reassembler = Reassembler()
+    for counter in range(MAX_REMEMBERED):
+        assert receive_all(reassembler, [b"begin", b"end"], counter=counter) == [b"beginend"]
+    assert reassembler.receive(1, 0, 0, 1, b"end", 0.0) == Taken(True, None)
 
 
 def test_senders_that_never_finish_do_not_fill_the_memory() -> None:
     reassembler = Reassembler()
     for counter in range(1000):
         reassembler.receive(counter, counter & 0xFF, 255, 0, bytes(80), 0.0)
-    assert len(reassembler._gathering) == MAX_MESSAGES
+    assert len(reassembler._gathering) == MAX_GATHERING
     # the newest is still there
     assert reassembler.receive(999, 999 & 0xFF, 255, 1, bytes(80), 0.0).acknowledge
     assert not reassembler.receive(1, 1, 255, 1, bytes(80), 0.0).acknowledge
@@ -182,4 +190,4 @@ def test_any_blocks_at_all_raise_nothing_and_stay_bounded(
     for block in blocks:
         taken = reassembler.receive(*block)
         assert taken.message is None or taken.acknowledge
-        assert len(reassembler._gathering) <= MAX_MESSAGES
+        assert len(reassembler._gathering) <= MAX_GATHERING + MAX_REMEMBERED

@@ -1,0 +1,271 @@
+"""The DSP's half of GBCS: the Access Control Broker, which speaks to devices for users.
+
+Source: GBCS, ACB acting for an unknown remote party: originator is the ACB with a counter of its
+own, the user and the user's counter stand in 18 octets of other information, and a response brings
+both counters back.
+
+A frame from a device is checked in this order; the first check that fails rejects it, and nothing
+has changed.
+
+    check                                                          reason
+    -------------------------------------------------------------  ------------------
+    one whole frame                                                SYNTAX
+    recipient is this ACB                                          RECIPIENT
+    CRA flag is response or alert                                  CRA
+    certificates of the originator are held                        UNKNOWN_ORIGINATOR
+    exactly the protection the message needs is there, and holds   PROTECTION
+    response: to a command sent and not yet answered               UNEXPECTED
+    alert: counter above the last accepted from this originator    REPLAY
+    payload as the message code has it                             PAYLOAD
+
+A replayed alert is known by originator and counter alone, since a signature can be altered and
+still verify.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from gbcs.codes import (
+    CCS01_ADD_DEVICE,
+    CS08_READ_FIRMWARE_VERSION,
+    Payload,
+    Protection,
+    parse_payload,
+    protection,
+    required_protection,
+)
+from gbcs.device_log import AddDevice, build_add_device, invoke_id
+from gbcs.envelope import Cra, Frame, OtherInformation, ReceivedFrame, build_frame, parse_frame
+from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
+from gbcs.firmware import ReadFirmwareVersion, build_read_firmware_version
+from gbcs.protection import (
+    KeyStore,
+    KeyUse,
+    PrivateKey,
+    Verdict,
+    protect,
+    shared_secret,
+    verify,
+)
+
+MAX_COUNTER = 2**64 - 1
+# Above the devices one DUIS request may name (50 000); a bound, so that devices which never answer
+# cannot fill the memory.
+MAX_OUTSTANDING = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom the ACB acts for: EUI-64 and counter of the user's RequestID."""
+
+    eui64: int
+    counter: int
+
+
+class Rejection(Enum):
+    """The check a frame failed, in the order of the checks."""
+
+    SYNTAX = auto()
+    RECIPIENT = auto()
+    CRA = auto()
+    UNKNOWN_ORIGINATOR = auto()
+    PROTECTION = auto()
+    UNEXPECTED = auto()
+    REPLAY = auto()
+    PAYLOAD = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A verified response to a command of ours. `payload` is octets when the code is not read."""
+
+    device: int
+    message_code: int
+    counter: int
+    user: User | None
+    payload: Payload | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A verified alert of a device. `payload` is octets when the code is not read."""
+
+    device: int
+    message_code: int
+    counter: int
+    payload: Payload | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A frame that proves nothing. `originator` is who it claims to be from, if it is a frame."""
+
+    reason: Rejection
+    detail: str
+    originator: int | None
+
+
+Outcome = Response | Alert | Rejected
+
+
+@dataclass(slots=True)
+class BrokerState:
+    """All that an ACB must not forget: its counter, the commands not yet answered as
+    (device, counter) -> other information, and the last alert counter accepted of each device."""
+
+    originator_counter: int = 0
+    outstanding: dict[tuple[int, int], OtherInformation] = field(default_factory=dict)
+    accepted: dict[int, int] = field(default_factory=dict)
+
+
+class AccessControlBroker:
+    """Builds commands to devices and judges what comes back.
+
+    `keys` holds the ACB's own keys and the certificates of devices. `state` is changed in place:
+    store it before a command leaves and before an outcome is acted on.
+    """
+
+    def __init__(self, eui64: int, keys: KeyStore, state: BrokerState) -> None:
+        require_unsigned("eui64", eui64, 8)
+        self.state = state
+        self._eui64 = eui64
+        self._keys = keys
+
+    def read_firmware_version(self, device: int, user: User) -> bytes:
+        """The CS08 command to a PPMID or a bridge."""
+        payload = build_read_firmware_version(ReadFirmwareVersion())
+        return self.command(CS08_READ_FIRMWARE_VERSION, device, payload, user)
+
+    def add_device(
+        self, hub: int, device: int, install_code: bytes, join_timeout_s: int, user: User
+    ) -> bytes:
+        """The CCS01 command that lets `device` join the network of `hub`."""
+        number = invoke_id(self.state.originator_counter + 1)
+        command = AddDevice(number, device, install_code, join_timeout_s)
+        return self.command(CCS01_ADD_DEVICE, hub, build_add_device(command), user)
+
+    def command(
+        self,
+        message_code: int,
+        device: int,
+        payload: bytes,
+        user: User | None,
+        *,
+        critical: bool = False,
+    ) -> bytes:
+        """The frame of a command with the next counter; for a user, or the ACB's own."""
+        state = self.state
+        if state.originator_counter == MAX_COUNTER:
+            raise GbcsValueError(f"ACB {self._eui64:016X} has used its last counter")
+        if len(state.outstanding) >= MAX_OUTSTANDING:
+            raise GbcsValueError(f"{MAX_OUTSTANDING} commands wait for answers already")
+        party = (None, None) if user is None else (user.eui64, user.counter)
+        frame = Frame(
+            cra=Cra.COMMAND,
+            originator_counter=state.originator_counter + 1,
+            originator=self._eui64,
+            recipient=device,
+            other_information=OtherInformation(message_code, *party),
+            payload=payload,
+        )
+        required = protection(critical, Cra.COMMAND)
+        signing_key = self._own(KeyUse.DIGITAL_SIGNATURE) if required.signature else None
+        octets = build_frame(
+            protect(frame, signing_key=signing_key, secret=self._secret_with(device))
+        )
+        state.originator_counter += 1
+        state.outstanding[device, frame.originator_counter] = frame.other_information
+        return octets
+
+    def forget(self, device: int, counter: int) -> None:
+        """Wait no longer for the answer to a command; a late one is then unexpected."""
+        self.state.outstanding.pop((device, counter), None)
+
+    def receive(self, octets: bytes) -> Outcome:
+        """Judge one frame that came over the SM WAN."""
+        try:
+            received = parse_frame(octets)
+        except GbcsError as error:
+            return Rejected(Rejection.SYNTAX, str(error), None)
+        frame = received.frame
+        rejected = self._refusal(received)
+        if rejected is not None:
+            return Rejected(*rejected, frame.originator)
+        try:
+            payload: Payload | bytes | None = parse_payload(
+                frame.message_code, frame.cra, frame.payload, received.payload_offset
+            )
+        except GbcsError as error:
+            return Rejected(Rejection.PAYLOAD, str(error), frame.originator)
+        return self._accept(frame, frame.payload if payload is None else payload)
+
+    def _refusal(self, received: ReceivedFrame) -> tuple[Rejection, str] | None:
+        frame = received.frame
+        if frame.recipient != self._eui64:
+            return Rejection.RECIPIENT, f"it is for {frame.recipient:016X}"
+        if frame.cra is Cra.COMMAND:
+            return Rejection.CRA, "a device sends responses and alerts, not commands"
+        if not self._keys.is_device(frame.originator):
+            return Rejection.UNKNOWN_ORIGINATOR, f"no device {frame.originator:016X} is known"
+        problem = self._protection_problem(received)
+        if problem is not None:
+            return Rejection.PROTECTION, problem
+        if frame.cra is Cra.RESPONSE:
+            sent = self.state.outstanding.get((frame.originator, frame.originator_counter))
+            if sent != frame.other_information:
+                return Rejection.UNEXPECTED, f"no command {frame.originator_counter} waits for it"
+            return None
+        last = self.state.accepted.get(frame.originator, 0)
+        if frame.originator_counter <= last:
+            return Rejection.REPLAY, f"counter {frame.originator_counter} after {last} was accepted"
+        return None
+
+    def _protection_problem(self, received: ReceivedFrame) -> str | None:
+        frame = received.frame
+        found = Protection(signature=bool(frame.signature), mac=frame.mac is not None)
+        required = required_protection(frame.message_code, frame.cra)
+        # For a code that is not read here either protection will do, as long as it holds.
+        if required is None and not any(found):
+            return "it has neither signature nor MAC"
+        if required is not None and found != required:
+            return f"it has {_protections(found)}, the message needs {_protections(required)}"
+        for name, verdict in zip(found._fields, verify(received, self._keys), strict=True):
+            if verdict not in (Verdict.VALID, Verdict.ABSENT):
+                return f"its {'MAC' if name == 'mac' else name} is judged {verdict}"
+        return None
+
+    def _accept(self, frame: Frame, payload: Payload | bytes) -> Outcome:
+        device, counter, code = frame.originator, frame.originator_counter, frame.message_code
+        if frame.cra is Cra.ALERT:
+            self.state.accepted[device] = counter
+            return Alert(device, code, counter, payload)
+        del self.state.outstanding[device, counter]
+        other = frame.other_information
+        user = None
+        if (
+            other.supplementary_remote_party_id is not None
+            and other.supplementary_remote_party_counter is not None
+        ):
+            user = User(
+                other.supplementary_remote_party_id, other.supplementary_remote_party_counter
+            )
+        return Response(device, code, counter, user, payload)
+
+    def _own(self, use: KeyUse) -> PrivateKey:
+        key = self._keys.private_key(self._eui64, use)
+        if key is None:
+            raise GbcsValueError(f"the store has no private key {self._eui64:016X}-{use}")
+        return key
+
+    def _secret_with(self, device: int) -> bytes:
+        public = self._keys.public_key(device, KeyUse.KEY_AGREEMENT)
+        if public is None:
+            raise GbcsValueError(f"the store has no certificate {device:016X}-ka")
+        return shared_secret(self._own(KeyUse.KEY_AGREEMENT), public)
+
+
+def _protections(there: Protection) -> str:
+    names = [name for name, yes in (("a signature", there.signature), ("a MAC", there.mac)) if yes]
+    return " and ".join(names) or "nothing"
