@@ -1,1 +1,1 @@
-"""What the DCC says to a hub and to devices: GBCS frames, crypto, SMKI certificates, WAN messages."""
+"""What the DCC says to a hub and to devices: GBCS frames, crypto, SMKI, WAN messages."""

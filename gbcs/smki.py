@@ -197,20 +197,26 @@ class Smki:
         )
 
 
-def issue_store(
-    smki: Smki,
-    organisations: Iterable[Organisation] = BENCH_ORGANISATIONS,
-    devices: Iterable[int] = BENCH_DEVICES,
-) -> CertificateStore:
-    """A store with certificates and private keys of all of them, each for each of its uses."""
+def issue_credentials(
+    smki: Smki, organisations: Iterable[Organisation], devices: Iterable[int]
+) -> list[Credential]:
+    """Certificates and keys of all of them, each for each of its uses."""
     credentials = [
         smki.organisation(party.eui64, party.role, use)
         for party in organisations
         for use in party.uses
     ]
-    credentials += [smki.device(eui64, use) for eui64 in devices for use in _SIGN_AND_AGREE]
+    return credentials + [smki.device(eui64, use) for eui64 in devices for use in _SIGN_AND_AGREE]
+
+
+def issue_store(
+    smki: Smki,
+    organisations: Iterable[Organisation] = BENCH_ORGANISATIONS,
+    devices: Iterable[int] = BENCH_DEVICES,
+) -> CertificateStore:
+    """A store that holds all of them, private keys too."""
     store = CertificateStore()
-    for credential in credentials:
+    for credential in issue_credentials(smki, organisations, devices):
         store.add(credential.certificate, credential.private_key, use=credential.use)
     return store
 

@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import linecache
 import math
+import re
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -266,8 +267,10 @@ def _compact(calls: list[MicrosecondCall]) -> int:
 
 
 def _deadlock(loop: asyncio.AbstractEventLoop, why: str) -> VirtualDeadlock:
+    # Tasks nobody named are called Task-9, Task-10, …: numbers sort as numbers.
     tasks = sorted(
-        asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), task.get_name())
+        asyncio.all_tasks(loop),
+        key=lambda task: re.sub(r"\d+", lambda found: found[0].zfill(9), task.get_name()),
     )
     waiting = tuple(f"{task.get_name()} {_awaited_line(task.get_coro())}" for task in tasks)
     if not waiting:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -23,7 +24,7 @@ from hil.errors import BenchBroke
 from hil.evidence import VERDICT, Evidence
 from hil.images import DeviceImage, device_images, with_images
 from hil.live import Live
-from hil.scenario import Scenario
+from hil.scenario import Ending, Scenario
 from hil.verdict import Verdict
 from hil.wiring import quiet_hosts, require_buildable
 
@@ -116,21 +117,31 @@ def _run(
     with_keys: bool,
     take_over: bool,
 ) -> Verdict:
-    """The run itself, on the clock of the bench."""
+    """The run itself, on the clock of the bench. SIGTERM ends it as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     began = time.perf_counter()
 
     async def on(clock: VirtualLoop | RealClock) -> Verdict:
         scenario = Scenario(bench, images, clock, evidence, live, take_over=take_over)
         if with_keys:
             evidence.write_keys(scenario.wiring.keys.wireshark())
-        await scenario.run()
+        try:
+            await scenario.run()
+        except BaseException as error:
+            interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+            outcome: Ending = "interrupted" if interrupted else "broke"
+            scenario.end(outcome, wall_s=time.perf_counter() - began)
+            raise
         verdict = scenario.verdict(wall_s=time.perf_counter() - began)
-        scenario.end(verdict)
+        scenario.end(verdict.verdict, wall_s=verdict.wall_s)
         return verdict
 
-    if bench.resolve_clock() == "virtual":
-        return run_virtual(lambda: _on_virtual_loop(on))
-    return run_real(lambda: _on_real_loop(on))
+    try:
+        if bench.resolve_clock() == "virtual":
+            return run_virtual(lambda: _on_virtual_loop(on))
+        return run_real(lambda: _on_real_loop(on))
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _new_folder(seed: int) -> Path:

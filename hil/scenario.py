@@ -39,6 +39,8 @@ from hil.seeds import Seeds
 from hil.verdict import Check, DeviceVerdict, Outcome, Verdict, version_text
 from hil.wiring import CHANNEL, Wiring
 
+Ending = Literal["pass", "fail", "interrupted", "broke"]
+
 JOIN_PERMIT_S = 3600
 JOIN_TIMEOUT_S = 1800.0
 TUNNEL_TIMEOUT_S = 900.0
@@ -312,13 +314,13 @@ class Scenario:
         self._evidence.record(event)
         self._live.show(event)
 
-    def end(self, verdict: Verdict) -> None:
+    def end(self, ending: Ending, *, wall_s: float) -> None:
         """Tell the end of the run, before the evidence is closed."""
         self._tell(
             "run-ended",
-            verdict=verdict.verdict,
-            wall_s=verdict.wall_s,
-            virtual_s=verdict.virtual_s,
+            verdict=ending,
+            wall_s=round(wall_s, 3),
+            virtual_s=round(self._time_s(), 6),
         )
 
     def _anomaly(self, track: Track | None, kind: str, detail: str) -> None:

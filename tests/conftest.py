@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hil.clock import VirtualLoop
+
+# A busy machine is no failure: no test is timed. CI tries the same examples every time.
+settings.register_profile(
+    "hanbench",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("hanbench")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

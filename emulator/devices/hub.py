@@ -31,6 +31,11 @@ from emulator.devices.tunnel import TunnelClient
 from emulator.devices.wakeup import Wakeup
 
 FIND_RETRY_S = 3.0
+MAX_DEVICES = 15  # entries of a device log: 17 devices a premises less CHF and GPF
+
+
+class DeviceLogFull(NodeError):
+    """The hub knows as many devices as it can; one has to be removed first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,16 @@ class Hub:
         await self.node.close()
 
     async def admit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
-        """Enter a device into the device log and let it join for `duration_s`."""
+        """Enter a device into the device log and let it join for `duration_s`.
+
+        Raises DeviceLogFull for one device too many; nothing changes then.
+        """
         if eui64 not in self._peers:
+            if len(self._peers) >= MAX_DEVICES:
+                raise DeviceLogFull(
+                    f"the device log of the hub holds {MAX_DEVICES} devices, "
+                    f"{eui64:016X} would be one more"
+                )
             client = TunnelClient()
             act = partial(self._act_on_tunnel, eui64)
             self._peers[eui64] = _Peer(client, Wakeup(self._loop, client, act))

@@ -1,8 +1,8 @@
 """The frames of the Smart Energy port as they stand on the line, in both body layouts of EZSP.
 
-Source: Silicon Labs UG100, 8 (messaging frames): `sendUnicast`, `sendReply`, `incomingMessageHandler`
-and `messageSentHandler` with the extended header of EZSP 8 and later; fields changed their order
-with EZSP 14.
+Source: Silicon Labs UG100, 8 (messaging frames): `sendUnicast`, `sendReply`,
+`incomingMessageHandler` and `messageSentHandler` with the extended header of EZSP 8 and later;
+fields changed their order with EZSP 14.
 """
 
 from __future__ import annotations

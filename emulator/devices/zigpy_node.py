@@ -402,8 +402,7 @@ class ZigpyNode:
         if index is None:
             free = set(range(KEY_TABLE_SIZE)) - set(self._key_index.values())
             if not free:
-                self._on_event(NetworkDown(f"the key table of {self.url} is full"))
-                return
+                return  # the transient key serves for as long as joining stays open
             # Taken before anything is awaited: two devices may join at the same time.
             index = self._key_index[eui64] = min(free)
         (status,) = await self.ezsp.importLinkKey(

@@ -145,10 +145,11 @@ class Stack:
         if not self.is_up or network is None or self._leaving or self.joining.is_busy:
             return Status.INVALID_CALL
         self._leaving = True
-        self._broadcast_command(bytes((nwk.COMMAND_LEAVE, 0)), lambda _: self._forget())
+        self._broadcast_command(bytes((nwk.COMMAND_LEAVE, 0)), lambda _: self.forget_network())
         return Status.OK
 
-    def _forget(self) -> None:
+    def forget_network(self) -> None:
+        """Go down and know no network, no keys and no devices any more; nothing is sent."""
         self.state.network = None
         self.state.devices.clear()
         self.state.link_keys = [None] * len(self.state.link_keys)

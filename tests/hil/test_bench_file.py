@@ -197,9 +197,9 @@ def test_a_misspelt_key_is_named_with_its_line(
         ("[limits]\nunit = 'MB'" + ONE_DEVICE, "limits.unit", 2, '"kib" (1024) or "kb" (1000)'),
         ("[tunnel]\noctets = [\n1,\n1501]" + ONE_DEVICE, "tunnel.octets[1]", 4, "but tunnel"),
         ("tunnel.octets = 7" + ONE_DEVICE, "tunnel.octets", 1, "a list of up to 16"),
-        ("device = []", "device", 1, "1 to 1000 tables, [[device]]"),
-        ("device = ['x']", "device[0]", 1, "but device must be 1 to 1000 tables"),
-        ("[device]\nid = 'a'", "device", 1, "1 to 1000 tables, [[device]]"),
+        ("device = []", "device", 1, "1 to 15 tables, [[device]]"),
+        ("device = ['x']", "device[0]", 1, "but device must be 1 to 15 tables"),
+        ("[device]\nid = 'a'", "device", 1, "1 to 15 tables, [[device]]"),
         (ONE_DEVICE + "[[device]]\nid = 'x'", "device[1].kind", 5, "kind is missing: it must be"),
         (ONE_DEVICE + "image = ''", "device[0].image", 5, "the path of an OTA file"),
         (ONE_DEVICE + "image_size_bytes = 100", "device[0].image_size_bytes", 5, "from 256 to"),
@@ -225,7 +225,7 @@ def test_a_wrong_value_is_told_with_what_would_be_right(
 
 @pytest.mark.parametrize("text", ["", "seed = 1\n", "[hub]\n"])
 def test_a_bench_without_devices_is_refused(tmp_path: Path, text: str) -> None:
-    assert "device is missing: it must be 1 to 1000 tables" in str(refused(tmp_path, text))
+    assert "device is missing: it must be 1 to 15 tables" in str(refused(tmp_path, text))
 
 
 # -- values that contradict each other -----------------------------------------------------

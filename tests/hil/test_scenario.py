@@ -58,7 +58,7 @@ class Told:
                 monkeypatch.setattr(live, "show", lambda event: meddle(scenario, dict(event)))
             await scenario.run()
             verdict = scenario.verdict(wall_s=0.0)
-            scenario.end(verdict)
+            scenario.end(verdict.verdict, wall_s=0.0)
             return verdict
 
     def events(self, kind: str) -> list[Event]:

@@ -365,7 +365,7 @@ def test_a_message_to_oneself_comes_back_without_a_frame() -> None:
 def test_a_message_to_oneself_under_way_when_the_network_goes_is_gone() -> None:
     pair = Pair()
     pair.bridge.send(pair.bridge, b"note to self")
-    pair.bridge.stack._forget()
+    pair.bridge.stack.forget_network()
     pair.run()
     assert pair.bridge.received() == []
 

@@ -10,6 +10,8 @@ from emulator.ncp.commands.session import Fields, Handler, Session
 from emulator.zigbee.events import OPTION_FRAGMENT, Aps, Status
 from emulator.zigbee.nwk import BROADCAST_RX_ON
 
+_MAX_EXTENDED_TIMEOUTS = 256  # more devices than a hub has
+
 
 def _aps(frame: Fields) -> Aps:
     return Aps(
@@ -59,6 +61,8 @@ def get_extended_timeout(session: Session, request: Fields) -> Fields:
 
 def set_extended_timeout(session: Session, request: Fields) -> Fields:
     if request["extendedTimeout"]:
+        if len(session.extended_timeouts) >= _MAX_EXTENDED_TIMEOUTS:
+            return {"status": Status.TABLE_FULL}
         session.extended_timeouts.add(request["remoteEui64"])
     else:
         session.extended_timeouts.discard(request["remoteEui64"])

@@ -135,7 +135,7 @@ def token_factory_reset(session: Session, request: Fields) -> Fields:
     stack = session.stack
     state = stack.state
     if stack.is_up:
-        stack._forget()  # a stack cannot go on in a network whose keys it has lost
+        stack.forget_network()  # a stack cannot go on in a network whose keys it has lost
     state.network = None
     state.preconfigured_key = None
     state.security_bitmask = 0
