@@ -137,6 +137,23 @@ OCTETS: Any = Prefixed(LENGTH, GreedyBytes)
 """Octets behind their length."""
 
 
+def octets_of(*lengths: int) -> Any:
+    """Octets behind their length, which can only be one of these."""
+
+    def decode(octets: bytes, _context: Any) -> bytes:
+        if len(octets) not in lengths:
+            raise ValidationError(f"has {len(octets)} octets, not {_either(lengths)}")
+        return octets
+
+    return ExprAdapter(OCTETS, decode, lambda octets, _context: octets)
+
+
+def _either(lengths: tuple[int, ...]) -> str:
+    if len(lengths) > 2:
+        return f"{min(lengths)} to {max(lengths)}"
+    return " or ".join(map(str, lengths))
+
+
 def fixed_length(octets: int) -> Any:
     """A length that can only be this one."""
 

@@ -23,8 +23,8 @@ from typing import Any
 
 from construct import Const, ExprAdapter, FocusedSeq, Int8ub, Int16ub, Int24ub, Int64ub
 
-from gbcs.ber import OCTETS, Layout, fixed_length, marker
-from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
+from gbcs.ber import Layout, fixed_length, marker, octets_of
+from gbcs.errors import GbcsValueError, require_unsigned
 
 INVOKE_ID_BITS = 24
 # DUIS carries install codes of 6 to 16 octets; the public documents put one into CCS01 as it is.
@@ -131,7 +131,7 @@ _COMMAND = Layout(
         "structure": marker(b"\x02\x04"),
         "device": _dlms(_OCTET_STRING, _EUI64),
         "key_type": _dlms(_ENUM, Int8ub),
-        "key": _dlms(_OCTET_STRING, OCTETS),
+        "key": _dlms(_OCTET_STRING, octets_of(*KEY_OCTETS)),
         "unspecified": _dlms(_ENUM, Int8ub),
         "join_timeout_s": _dlms(_LONG_UNSIGNED, Int16ub),
         "enable_joining": _dlms(_BOOLEAN, _FLAG),
@@ -155,14 +155,7 @@ _RESPONSE = Layout(
 
 
 def parse_add_device(octets: bytes, base: int = 0) -> AddDevice:
-    values, spans, end = _COMMAND.parse_first(octets, base)
-    if end != len(octets):
-        problem = f"has {len(octets) - end} octet(s) too many"
-        raise GbcsError(_COMMAND.thing, "end", base + end, problem)
-    if len(values["key"]) not in KEY_OCTETS:
-        key_at = next(span.offset for span in spans if span.name == "key")
-        problem = f"has {len(values['key'])} octets, not 6 to 16"
-        raise GbcsError(_COMMAND.thing, "key", key_at, problem)
+    values = _COMMAND.parse(octets, base)
     return AddDevice(**{name: values[name] for name in AddDevice.__dataclass_fields__})
 
 

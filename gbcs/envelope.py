@@ -37,6 +37,7 @@ from gbcs.ber import (
     fixed_length,
     length_octets,
     marker,
+    octets_of,
 )
 from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
 
@@ -99,7 +100,7 @@ _GROUPING = Layout(
         "originator": Int64ub,
         "recipient_length": fixed_length(8),
         "recipient": Int64ub,
-        "date_time": OCTETS,
+        "date_time": octets_of(0, DATE_TIME_OCTETS),
         "other_information": OCTETS,
         "payload": OCTETS,
     },
@@ -107,7 +108,7 @@ _GROUPING = Layout(
 # The octets of a grouping structure beside its date-time, and what stands behind that.
 _FIXED_OCTETS = 1 + (1 + 1 + 8) + (1 + 8) + (1 + 8) + 1
 
-_SIGNATURE = Layout(THING, {"signature": OCTETS})
+_SIGNATURE = Layout(THING, {"signature": octets_of(0, SIGNATURE_OCTETS)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,12 +255,9 @@ def _parse_grouping(
     except ValueError:
         problem = f"is {values['cra_flag']}, not 1, 2 or 3"
         raise GbcsError(THING, "cra flag", place["cra flag"], problem) from None
-    if len(values["date_time"]) not in (0, DATE_TIME_OCTETS):
-        problem = f"has {len(values['date_time'])} octets, not none or 12"
-        raise GbcsError(THING, "date time", place["date time"], problem)
     signature: bytes | None = None
     if mac is not None or end < len(octets):
-        signature = _parse_signature(octets[end:], base + end)
+        signature = _SIGNATURE.parse(octets[end:], base + end)["signature"]
         spans.append(Span("signature", base + end, len(octets) - end))
     at = place["other information"]
     frame = Frame(
@@ -274,14 +272,6 @@ def _parse_grouping(
         mac=mac,
     )
     return frame, spans, octets[1:end]
-
-
-def _parse_signature(octets: bytes, at: int) -> bytes:
-    signature: bytes = _SIGNATURE.parse(octets, at)["signature"]
-    if len(signature) not in (0, SIGNATURE_OCTETS):
-        problem = f"has {len(signature)} octets, not none or 64"
-        raise GbcsError(THING, "signature", at, problem)
-    return signature
 
 
 def _parse_other_information(octets: bytes, at: int) -> OtherInformation:

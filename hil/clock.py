@@ -45,7 +45,14 @@ _COMPACT_AT = 1024
 _HOLD_LIMIT_S = 60.0
 _TASKS_NAMED = 10
 
-_PRIVATE_NAMES = ("_ready", "_scheduled", "_stopping", "_clock_resolution", "_selector")
+_PRIVATE_NAMES = (
+    "_ready",
+    "_scheduled",
+    "_stopping",
+    "_clock_resolution",
+    "_selector",
+    "_timer_cancelled_count",
+)
 
 
 class MicrosecondCall(list[Any]):
@@ -98,6 +105,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     _scheduled: list[Any]
     _stopping: bool
     _clock_resolution: float
+    _timer_cancelled_count: int
     _selector: _VirtualSelector
 
     def __init__(self) -> None:
@@ -180,7 +188,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             when_us = entry[0]
             when_s = when_us / 1_000_000
             if scheduled and scheduled[0]._when < when_s:
-                break
+                if not scheduled[0]._cancelled:
+                    break
+                self._drop_cancelled_timers()
+                continue
             heappop(calls)
             self._now_us = when_us
             if when_s > self._now_s:
@@ -206,6 +217,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             ", file descriptors aside (clock.hold() waits for one)" if selector.watched > 1 else ""
         )
         raise _deadlock(self, f"nothing is scheduled any more{hint}")
+
+    def _drop_cancelled_timers(self) -> None:
+        """Drop what asyncio would drop in its next turn: a transfer cancels two timers a block."""
+        scheduled = self._scheduled
+        while scheduled and scheduled[0]._cancelled:
+            timer = heappop(scheduled)
+            timer._scheduled = False
+            self._timer_cancelled_count -= 1
 
     def _jump_to(self, when_s: float) -> None:
         if when_s > self._now_s:

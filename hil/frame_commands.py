@@ -211,7 +211,7 @@ def _field_value(name: str, value: object) -> object:
         case IntEnum():
             return value.name.lower().replace("_", "-")
         case datetime():
-            return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+            return value.isoformat().replace("+00:00", "Z")
         case bytes():
             return value.hex().upper()
         case bool():

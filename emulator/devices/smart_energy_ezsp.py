@@ -417,15 +417,14 @@ class SmartEnergyEzsp(EZSP):
         """An EZSP frame from the stick: this port's own are taken out, bellows gets the rest."""
         if len(data) > frames.BODY_AT and data[2] & 3 == frames.EXTENDED_CONTROL and not data[4]:
             frame_id = data[3]
-            layout = self._layout
             if frame_id == frames.INCOMING:
-                if layout.is_incoming_of(data, _PROFILE):
+                if data[6:8] == _PROFILE:
                     self._incoming(data)
                     return
-                if self._matches and layout.is_incoming_of(data, _MATCH_RESPONSE):
+                if self._matches and data[6:10] == _MATCH_RESPONSE:
                     self._matched(data)
             elif frame_id == frames.SENT:
-                sent = layout.parse_sent(data)
+                sent = self._layout.parse_sent(data)
                 if sent is not None:
                     self._delivered(*sent)
                     return

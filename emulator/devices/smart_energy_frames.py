@@ -31,7 +31,6 @@ _INCOMING_V14 = Struct("<BHHBBHHBHQBBBbIB")
 _SENT_V13 = Struct("<BHHHBBHHBBB")
 _SENT_V14 = Struct("<IBHHHBBHHBH")
 _PROFILE = SMART_ENERGY_PROFILE.to_bytes(2, "little")
-_PROFILE_AND_CLUSTER = slice(6, 10)
 
 
 class Block(NamedTuple):
@@ -56,10 +55,6 @@ class Layout:
         self.send_unicast = SEND_UNICAST_V14 if self.is_v14 else SEND_UNICAST_V13
         self.status_octets = 4 if self.is_v14 else 1
         self._profile_of_sent = slice(12, 14) if self.is_v14 else slice(8, 10)
-
-    def is_incoming_of(self, frame: bytes, profile_and_cluster: bytes) -> bool:
-        """Whether an `incomingMessageHandler` is of this profile (and cluster)."""
-        return frame[_PROFILE_AND_CLUSTER].startswith(profile_and_cluster)
 
     def parse_incoming(self, frame: bytes) -> Block | None:
         """The fields of an `incomingMessageHandler`, None for one that is cut off."""

@@ -54,7 +54,7 @@ def run(bench: Bench, folder: Path, *, die_at_percent: int | None = None) -> Ver
             asyncio.get_running_loop().create_task(_die(scenario, die_at_percent), name="death")
         await scenario.run()
         verdict = scenario.verdict(wall_s=0.0)
-        scenario.end(verdict)
+        scenario.end(verdict.verdict, wall_s=0.0)
         return verdict
 
     live = Live("virtual", silent=True)

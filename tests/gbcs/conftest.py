@@ -1,0 +1,53 @@
+"""The published frames and test keys, read from outside the repository."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """The folder RTDS_DIR names."""
+    folder = REPOSITORY / os.environ.get("RTDS_DIR", "../shared/vectors")
+    if not (folder / "rtds").is_dir():
+        pytest.skip(f"{folder} is not there; RTDS_DIR names its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published(vectors: Path) -> dict[str, bytes]:
+    """Every published frame by the name of its file."""
+    frames = {
+        path.name: bytes.fromhex(path.read_text().strip())
+        for path in sorted((vectors / "rtds").glob("*.HEX"))
+    }
+    assert frames
+    return frames
+
+
+@pytest.fixture(scope="session")
+def published_index(vectors: Path) -> list[dict[str, str]]:
+    with (vectors / "index.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="session")
+def key_folder(vectors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as an RTDS download has it: certificates, and the published organisations' keys."""
+    folder = tmp_path_factory.mktemp("keys")
+    for path in (vectors / "keys").glob("*.pem"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    with (vectors / "keys" / "organisation-test-scalars.csv").open(newline="") as file:
+        for name, scalar in list(csv.reader(file))[1:]:
+            key = ec.derive_private_key(int(scalar, 16), ec.SECP256R1())
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            (folder / f"{name}.key").write_bytes(pem)
+    return folder
