@@ -33,11 +33,19 @@ from gbcs.codes import (
     Payload,
     Protection,
     parse_payload,
-    protection,
+    protection_for,
     required_protection,
 )
 from gbcs.device_log import AddDevice, build_add_device, invoke_id
-from gbcs.envelope import Cra, Frame, OtherInformation, ReceivedFrame, build_frame, parse_frame
+from gbcs.envelope import (
+    MAX_COUNTER,
+    Cra,
+    Frame,
+    OtherInformation,
+    ReceivedFrame,
+    build_frame,
+    parse_frame,
+)
 from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
 from gbcs.firmware import ReadFirmwareVersion, build_read_firmware_version
 from gbcs.protection import (
@@ -50,7 +58,6 @@ from gbcs.protection import (
     verify,
 )
 
-MAX_COUNTER = 2**64 - 1
 # Above the devices one DUIS request may name (50 000); a bound, so that devices which never answer
 # cannot fill the memory.
 MAX_OUTSTANDING = 65_536
@@ -170,7 +177,7 @@ class AccessControlBroker:
             other_information=OtherInformation(message_code, *party),
             payload=payload,
         )
-        required = protection(critical, Cra.COMMAND)
+        required = protection_for(critical, Cra.COMMAND)
         signing_key = self._own(KeyUse.DIGITAL_SIGNATURE) if required.signature else None
         octets = build_frame(
             protect(frame, signing_key=signing_key, secret=self._secret_with(device))

@@ -119,7 +119,7 @@ def use_case(message_code: int) -> str | None:
     return USE_CASES.get(message_code)
 
 
-def protection(critical: bool, cra: Cra) -> Protection:
+def protection_for(critical: bool, cra: Cra) -> Protection:
     """What protects a message of a critical or non-critical kind."""
     if not critical:
         return Protection(signature=False, mac=True)
@@ -129,7 +129,7 @@ def protection(critical: bool, cra: Cra) -> Protection:
 def required_protection(message_code: int, cra: Cra) -> Protection | None:
     """What must protect this message, None when the code's payload is not read here."""
     critical = _CRITICAL.get(message_code)
-    return None if critical is None else protection(critical, cra)
+    return None if critical is None else protection_for(critical, cra)
 
 
 def parse_payload(message_code: int, cra: Cra, octets: bytes, base: int = 0) -> Payload | None:

@@ -33,7 +33,7 @@ from gbcs.certificates import Certificate, Role
 from gbcs.codes import (
     CCS01_ADD_DEVICE,
     CS08_READ_FIRMWARE_VERSION,
-    protection,
+    protection_for,
 )
 from gbcs.device_log import (
     AddDevice,
@@ -42,6 +42,7 @@ from gbcs.device_log import (
     parse_add_device,
 )
 from gbcs.envelope import (
+    MAX_COUNTER,
     Cra,
     Frame,
     OtherInformation,
@@ -57,8 +58,6 @@ from gbcs.firmware import (
     parse_read_firmware_version,
 )
 from gbcs.protection import KeyUse, PrivateKey, has_mac, is_signed, protect, shared_secret
-
-MAX_COUNTER = 2**64 - 1
 
 
 class Reason(Enum):
@@ -252,7 +251,7 @@ class Endpoint:
 
     def _authenticity(self, received: ReceivedFrame) -> Discarded | None:
         frame = received.frame
-        required = protection(self._use_cases[frame.message_code].critical, frame.cra)
+        required = protection_for(self._use_cases[frame.message_code].critical, frame.cra)
         if required.signature != bool(frame.signature):
             problem = "no signature" if required.signature else "a signature where none belongs"
             return Discarded(Reason.SIGNATURE, problem)
@@ -271,7 +270,7 @@ class Endpoint:
         return None
 
     def _protected(self, frame: Frame, critical: bool) -> bytes:
-        required = protection(critical, frame.cra)
+        required = protection_for(critical, frame.cra)
         signing_key = self._keys.digital_signature if required.signature else None
         secret = self._secret if required.mac else None
         return build_frame(protect(frame, signing_key=signing_key, secret=secret))

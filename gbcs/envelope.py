@@ -44,6 +44,7 @@ from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
 SIGNATURE_OCTETS = 64
 MAC_OCTETS = 12
 DATE_TIME_OCTETS = 12
+MAX_COUNTER = 2**64 - 1
 # Ours: with it, no length in a frame needs more than the form 82, and what is read is bounded.
 MAX_FRAME_OCTETS = MAX_LENGTH
 SECURITY_CONTROL = 0x11  # authentication only, suite 1
@@ -142,7 +143,7 @@ class OtherInformation:
         if self.key_agreement_certificate:
             if there != [True, True, False]:
                 raise GbcsValueError("a certificate stands behind exactly party and counter")
-            if not _is_one_der_value(self.key_agreement_certificate):
+            if not _may_be_certificate(self.key_agreement_certificate):
                 raise GbcsValueError("key_agreement_certificate is not one DER certificate")
 
     def octet_count(self) -> int:
@@ -276,7 +277,7 @@ def _parse_grouping(
 
 def _parse_other_information(octets: bytes, at: int) -> OtherInformation:
     certificate = b"" if len(octets) in _PLAIN_LENGTHS else octets[18:]
-    if len(octets) in _PLAIN_LENGTHS or _is_one_der_value(certificate):
+    if len(octets) in _PLAIN_LENGTHS or _may_be_certificate(certificate):
         values = _OTHER_INFORMATION.parse(octets[: len(octets) - len(certificate)])
         return OtherInformation(**values, key_agreement_certificate=certificate)
     problem = f"has {len(octets)} octets, not 2, 10, 18, 26 or 18 and a certificate"
@@ -289,7 +290,10 @@ def _build_other_information(other: OtherInformation) -> bytes:
     return _OTHER_INFORMATION.build(values) + other.key_agreement_certificate
 
 
-def _is_one_der_value(octets: bytes) -> bool:
+def _may_be_certificate(octets: bytes) -> bool:
+    """Whether it is one DER value. With 8 octets it would be a counter, so it is longer."""
+    if len(octets) <= 8:
+        return False
     try:
         values, _, start = _DER_HEAD.parse_first(octets, 0)
     except GbcsError:

@@ -12,7 +12,9 @@ from importlib.metadata import version
 import click
 
 from hil.errors import HanbenchError
+from hil.frame_commands import frame_group
 from hil.image_commands import image_group
+from hil.pki_commands import pki_group
 from hil.radio_command import radio_command
 from hil.run_command import run_command
 
@@ -26,6 +28,8 @@ def cli() -> None:
 cli.add_command(run_command)
 cli.add_command(radio_command)
 cli.add_command(image_group)
+cli.add_command(frame_group)
+cli.add_command(pki_group)
 
 
 def main() -> None:

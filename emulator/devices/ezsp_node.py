@@ -20,14 +20,12 @@ from emulator.devices.node import (
     NetworkUp,
     NodeError,
     OnEvent,
-    Received,
-    Sent,
     SmartEnergyEndpoint,
     TakeOverRefused,
     radio_errors,
 )
 from emulator.devices.node import SMART_ENERGY_PROFILE as PROFILE
-from emulator.devices.smart_energy_ezsp import Incoming, SmartEnergyEzsp
+from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
 
 HUB_NWK = 0x0000
 STACK_PROFILE_PRO = 2
@@ -75,8 +73,8 @@ class EzspNode:
         ezsp = SmartEnergyEzsp(
             config,
             self,
-            on_incoming=self._incoming,
-            on_sent=lambda tag, delivered: self._on_event(Sent(tag, delivered)),
+            peer_of=self._peer_of,
+            on_event=self._on_event,
             on_lost=self._lost,
         )
         with radio_errors(self.url, "does not answer"):
@@ -206,14 +204,7 @@ class EzspNode:
         """Queue a frame for the hub, the only peer of a device. Raises QueueFull, NodeError."""
         if frame.peer != self.hub_eui64:
             raise NodeError(f"{frame.peer:016X} is not the hub of this network")
-        return self.ezsp.submit(
-            HUB_NWK,
-            frame.cluster,
-            frame.source_endpoint,
-            frame.destination_endpoint,
-            frame.payload,
-            encrypted=frame.encrypted,
-        )
+        return self.ezsp.submit(HUB_NWK, frame)
 
     async def close(self) -> None:
         """Let go of the stick, which stays on."""
@@ -223,18 +214,9 @@ class EzspNode:
 
     # -- what the stick tells ------------------------------------------------------------------
 
-    def _incoming(self, message: Incoming) -> None:
-        if message.nwk == HUB_NWK and self.hub_eui64 is not None:
-            self._on_event(
-                Received(
-                    self.hub_eui64,
-                    message.cluster,
-                    message.source_endpoint,
-                    message.destination_endpoint,
-                    message.payload,
-                    message.encrypted,
-                )
-            )
+    def _peer_of(self, nwk: int, _eui64: int | None) -> int | None:
+        """A device's only peer is its hub."""
+        return self.hub_eui64 if nwk == HUB_NWK else None
 
     def _callback(self, name: str, arguments: list[Any]) -> None:
         if name != "stackStatusHandler":

@@ -12,12 +12,12 @@ loop's `time()`: bellows adapts its ACK timeout by it, which must follow the clo
     an outgoing message   event                       next         effect
     --------------------  --------------------------  -----------  -----------------------------
     QUEUED                its turn                    SENDING      sendUnicast (first block)
-    SENDING               refused by the stick        (gone)       on_sent(tag, False)
+    SENDING               refused by the stick        (gone)       Sent(tag, False)
     SENDING               accepted                    UNDER_WAY
     UNDER_WAY             delivered, blocks left      QUEUED       the next block
-    UNDER_WAY             delivered, none left        (gone)       on_sent(tag, True)
-    UNDER_WAY             not delivered               (gone)       on_sent(tag, False)
-    any                   the stick is lost           (gone)       on_sent(tag, False)
+    UNDER_WAY             delivered, none left        (gone)       Sent(tag, True)
+    UNDER_WAY             not delivered               (gone)       Sent(tag, False)
+    any                   the stick is lost           (gone)       Sent(tag, False)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any
 
 import bellows.ash
 from bellows.ash import DataFrame
@@ -34,7 +34,16 @@ from bellows.ezsp import EZSP
 from bellows.ezsp.protocol import EZSP_CMD_TIMEOUT
 
 from emulator.devices import smart_energy_frames as frames
-from emulator.devices.node import MAX_QUEUED_FRAMES, SMART_ENERGY_PROFILE, NodeError, QueueFull
+from emulator.devices.node import (
+    MAX_QUEUED_FRAMES,
+    SMART_ENERGY_PROFILE,
+    Frame,
+    NodeError,
+    OnEvent,
+    QueueFull,
+    Received,
+    Sent,
+)
 from emulator.devices.smart_energy_frames import Block, Layout
 from emulator.zigbee.events import OPTION_ENCRYPTION, OPTION_FRAGMENT, OPTION_RETRY
 from emulator.zigbee.fragments import Reassembler, split
@@ -68,18 +77,6 @@ class _LoopTime:
 
 
 bellows.ash.time = _LoopTime
-
-
-class Incoming(NamedTuple):
-    """A whole message of profile 0x0109. `eui64` is None where EZSP does not tell it (13)."""
-
-    nwk: int
-    eui64: int | None
-    cluster: int
-    source_endpoint: int
-    destination_endpoint: int
-    payload: bytes
-    encrypted: bool
 
 
 class _Outgoing:
@@ -119,20 +116,24 @@ class _Outgoing:
 
 
 class SmartEnergyEzsp(EZSP):
-    """bellows' EZSP for one stick, with `submit`, `on_incoming` and `on_sent` beside it."""
+    """bellows' EZSP for one stick, with `submit` beside it; `Received` and `Sent` go to `on_event`.
+
+    `peer_of(short address, EUI-64)` names the sender of a message, None for a stranger, whose
+    messages are dropped; the EUI-64 is None where EZSP does not tell it (13).
+    """
 
     def __init__(
         self,
         device_config: dict[str, Any],
         application: Any = None,
         *,
-        on_incoming: Callable[[Incoming], object],
-        on_sent: Callable[[int, bool], object],
+        peer_of: Callable[[int, int | None], int | None],
+        on_event: OnEvent,
         on_lost: Callable[[str], object],
     ) -> None:
         super().__init__(device_config, application)
-        self._on_incoming = on_incoming
-        self._on_sent = on_sent
+        self._peer_of = peer_of
+        self._on_event = on_event
         self._on_lost = on_lost
         self._outgoing: deque[_Outgoing | bytes] = deque()
         self._under_way: dict[int, _Outgoing] = {}
@@ -163,20 +164,11 @@ class SmartEnergyEzsp(EZSP):
 
     # -- sending -------------------------------------------------------------------------------
 
-    def submit(
-        self,
-        nwk: int,
-        cluster: int,
-        source_endpoint: int,
-        destination_endpoint: int,
-        payload: bytes,
-        *,
-        encrypted: bool,
-    ) -> int:
-        """Queue a message, in fragments when it is longer than a frame; its tag.
+    def submit(self, nwk: int, frame: Frame) -> int:
+        """Queue a frame for the node at `nwk`, in fragments when it is longer than one; its tag.
 
-        Raises QueueFull, FragmentError for a message no number of fragments can hold, and NodeError
-        once the stick is lost.
+        Raises QueueFull, FragmentError for a message no number of fragments can hold, and
+        NodeError when the stick is lost.
         """
         if self._lost:
             raise NodeError("the radio was lost")
@@ -184,9 +176,10 @@ class SmartEnergyEzsp(EZSP):
             raise QueueFull(f"{MAX_QUEUED_FRAMES} messages wait for the radio already")
         options = OPTION_RETRY | OPTION_ENABLE_ROUTE_DISCOVERY
         room = MAX_PAYLOAD_BYTES
-        if encrypted:
+        if frame.encrypted:
             options |= OPTION_ENCRYPTION
             room -= APS_SECURITY_BYTES
+        payload = frame.payload
         if len(payload) <= room:
             blocks = [payload]
         else:
@@ -197,7 +190,15 @@ class SmartEnergyEzsp(EZSP):
             self._tag = tag = self._tag % 255 + 1
         self._messages += 1
         self._queue(
-            _Outgoing(tag, nwk, cluster, source_endpoint, destination_endpoint, options, blocks)
+            _Outgoing(
+                tag,
+                nwk,
+                frame.cluster,
+                frame.source_endpoint,
+                frame.destination_endpoint,
+                options,
+                blocks,
+            )
         )
         return tag
 
@@ -318,7 +319,7 @@ class SmartEnergyEzsp(EZSP):
         if self._under_way.pop(tag, None) is None:
             return
         self._messages -= 1
-        self._on_sent(tag, delivered)
+        self._on_event(Sent(tag, delivered))
         if self._outgoing:
             self._wake()
 
@@ -343,7 +344,7 @@ class SmartEnergyEzsp(EZSP):
         self._under_way.clear()
         self._messages = 0
         for tag in tags:
-            self._on_sent(tag, False)
+            self._on_event(Sent(tag, False))
         self._on_lost(reason)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -454,16 +455,18 @@ class SmartEnergyEzsp(EZSP):
         block = self._layout.parse_incoming(data)
         if block is None:
             return
-        nwk, eui64, cluster, source_endpoint, destination_endpoint, options, *_ = block
-        payload = block.payload
+        nwk, eui64, cluster, source_endpoint, destination_endpoint, options, _, _, payload = block
         if options & OPTION_FRAGMENT:
             whole = self._take_block(block)
             if whole is None:
                 return
             payload = whole
+        peer = self._peer_of(nwk, eui64)
+        if peer is None:
+            return
         encrypted = bool(options & OPTION_ENCRYPTION)
-        self._on_incoming(
-            Incoming(nwk, eui64, cluster, source_endpoint, destination_endpoint, payload, encrypted)
+        self._on_event(
+            Received(peer, cluster, source_endpoint, destination_endpoint, payload, encrypted)
         )
 
     def _take_block(self, block: Block) -> bytes | None:

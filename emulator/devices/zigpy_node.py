@@ -31,13 +31,11 @@ from emulator.devices.node import (
     NetworkUp,
     NodeError,
     OnEvent,
-    Received,
-    Sent,
     SmartEnergyEndpoint,
     TakeOverRefused,
     radio_errors,
 )
-from emulator.devices.smart_energy_ezsp import Incoming, SmartEnergyEzsp
+from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
 
 KEY_TABLE_SIZE = 16  # 15 devices of a device log, and one for a key that is being replaced
 MAX_PERMIT_S = 3600
@@ -69,8 +67,8 @@ class HubApplication(ControllerApplication):
         self._ezsp = SmartEnergyEzsp(
             self.config[zigpy.config.CONF_DEVICE],
             self,
-            on_incoming=node.incoming,
-            on_sent=node.sent,
+            peer_of=node.peer_of,
+            on_event=node.on_event,
             on_lost=node.lost,
         )
         try:
@@ -143,7 +141,7 @@ class ZigpyNode:
         self.url = url
         self.eui64 = 0
         self.endpoints = endpoints
-        self._on_event = on_event
+        self.on_event = on_event
         self._take_over = take_over
         self._app: HubApplication | None = None
         self._nwk_of: dict[int, int] = {}
@@ -220,7 +218,7 @@ class ZigpyNode:
                 await self._started()
         finally:
             self._forming = False
-        self._on_event(NetworkUp())
+        self.on_event(NetworkUp())
 
     async def _refuse_to_replace(self) -> None:
         """A stick that knows a network may belong to a house: it is not made to forget it."""
@@ -240,7 +238,7 @@ class ZigpyNode:
                 raise NodeError(f"the radio {self.url} knows no network to resume") from None
             await self._started()
             await self._find_devices()
-        self._on_event(NetworkUp())
+        self.on_event(NetworkUp())
 
     async def _started(self) -> None:
         await self.ezsp.setPolicy(
@@ -327,14 +325,7 @@ class ZigpyNode:
         nwk = self._nwk_of.get(frame.peer)
         if nwk is None:
             raise NodeError(f"{frame.peer:016X} is not in this network")
-        return self.ezsp.submit(
-            nwk,
-            frame.cluster,
-            frame.source_endpoint,
-            frame.destination_endpoint,
-            frame.payload,
-            encrypted=frame.encrypted,
-        )
+        return self.ezsp.submit(nwk, frame)
 
     async def close(self) -> None:
         """Let go of the stick, which stays on."""
@@ -349,32 +340,16 @@ class ZigpyNode:
 
     # -- what the stick and zigpy tell ---------------------------------------------------------
 
-    def incoming(self, message: Incoming) -> None:
-        """A Smart Energy message came in from a device; of a stranger it is dropped."""
-        peer = message.eui64
-        if peer is None or peer not in self._nwk_of:
-            peer = self._eui64_of.get(message.nwk)
-        if peer is None:
-            return
-        self._on_event(
-            Received(
-                peer,
-                message.cluster,
-                message.source_endpoint,
-                message.destination_endpoint,
-                message.payload,
-                message.encrypted,
-            )
-        )
-
-    def sent(self, tag: int, delivered: bool) -> None:
-        """A message ended."""
-        self._on_event(Sent(tag, delivered))
+    def peer_of(self, nwk: int, eui64: int | None) -> int | None:
+        """Which device of this network a message came from, None for a stranger."""
+        if eui64 is not None and eui64 in self._nwk_of:
+            return eui64
+        return self._eui64_of.get(nwk)
 
     def lost(self, reason: str) -> None:
         """The stick does not answer, or its line was closed (as forming does by itself)."""
         if self._app is not None and not self._forming:
-            self._on_event(NetworkDown(f"the radio {self.url} was lost: {reason}"))
+            self.on_event(NetworkDown(f"the radio {self.url} was lost: {reason}"))
 
     def heard_of(self, nwk: int, eui64: int, *, joined: bool) -> None:
         """A device joined or announced itself."""
@@ -384,14 +359,14 @@ class ZigpyNode:
         self._nwk_of[eui64] = nwk
         self._eui64_of[nwk] = eui64
         if joined:
-            self._on_event(Joined(eui64, nwk))
+            self.on_event(Joined(eui64, nwk))
 
     def left(self, eui64: int) -> None:
         """A device left."""
         nwk = self._nwk_of.pop(eui64, None)
         if nwk is not None:
             self._eui64_of.pop(nwk, None)
-            self._on_event(Left(eui64))
+            self.on_event(Left(eui64))
 
     async def keep_key(self, eui64: int) -> None:
         """Put a joiner's install-code key into the key table: transient keys expire."""

@@ -8,6 +8,7 @@ from functools import cache
 from hypothesis import strategies as st
 
 from gbcs.acb import AccessControlBroker, BrokerState
+from gbcs.ber import length_octets
 from gbcs.certificates import CertificateStore
 from gbcs.endpoint import (
     DeviceKeys,
@@ -100,12 +101,18 @@ TIMES = st.datetimes(min_value=datetime(1, 1, 1), timezones=st.just(UTC)).map(
 @st.composite
 def other_informations(draw: st.DrawFn) -> OtherInformation:
     code = draw(st.integers(0, 0xFFFF))
-    chain = draw(st.lists(U64, max_size=3))
-    if len(chain) == 2 and draw(st.booleans()):
-        content = draw(st.binary(min_size=8, max_size=200))
-        length = bytes([len(content)]) if len(content) < 128 else bytes([0x81, len(content)])
-        return OtherInformation(code, *chain, None, b"\x30" + length + content)
-    return OtherInformation(code, *chain)
+    there = draw(st.integers(0, 3))
+    certificate = b""
+    if there == 2 and draw(st.booleans()):
+        content = draw(st.binary(min_size=7, max_size=200))
+        certificate = b"\x30" + length_octets(len(content)) + content
+    return OtherInformation(
+        code,
+        draw(U64) if there > 0 else None,
+        draw(U64) if there > 1 else None,
+        draw(U64) if there > 2 else None,
+        certificate,
+    )
 
 
 @st.composite

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from gbcs_rig import TIMES, U64
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gbcs.codes import Payload, build_payload, parse_payload, required_protection, use_case
@@ -143,11 +143,13 @@ def test_an_unknown_code_leaves_the_payload_as_octets() -> None:
     assert required_protection(0x012A, Cra.COMMAND) is None
 
 
+@settings(deadline=None)
 @given(PAYLOADS)
 def test_a_payload_that_is_built_reads_back_the_same(payload: Payload) -> None:
     assert PARSERS[type(payload)](build_payload(payload)) == payload
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_hostile_payloads_are_refused_with_our_error_only(octets: bytes) -> None:
     for parse in PARSERS.values():
@@ -155,6 +157,7 @@ def test_hostile_payloads_are_refused_with_our_error_only(octets: bytes) -> None
             parse(octets)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(GOLDEN), st.data())
 def test_altered_payloads_are_refused_with_our_error_only(
     golden: tuple[str, int, Cra, Payload], data: st.DataObject

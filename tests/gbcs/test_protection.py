@@ -64,8 +64,8 @@ def test_every_published_protection_holds(
         assert verdicts == Verdicts(signature, mac), row["file"]
 
 
-# Known answers: the ACB and ESME A0 as supplier's command with counter 2^32; the command and
-# response keys of the published CS08 exchange, counter 1300.
+# Known answers of the published parser's tests: command and response with counter 2^32, alert with
+# 0x7D1, of supplier 1 and ESME A0; and Z of the published CS08 exchange.
 def test_derived_keys_are_the_known_ones(published_keys: CertificateStore) -> None:
     acb = published_keys.private_key(ACB, KeyUse.KEY_AGREEMENT)
     supplier = published_keys.private_key(SUPPLIER, KeyUse.KEY_AGREEMENT)
@@ -92,6 +92,14 @@ def test_derived_keys_are_the_known_ones(published_keys: CertificateStore) -> No
         mode=Mode.RESPONSE,
     )
     assert key.hex().upper() == "03FD30815577C49EB7E3834B63EF8302"
+    key = derive_key(
+        shared_secret(supplier, esme),
+        originator=ESME,
+        recipient=SUPPLIER,
+        originator_counter=0x7D1,
+        mode=Mode.ALERT,
+    )
+    assert key.hex().upper() == "558FB1FA6660AF0D9E8365C47804B8FA"
     secret = shared_secret(acb, ppmid)
     assert secret.hex() == "9ccfe012cc5df79fe5b98e286d3d4e6a938a35c0536554c60d6b70efc6489114"
 
@@ -171,7 +179,7 @@ def test_a_changed_bit_is_never_judged_valid() -> None:
     for at in (payload_at, signature_at, len(command) - 1):
         changed = bytearray(command)
         changed[at] ^= 1
-        verdicts = verify(parse_frame(changed), keys)
+        verdicts = verify(parse_frame(bytes(changed)), keys)
         assert verdicts.mac is Verdict.INVALID
         in_mac = at == len(command) - 1
         assert verdicts.signature is (Verdict.VALID if in_mac else Verdict.INVALID)

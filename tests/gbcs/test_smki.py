@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from gbcs_rig import EPOCH, issued, own_key, smki
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gbcs.certificates import (
@@ -172,6 +172,7 @@ def test_a_private_key_of_another_certificate_is_refused() -> None:
         store.add(smki().root.certificate)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 300), st.integers(0, 255))
 def test_hostile_certificates_are_refused_with_our_error_only(
     octets: bytes, at: int, octet: int
