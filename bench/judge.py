@@ -75,8 +75,11 @@ class Figure:
     def judgement(self) -> Judgement:
         if not self.line.target:
             return ""
-        if len(self.values) < MIN_REPEATS or self.cv > MAX_CV:
+        if len(self.values) < MIN_REPEATS:
             return "cannot judge"
+        met = {self.line.is_met_by(value) for value in self.values}
+        if len(met) > 1 and self.cv > MAX_CV:
+            return "cannot judge"  # the repeats disagree, and spread too far for their median
         return "pass" if self.line.is_met_by(self.median) else "MISSED"
 
 

@@ -319,10 +319,18 @@ class MacLink:
             return
         if psdu[-2:] != mac.fcs(psdu[:-2]):
             return
+        # `_acknowledge` and `_is_duplicate` once more, without their calls: every frame comes by.
+        now_us = self._clock.now_us()
         if control & mac.ACK_REQUEST and destination != mac.BROADCAST:
-            self._acknowledge(mac.ACKS[sequence], len(psdu))
-        if not self._is_duplicate((source, False), sequence):
-            self._receive_data(psdu[9:-2], source, destination)
+            start_us = now_us + TURNAROUND_US
+            self._transceiver.transmit(mac.ACKS[sequence], start_us)
+            spacing_us = LIFS_US if len(psdu) > SIFS_MAX_OCTETS else SIFS_US
+            self._free_at_us = start_us + _ACK_AIR_US + spacing_us
+        last = self._heard.get((source, False))
+        if last is not None and last[0] == sequence and now_us < last[1]:
+            return
+        self._remember((source, False), sequence, now_us)
+        self._receive_data(psdu[9:-2], source, destination)
 
     def _receive_rare(self, frame: MacFrame, octets: int) -> None:
         source = None if frame.source is None else (frame.source, frame.source_extended)
@@ -364,7 +372,11 @@ class MacLink:
         last = heard.get(source)
         if last is not None and last[0] == sequence and now_us < last[1]:
             return True
+        self._remember(source, sequence, now_us)
+        return False
+
+    def _remember(self, source: tuple[int, bool], sequence: int, now_us: int) -> None:
+        heard = self._heard
         heard[source] = (sequence, now_us + DUPLICATE_MEMORY_US)
         if len(heard) > MAX_REMEMBERED_SOURCES:
             heard.popitem(last=False)
-        return False
