@@ -29,7 +29,7 @@ from emulator.devices.ota_server import (
 )
 from emulator.medium.timing import Scheduler
 from firmware_images.image import FirmwareImage
-from hil.bench_file import Bench
+from hil.bench_file import Bench, DeviceKind
 from hil.errors import BenchBroke, RequestError
 from hil.evidence import Evidence
 from hil.images import DeviceImage
@@ -59,7 +59,7 @@ class Track:
     """What is known of one device of the run."""
 
     device_id: str
-    kind: str
+    kind: DeviceKind
     image: DeviceImage
     eui64: int = 0
     joined: bool = False
@@ -136,6 +136,9 @@ class Scenario:
             await self._try_tunnels(self.tracks.values(), self._bench.tunnel.octets)
             for product in self._products():
                 await self._update(product)
+            for track in self.tracks.values():
+                if not track.detail:
+                    self._end(track, "not-attempted", track.lost or "its turn never came")
         except TakeOverRefused as error:
             raise RequestError(str(error)) from None
         except NodeError as error:
@@ -449,10 +452,9 @@ def _device_verdict(track: Track) -> DeviceVerdict:
     after: int | None = track.version
     if track.restarted is None and after is None and track.transfer is None:
         after = track.image.factory_version
-    kind: Literal["ppmid", "bridge-1", "bridge-2", "bridge-3", "bridge-4"] = track.kind  # type: ignore[assignment]
     return DeviceVerdict(
         device_id=track.device_id,
-        kind=kind,
+        kind=track.kind,
         outcome=track.outcome,
         version_before=version_text(track.image.factory_version),
         version_after=None if after is None else version_text(after),

@@ -40,6 +40,7 @@ that was restarted knows none to close. Each half serves one peer; the shell dro
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -116,7 +117,7 @@ class _Message(NamedTuple):
     is_resent: bool = False
 
 
-class _Half:
+class _Half(ABC):
     """What both halves have: the tunnel, messages kept for it, and the way in for frames."""
 
     _CONTROL: int
@@ -172,8 +173,9 @@ class _Half:
             return []
         return [Anomaly("refused", f"{zcl.status_name(status)} to command 0x{command:02X}")]
 
+    @abstractmethod
     def _handle_command(self, frame: zcl.ZclFrame, now: float) -> list[Output] | None:
-        raise NotImplementedError
+        """Take a command of the cluster; None for one this half does not support."""
 
     def _attributes(self) -> dict[int, zcl.AttributeValue]:
         return {}

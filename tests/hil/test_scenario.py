@@ -113,6 +113,18 @@ async def test_a_device_that_loses_its_radio_is_lost_alone(told: Told) -> None:
     assert told.events("anomaly")
 
 
+async def test_a_device_lost_before_its_turn_has_an_outcome_too(told: Told) -> None:
+    def meddle(scenario: Scenario, event: Event) -> None:
+        if event["type"] == "transfer-started" and event["device_id"] == "ppmid":
+            assert scenario.wiring.air is not None
+            scenario.wiring.air._lines.unplug("bridge-1")
+
+    verdict = await told.run(bench(PPMID, BRIDGE), meddle)
+    assert [one.outcome for one in verdict.devices] == ["activated", "not-attempted"]
+    (outcome,) = [one for one in told.events("outcome") if one["device_id"] == "bridge-1"]
+    assert "was lost" in outcome["detail"]
+
+
 @pytest.mark.parametrize("moment", ["network-formed", "joined", "transfer-started"])
 async def test_a_hub_that_loses_its_radio_breaks_the_bench_in_one_sentence(
     told: Told, moment: str
