@@ -135,7 +135,9 @@ class Scenario:
             await self._form_and_join()
             await self._try_tunnels(self.tracks.values(), self._bench.tunnel.octets)
             for product in self._products():
-                await self._update(product)
+                there = [track for track in product if track.lost is None]
+                if there:
+                    await self._update(there)
             for track in self.tracks.values():
                 if not track.detail:
                     self._end(track, "not-attempted", track.lost or "its turn never came")
