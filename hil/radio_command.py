@@ -26,7 +26,7 @@ _EUI64_PREFIX = 0x02484E42 << 32
 _TCP = re.compile(r"tcp://[^/]+:\d+")
 
 
-@click.command("radio")
+@click.command("radio", short_help="Emulated EZSP sticks that share one air, for any host.")
 @click.option(
     "--listen",
     "urls",

@@ -31,7 +31,7 @@ from hil.wiring import quiet_hosts, require_buildable
 EVIDENCE_ROOT = Path("evidence")
 
 
-@click.command("run")
+@click.command("run", short_help="One firmware update of every device on a bench.")
 @click.argument(
     "bench_file", metavar="[BENCH.toml]", required=False, type=click.Path(path_type=Path)
 )
