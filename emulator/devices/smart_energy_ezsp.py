@@ -274,7 +274,10 @@ class SmartEnergyEzsp(EZSP):
         """One command among bellows' own; the status of its response."""
         protocol = self._protocol
         semaphore = protocol._send_semaphore
-        await semaphore.acquire(priority=_SEND_PRIORITY)
+        if semaphore.value > 0 and not semaphore.num_waiting:
+            semaphore._value -= 1  # nobody is in the way: no coroutine to find that out
+        else:
+            await semaphore.acquire(priority=_SEND_PRIORITY)
         try:
             sequence = protocol._seq
             self._answer = future = self._loop.create_future()

@@ -208,19 +208,20 @@ def parse_auxiliary(frame: bytes, at: int) -> Auxiliary:
 _PLAIN_CONTROL = DATA_CONTROL.to_bytes(2, "little")
 
 
-def is_plain_data(frame: bytes) -> bool:
-    """Whether `frame` is a secured data frame without optional fields, long enough for its MIC."""
-    return (
-        frame[:2] == _PLAIN_CONTROL
-        and len(frame) >= _SECURED_OCTETS + MIC_OCTETS
-        and frame[HEADER_OCTETS] & ~0x07 == _ON_AIR_CONTROL[0]
-    )
+_PlainData = tuple[int, int, int, int, int, int, int, bytes, int]
 
 
-def split_plain_data(frame: bytes) -> tuple[int, int, int, int, int, int, int, bytes, int]:
-    """What `is_plain_data` found: control, destination, source, radius, sequence, security
-    control, counter, source EUI-64, key sequence.
+def split_plain_data(frame: bytes) -> _PlainData | None:
+    """A secured data frame without optional fields, long enough for its MIC: control, destination,
+    source, radius, sequence, security control, counter, source EUI-64, key sequence. None for
+    any other frame.
     """
+    if (
+        frame[:2] != _PLAIN_CONTROL
+        or len(frame) < _SECURED_OCTETS + MIC_OCTETS
+        or frame[HEADER_OCTETS] & ~0x07 != _ON_AIR_CONTROL[0]
+    ):
+        return None
     return _SECURED.unpack_from(frame)
 
 

@@ -343,10 +343,9 @@ class Stack:
 
     def _receive_nwk(self, frame: bytes, mac_source: int, _mac_destination: int) -> None:
         try:
-            if nwk.is_plain_data(frame):
-                control, destination, source, _, sequence, _, counter, eui64, key_sequence = (
-                    nwk.split_plain_data(frame)
-                )
+            plain = nwk.split_plain_data(frame)
+            if plain is not None:
+                control, destination, source, _, sequence, _, counter, eui64, key_sequence = plain
                 at = nwk.HEADER_OCTETS
             else:
                 header = nwk.parse(frame)
