@@ -118,7 +118,6 @@ class MemoryTransport(BaseSerialTransport):
         super().__init__(loop, protocol)
         self._line: _Line | None = None
         self._clock: Scheduler | None = None
-        self._losing = False
         self._inside_host = False
         self._to_host_bytes = 0
 
@@ -187,19 +186,17 @@ class MemoryTransport(BaseSerialTransport):
     # The end
 
     def close(self) -> None:
-        """Let go of the line once what was written has been delivered."""
+        """Let go of the line; what was written has been delivered."""
         if not self._closing:
             self._closing = True
             self._loop.call_soon(self._let_go, None)
 
     def abort(self) -> None:
-        """Let go of the line; what was written and not delivered is lost."""
-        self._losing = True
+        """As `close`: nothing a host wrote is undelivered, and it hears nothing any more."""
         self.close()
 
     def lose(self, error: OSError) -> None:
         """The line is gone: the host's `connection_lost` says why."""
-        self._losing = True
         if not self._closing:
             self._closing = True
             if not self._loop.is_closed():  # else there is nobody left to tell

@@ -19,6 +19,7 @@ from it, and nobody else can read it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, IntFlag, auto
 from struct import Struct
@@ -114,16 +115,18 @@ class Joining:
 
     def clear(self) -> None:
         """Power off."""
-        self._set_timer(None)
+        self._stop_timer()
         self._state = _State.IDLE
 
-    def _set_timer(self, wait_us: int | None, *call: object) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if wait_us is not None:
-            clock = self._stack.clock
-            self._timer = clock.call_at_us(clock.now_us() + wait_us, *call)  # type: ignore[arg-type]
+
+    def _set_timer(self, wait_us: int, call: Callable[..., object], *args: object) -> None:
+        self._stop_timer()
+        clock = self._stack.clock
+        self._timer = clock.call_at_us(clock.now_us() + wait_us, call, *args)
 
     # -- scanning ------------------------------------------------------------------------------
 
@@ -295,7 +298,7 @@ class Joining:
         network.key = command.key
         network.key_sequence = command.key_sequence
         network.trust_center_eui64 = command.source_eui64
-        self._set_timer(None)
+        self._stop_timer()
         self._state = _State.IDLE
         stack.state.network = network
         stack.save()
@@ -303,7 +306,7 @@ class Joining:
         stack.announce()
 
     def _give_up(self, status: Status) -> None:
-        self._set_timer(None)
+        self._stop_timer()
         self._state = _State.IDLE
         self._network = None
         stack = self._stack
