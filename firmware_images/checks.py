@@ -85,6 +85,11 @@ class SizeLimit:
     def limit_bytes(self) -> int:
         return self.limit_kb * (1024 if self.unit == "kib" else 1000)
 
+    def measured_bytes(self, image: FirmwareImage) -> int:
+        """What of a file the limit is for."""
+        skipped = image.header.header_length if self.scope == "body" else 0
+        return len(image.data) - skipped
+
     @property
     def warn_above_bytes(self) -> int:
         """Above this a reader who takes a KB for 1000 would refuse the file."""

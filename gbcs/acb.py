@@ -24,8 +24,10 @@ still verify.
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Protocol
 
 from gbcs.codes import (
     CCS01_ADD_DEVICE,
@@ -117,24 +119,36 @@ class Rejected:
 Outcome = Response | Alert | Rejected
 
 
-@dataclass(slots=True)
-class BrokerState:
+class BrokerMemory(Protocol):
     """All that an ACB must not forget: its counter, the commands not yet answered as
     (device, counter) -> other information, and the last alert counter accepted of each device."""
 
+    originator_counter: int
+
+    @property
+    def outstanding(self) -> MutableMapping[tuple[int, int], OtherInformation]: ...
+
+    @property
+    def accepted(self) -> MutableMapping[int, int]: ...
+
+
+@dataclass(slots=True)
+class BrokerState:
+    """A memory that lasts as long as the process."""
+
     originator_counter: int = 0
-    outstanding: dict[tuple[int, int], OtherInformation] = field(default_factory=dict)
-    accepted: dict[int, int] = field(default_factory=dict)
+    outstanding: MutableMapping[tuple[int, int], OtherInformation] = field(default_factory=dict)
+    accepted: MutableMapping[int, int] = field(default_factory=dict)
 
 
 class AccessControlBroker:
     """Builds commands to devices and judges what comes back.
 
     `keys` holds the ACB's own keys and the certificates of devices. `state` is changed in place:
-    store it before a command leaves and before an outcome is acted on.
+    it must be stored before a command leaves and before an outcome is acted on.
     """
 
-    def __init__(self, eui64: int, keys: KeyStore, state: BrokerState) -> None:
+    def __init__(self, eui64: int, keys: KeyStore, state: BrokerMemory) -> None:
         require_unsigned("eui64", eui64, 8)
         self.state = state
         self._eui64 = eui64

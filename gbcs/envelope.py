@@ -267,7 +267,7 @@ def _parse_grouping(
         originator=values["originator"],
         recipient=values["recipient"],
         date_time=values["date_time"],
-        other_information=_parse_other_information(values["other_information"], at),
+        other_information=parse_other_information(values["other_information"], at),
         payload=values["payload"],
         signature=signature,
         mac=mac,
@@ -275,7 +275,7 @@ def _parse_grouping(
     return frame, spans, octets[1:end]
 
 
-def _parse_other_information(octets: bytes, at: int) -> OtherInformation:
+def parse_other_information(octets: bytes, at: int = 0) -> OtherInformation:
     certificate = b"" if len(octets) in _PLAIN_LENGTHS else octets[18:]
     if len(octets) in _PLAIN_LENGTHS or _may_be_certificate(certificate):
         values = _OTHER_INFORMATION.parse(octets[: len(octets) - len(certificate)])
@@ -284,7 +284,7 @@ def _parse_other_information(octets: bytes, at: int) -> OtherInformation:
     raise GbcsError(THING, "other information", at, problem)
 
 
-def _build_other_information(other: OtherInformation) -> bytes:
+def build_other_information(other: OtherInformation) -> bytes:
     values = {"message_code": other.message_code}
     values |= {name: getattr(other, name) for name in _CHAIN}
     return _OTHER_INFORMATION.build(values) + other.key_agreement_certificate
@@ -320,7 +320,7 @@ def _build_unsigned(frame: Frame) -> bytes:
         "originator": frame.originator,
         "recipient": frame.recipient,
         "date_time": frame.date_time,
-        "other_information": _build_other_information(frame.other_information),
+        "other_information": build_other_information(frame.other_information),
         "payload": frame.payload,
     }
     return _GROUPING.build(values)

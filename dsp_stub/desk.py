@@ -1,0 +1,204 @@
+"""What every service of the DSP works with: its records, its keys, and how it says no.
+
+Source: DESIGN, "There and back". One desk belongs to one DSP; a service changes records only inside
+the transaction its caller opened, and says no by raising `Refusal`, which takes everything back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dsp_stub import xml_signature
+from dsp_stub.broker import Command, StoredBroker
+from dsp_stub.columns import eui64_text, time_text
+from dsp_stub.cpl import Cpl
+from dsp_stub.errors import DspValueError
+from dsp_stub.inventory import Inventory
+from dsp_stub.options import Codes, Options
+from dsp_stub.outbox import Outbox
+from dsp_stub.requests import RequestId
+from dsp_stub.responses import (
+    DccAlert,
+    DccAlertMessage,
+    FirmwareWarning,
+    GbcsPayload,
+    Message,
+    Response,
+    ResponseMessage,
+    build_response,
+)
+from dsp_stub.schema import SchemaProfile
+from dsp_stub.smi import ENDED, SmiDevice
+from dsp_stub.store import Store
+from dsp_stub.updates import Update, Updates
+from dsp_stub.users import User, Users
+from gbcs.acb import AccessControlBroker
+from gbcs.certificates import CertificateStore
+from gbcs.protection import KeyUse
+from gbcs.wan import CommandForDevice
+
+SUCCESS = "I0"
+ACCEPTED = "I99"
+
+
+class Refusal(Exception):
+    """A request is refused: its response code, and a sentence for the record."""
+
+    def __init__(self, code: str, sentence: str, warning: FirmwareWarning | None = None) -> None:
+        super().__init__(f"{code}: {sentence}")
+        self.code = code
+        self.sentence = sentence
+        self.warning = warning
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityEvent:
+    """Something came over the SM WAN that proves nothing; nothing changed."""
+
+    device: int | None
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """Something valid came that does not fit what went before."""
+
+    device: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request was answered; `sentence` says why it was refused, where the code alone does not."""
+
+    service: str
+    request_id: str | None
+    code: str
+    sentence: str
+
+
+DspEvent = SecurityEvent | Flagged | Answered
+
+
+class Desk:
+    """The records and keys of one DSP. `acb` is its EUI-64 as Access Control Broker."""
+
+    def __init__(
+        self,
+        store: Store,
+        users: Users,
+        keys: CertificateStore,
+        acb: int,
+        options: Options | None = None,
+        codes: Codes | None = None,
+    ) -> None:
+        certificate = keys.certificate(acb, KeyUse.XML_SIGNATURE)
+        key = keys.private_key(acb, KeyUse.XML_SIGNATURE)
+        if certificate is None or key is None:
+            raise DspValueError(f"the DSP has no key {eui64_text(acb)}-{KeyUse.XML_SIGNATURE}")
+        self.store = store
+        self.users = users
+        self.keys = keys
+        self.acb = acb
+        self.options = options or Options()
+        self.codes = codes or Codes()
+        self.profile = SchemaProfile(self.options.profile)
+        self.inventory = Inventory(store)
+        self.cpl = Cpl(store)
+        self.updates = Updates(store)
+        self.outbox = Outbox(store, self.updates)
+        self.commands = StoredBroker(store)
+        self.broker = AccessControlBroker(acb, keys, self.commands)
+        self.events: list[DspEvent] = []
+        self._certificate = certificate
+        self._key = key
+
+    # -- devices ---------------------------------------------------------------------------
+
+    def device(self, device_id: int) -> SmiDevice:
+        """The row of a device that is in the inventory and not gone from it."""
+        device = self.inventory.get(device_id)
+        if device is None or device.status in ENDED:
+            raise Refusal("E19", f"device {eui64_text(device_id)} is not in the inventory")
+        return device
+
+    def responsible(self, device: SmiDevice) -> tuple[int, ...]:
+        """The users responsible for a device: those of its premises, before that who
+        pre-notified it."""
+        if device.premises is not None:
+            return self.inventory.premises(device.premises).responsible
+        return () if device.prenotified_by is None else (device.prenotified_by,)
+
+    def require_responsible(self, user: User, device: SmiDevice) -> None:
+        responsible = self.responsible(device)
+        if responsible and user.eui64 not in responsible:
+            sentence = f"user {eui64_text(user.eui64)} is not responsible for the device"
+            raise Refusal("E4", sentence)
+
+    # -- commands --------------------------------------------------------------------------
+
+    def send_command(
+        self, hub: int, device: int, frame: bytes, request_id: RequestId, service: str,
+        subject: int, now: datetime,
+    ) -> None:  # fmt: skip
+        """Put the frame the broker just built into the outbox, and note whose it is."""
+        counter = self.commands.originator_counter
+        deadline = now + timedelta(seconds=self.options.response_timeout_s)
+        command = Command(device, counter, str(request_id), service, subject, deadline)
+        self.commands.note(command)
+        self.outbox.add_message(CommandForDevice(hub, device, counter, frame), now)
+
+    # -- what users are told ---------------------------------------------------------------
+
+    def sign(self, response: Response) -> bytes:
+        """The response as signed XML."""
+        octets = build_response(response, self.profile)
+        return xml_signature.sign(octets, self._key, self._certificate)
+
+    def respond(self, command: Command, code: str, frame: bytes | None, now: datetime) -> None:
+        """Tell a user what became of the command its request led to."""
+        request_id = RequestId.parse(command.request_id)
+        response_id = RequestId(request_id.target, request_id.originator, request_id.counter)
+        content = None if frame is None else GbcsPayload(frame)
+        message = ResponseMessage(command.service, command.service, content)
+        response = Response(request_id, response_id, code, now, message)
+        self._post(request_id.originator, self.sign(response), now)
+
+    def alert(self, users: tuple[int, ...], code: str, alert: DccAlert, now: datetime) -> None:
+        """A DCC alert to each of these users."""
+        self.tell(users, DccAlertMessage(code, alert), now)
+
+    def tell(self, users: tuple[int, ...], message: Message, now: datetime) -> None:
+        """A message nobody asked for, to each of these users, once."""
+        body = self.sign(Response(None, None, SUCCESS, now, message))
+        for user in dict.fromkeys(users):
+            self._post(user, body, now)
+
+    def _post(self, user: int, body: bytes, now: datetime) -> None:
+        """Nothing is kept for one who has no callback: it would be kept for ever."""
+        known = self.users.get(user)
+        if known is not None and known.callback is not None:
+            self.outbox.add_callback(user, body, now)
+
+    def audience(self, device: SmiDevice, update: Update | None) -> tuple[int, ...]:
+        """Who learns of a device's update: the user that asked for it, then those responsible."""
+        asked = () if update is None else (RequestId.parse(update.request_id).originator,)
+        return (*asked, *self.responsible(device))
+
+    # -- what is kept ----------------------------------------------------------------------
+
+    def secure(self, device: int | None, reason: str, detail: str, now: datetime) -> None:
+        """Note a security event, in the database and for whoever watches."""
+        self.store.connection.execute(
+            "INSERT INTO security_log (at, device, reason, detail) VALUES (?, ?, ?, ?)",
+            (time_text(now), None if device is None else eui64_text(device), reason, detail),
+        )
+        self.events.append(SecurityEvent(device, reason, detail))
+
+    def flag(self, device: int, reason: str, detail: str, now: datetime) -> None:
+        """Note something valid that does not fit what went before."""
+        self.updates.record(now, None, device, reason, detail)
+        self.events.append(Flagged(device, reason, detail))

@@ -1,0 +1,203 @@
+"""Update PPMID Firmware (11.4): one image for a list of PPMIDs or bridges.
+
+Source: MP170 (legal text of 11.4), SECMP0007 (GBCS versions); which code says what stands in
+docs/open-points.md where the public text has only the name. The file is judged first, then each
+device; a device that is refused goes into one of the lists, and the others go ahead.
+
+    of the file                                            code
+    -----------------------------------------------------  -------
+    it reads, its sizes agree, ids are no wildcards        E110402
+    not larger than the limit                              E110405
+    FirmwareVersion is the version of its header           E110402
+    its hash is on the CPL, Current, with that version     E110401
+
+    of each device                                         list
+    -----------------------------------------------------  --------------------------
+    in the inventory, a PPMID, the user's to update        InvalidDeviceID
+    of a status that takes firmware, on a hub              NotCommissionedDeviceID
+    of the model on the CPL, hardware in the header's      NotApplicableFirmwareDeviceID
+      range, SMETS2 or later
+    GBCS version of it and of its CHF is high enough       InvalidGBCSVersion
+    no update in progress                                  OtherRequestInProgress
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from dsp_stub.cpl import CplEntry, image_hash
+from dsp_stub.desk import ACCEPTED, Desk, Refusal
+from dsp_stub.requests import RequestId, UpdatePpmidFirmware
+from dsp_stub.responses import FirmwareWarning
+from dsp_stub.smi import ENDED, DeviceStatus, DeviceType, PpmidVariant, SmiDevice
+from dsp_stub.users import User
+from firmware_images.checks import check_image
+from firmware_images.errors import ImageError
+from firmware_images.image import FirmwareImage, read_image
+
+PARTLY_ACCEPTED = "W110401"
+# What waits to be joined to a meter: never a bridge's end (MP170), and a PPMID's only where there
+# is no meter.
+_UNCOMMISSIONED = (DeviceStatus.WHITELISTED, DeviceStatus.INSTALLED_NOT_COMMISSIONED)
+
+
+def update_ppmid_firmware(
+    desk: Desk, user: User, request_id: RequestId, body: UpdatePpmidFirmware, now: datetime
+) -> tuple[str, FirmwareWarning | None]:
+    """11.4: the updates begin, in the order of the list; who was refused is in the warning."""
+    image = _acceptable(desk, body)
+    entries = _current_entries(desk, image)
+    refused: dict[str, list[int]] = {}
+    taken: list[SmiDevice] = []
+    for device_id in body.devices:
+        device = desk.inventory.get(device_id)
+        name = _list_for(desk, user, device, image, entries)
+        if name is None:
+            assert device is not None
+            taken.append(device)
+        else:
+            refused.setdefault(name, []).append(device_id)
+    warning = None
+    if refused:
+        warning = FirmwareWarning(**{name: tuple(ids) for name, ids in refused.items()})
+    if not taken:
+        raise Refusal("E110403", "no device of the list can be updated", warning)
+    _start(desk, request_id, image, taken, now)
+    return (ACCEPTED if warning is None else PARTLY_ACCEPTED), warning
+
+
+def _acceptable(desk: Desk, body: UpdatePpmidFirmware) -> FirmwareImage:
+    try:
+        image = read_image(body.firmware_image)
+    except ImageError as error:
+        raise Refusal("E110402", str(error)) from None
+    limit = desk.options.size_limit()
+    size_bytes = limit.measured_bytes(image)
+    if size_bytes > limit.limit_bytes:
+        sentence = f"the {limit.scope} has {size_bytes} bytes, the limit is {limit.limit_bytes}"
+        raise Refusal("E110405", sentence)
+    for finding in check_image(image.data, limit=limit):
+        if finding.severity == "error":
+            raise Refusal("E110402", finding.sentence)
+    version = f"{image.header.file_version:08X}"
+    if body.firmware_version.upper() != version:
+        sentence = f"FirmwareVersion is {body.firmware_version}, the image's header says {version}"
+        raise Refusal("E110402", sentence)
+    return image
+
+
+def _current_entries(desk: Desk, image: FirmwareImage) -> Sequence[CplEntry]:
+    digest = image_hash(image, desk.options.cpl_hash)
+    header = image.header
+    entries = [
+        entry
+        for entry in desk.cpl.with_hash(digest)
+        if entry.is_current
+        and entry.device_type == DeviceType.PPMID
+        and entry.firmware_version == f"{header.file_version:08X}"
+        and entry.manufacturer == f"{header.manufacturer_code:04X}"
+    ]
+    if not entries:
+        sentence = (
+            f"no Current entry of the Central Products List has version "
+            f"{header.file_version:08X} of manufacturer {header.manufacturer_code:04X} "
+            f"with hash {digest}"
+        )
+        raise Refusal("E110401", sentence)
+    return entries
+
+
+def _list_for(
+    desk: Desk,
+    user: User,
+    device: SmiDevice | None,
+    image: FirmwareImage,
+    entries: Sequence[CplEntry],
+) -> str | None:
+    """The list a device goes into, None when it can be updated."""
+    if device is None or device.device_type is not DeviceType.PPMID:
+        return "invalid_device_ids"
+    responsible = desk.responsible(device)
+    if responsible and user.eui64 not in responsible:
+        return "invalid_device_ids"
+    if not _takes_firmware(desk, device):
+        return "not_commissioned_device_ids"
+    if not _is_applicable(device, image, entries):
+        return "not_applicable_firmware_device_ids"
+    assert device.chf is not None
+    chf = desk.inventory.get(device.chf)
+    versions = (device.gbcs_version, None if chf is None else chf.gbcs_version)
+    least = _version(desk.options.least_gbcs_version)
+    if any(version is None or _version(version) < least for version in versions):
+        return "invalid_gbcs_version"
+    if desk.updates.open_update(device.device_id) is not None:
+        return "other_request_in_progress"
+    return None
+
+
+def _takes_firmware(desk: Desk, device: SmiDevice) -> bool:
+    if device.status in ENDED or device.chf is None:
+        return False
+    if device.status is DeviceStatus.COMMISSIONED:
+        return True
+    if desk.options.commissioned == "strict" or device.status not in _UNCOMMISSIONED:
+        return False
+    return device.ppmid_variant is not PpmidVariant.PPMID or not _has_joined_meter(desk, device)
+
+
+def _has_joined_meter(desk: Desk, device: SmiDevice) -> bool:
+    """Whether there is a meter on the HAN that a PPMID could have been joined to.
+
+    A meter that stands in the inventory alone, without a hub's device log, is none of the HAN.
+    """
+    assert device.chf is not None
+    meters = (DeviceType.ESME, DeviceType.GSME)
+    return any(one.device_type in meters for one in desk.inventory.devices_on(device.chf))
+
+
+def _is_applicable(device: SmiDevice, image: FirmwareImage, entries: Sequence[CplEntry]) -> bool:
+    hardware_version = int(device.model[4:], 16)
+    return (
+        image.header.fits_hardware(hardware_version)
+        and any(
+            (entry.manufacturer, entry.model) == (device.manufacturer, device.model)
+            for entry in entries
+        )
+        and not (device.smets_chts_version or "").startswith("SMETS V1")
+    )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """4.1 is below 4.10."""
+    return tuple(int(part) for part in text.split("."))
+
+
+def _start(
+    desk: Desk,
+    request_id: RequestId,
+    image: FirmwareImage,
+    devices: Sequence[SmiDevice],
+    now: datetime,
+) -> None:
+    """Begin the updates; each hub gets the image once, with those of its devices."""
+    deadline = now + timedelta(seconds=desk.options.in_progress_timeout_s)
+    desk.updates.keep_image(image.sha256, image.data)
+    by_hub: dict[int, list[int]] = {}
+    for device in devices:
+        assert device.chf is not None
+        by_hub.setdefault(device.chf, []).append(device.device_id)
+    for hub, device_ids in by_hub.items():
+        references = [
+            desk.updates.start(
+                str(request_id),
+                device_id,
+                hub,
+                image.sha256,
+                image.header.file_version,
+                now,
+                deadline,
+            )
+            for device_id in device_ids
+        ]
+        desk.outbox.add_offer(hub, references[0], tuple(device_ids), image.sha256, now)

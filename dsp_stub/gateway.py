@@ -1,0 +1,116 @@
+"""What is asked of every request before a service sees it, in this order.
+
+Source: DUIS, common validation; the order is that of the pipeline in the legal text (schema,
+signature, role). A request of somebody who is no user is refused before its signature is looked at:
+there is no certificate to look at it with.
+
+    check                                               response code
+    --------------------------------------------------  ---------------------------------------
+    XML without a document type declaration             codes.doctype
+    the schema of the profile                           codes.schema
+    the originator of the RequestID is a user           E1
+    signed with that user's certificate, which is valid codes.bad_signature
+    command variant and URL fit the service             E12, E17, E13
+    the user's role may ask for the service             E2
+    the RequestID was not accepted before               codes.replay
+
+A refused request leaves nothing behind but a line in the log of attempts, and so does not use up
+its RequestID.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lxml import etree
+
+from dsp_stub import xml_signature
+from dsp_stub.desk import Desk, Refusal
+from dsp_stub.errors import DuisError
+from dsp_stub.requests import Request, service_path
+from dsp_stub.users import EVERYBODY, SUPPLIERS, User, UserRole
+
+SEND_COMMAND = "/api/v1/serviceS"
+NON_DEVICE = "/api/v1/serviceD"
+TRANSFORM = "/api/v1/serviceT"
+PATHS = (SEND_COMMAND, NON_DEVICE, TRANSFORM)
+
+DCC_ONLY = 8  # the command variant of a service that ends at the DCC
+SEND_OVER_WAN = 1
+LOCAL_DELIVERY = (2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRule:
+    """Who may ask for a service, and how."""
+
+    variants: tuple[int, ...]
+    roles: frozenset[UserRole]
+
+
+RULES = {
+    "8.2": ServiceRule((DCC_ONLY,), EVERYBODY),
+    "8.11": ServiceRule((SEND_OVER_WAN, *LOCAL_DELIVERY), SUPPLIERS | {UserRole.OTHER_USER}),
+    "11.2": ServiceRule((SEND_OVER_WAN, *LOCAL_DELIVERY), EVERYBODY),
+    "11.4": ServiceRule((DCC_ONLY,), SUPPLIERS),
+    "12.2": ServiceRule((DCC_ONLY,), EVERYBODY),
+}
+
+
+def admit(desk: Desk, path: str, request: Request, root: etree._Element, now: datetime) -> User:
+    """The user a request is from, when every check holds. Raises Refusal."""
+    originator = request.request_id.originator
+    user = desk.users.get(originator)
+    if user is None:
+        raise Refusal("E1", f"{originator:016X} is no user")
+    _require_signature(desk, user, root, now)
+    rule = _rule(request)
+    _require_path(desk, path, request)
+    if user.role not in rule.roles:
+        sentence = f"a user in role {user.role} may not send {request.service_reference}"
+        raise Refusal("E2", sentence)
+    if _was_accepted(desk, request):
+        raise Refusal(desk.codes.replay, f"RequestID {request.request_id} was accepted before")
+    return user
+
+
+def _require_signature(desk: Desk, user: User, root: etree._Element, now: datetime) -> None:
+    try:
+        certificate = xml_signature.verify(root, desk.users.certificate)
+    except DuisError as error:
+        raise Refusal(desk.codes.bad_signature, str(error)) from None
+    if certificate.eui64 != user.eui64:
+        sentence = f"signed by {certificate.eui64 or 0:016X}, not by the originator"
+        raise Refusal(desk.codes.bad_signature, sentence)
+    if desk.options.check_certificate_times and not certificate.is_valid_at(now):
+        sentence = f"the certificate of {user.eui64:016X} is not valid at this time"
+        raise Refusal(desk.codes.bad_signature, sentence)
+
+
+def _rule(request: Request) -> ServiceRule:
+    rule = RULES[request.service_reference]
+    variant = request.command_variant
+    if variant not in rule.variants:
+        sentence = f"command variant {variant} is not one of {request.service_reference}"
+        raise Refusal("E12", sentence)
+    if variant in LOCAL_DELIVERY:
+        raise Refusal("E17", f"command variant {variant}: local delivery is not offered")
+    return rule
+
+
+def _require_path(desk: Desk, path: str, request: Request) -> None:
+    wanted = service_path(request)
+    if path != wanted:
+        sentence = f"{request.service_reference} goes to {wanted}, it was posted to {path}"
+        raise Refusal("E13", sentence)
+    if request.command_variant == DCC_ONLY and request.request_id.target != desk.acb:
+        sentence = f"the target of {request.service_reference} is the DCC, {desk.acb:016X}"
+        raise Refusal("E12", sentence)
+
+
+def _was_accepted(desk: Desk, request: Request) -> bool:
+    row = desk.store.connection.execute(
+        "SELECT 1 FROM requests WHERE request_id = ?", (str(request.request_id),)
+    ).fetchone()
+    return row is not None

@@ -1,0 +1,172 @@
+"""The DSP's shell: its web services, its callbacks to users, its links to hubs, its timer.
+
+Source: DESIGN, "There and back"; the paths are those of DCC Boxed. Everything that happens is one
+call of `Dsp`, after which what is due leaves: to hubs at once, to each user one after the other. A
+delivery that fails is tried again later and later, until it is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
+
+from dsp_stub.gateway import PATHS
+from dsp_stub.outbox import Delivery
+from dsp_stub.safe_xml import MAX_DOCUMENT_BYTES
+from dsp_stub.service import Dsp
+from gbcs.wan import Wan
+
+XML = "application/xml"
+CALLBACK_TIMEOUT_S = 30.0
+SHUTDOWN_TIMEOUT_S = 2.0
+
+Hold = Callable[[], AbstractContextManager[None]]
+
+
+class DspServer:
+    """One DSP on a port of its own. `hold` freezes a virtual clock round a socket exchange."""
+
+    def __init__(
+        self, dsp: Dsp, utc_now: Callable[[], datetime], *, hold: Hold = nullcontext
+    ) -> None:
+        self._dsp = dsp
+        self._utc_now = utc_now
+        self._hold = hold
+        self._hubs: dict[int, Wan] = {}
+        self._runner: web.AppRunner | None = None
+        self._session: ClientSession | None = None
+        self._senders: dict[int, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._pumping = False
+
+    async def start(self, host: str, port: int) -> str:
+        """Listen; the URL. Port 0 takes any that is free. Raises OSError when it is taken."""
+        application = web.Application(client_max_size=MAX_DOCUMENT_BYTES)
+        for path in PATHS:
+            application.router.add_post(path, self._handle)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        # A connection each: one that was kept would have to outlive hours of virtual time.
+        self._session = ClientSession(
+            connector=TCPConnector(force_close=True),
+            timeout=ClientTimeout(total=CALLBACK_TIMEOUT_S),
+        )
+        self.pump()
+        bound = runner.addresses[0]
+        return f"http://{bound[0]}:{bound[1]}"
+
+    async def stop(self) -> None:
+        """Close the port; what is undelivered stays in the outbox."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for sender in self._senders.values():
+            sender.cancel()
+        await asyncio.gather(*self._senders.values(), return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def connect_hub(self, eui64: int, link: Wan) -> None:
+        """From now on messages for this hub go over `link`."""
+        self._hubs[eui64] = link
+        self.pump()
+
+    def deliver(self, message: bytes) -> None:
+        """A hub's end of the SM WAN: one serialised message for the DSP."""
+        self._dsp.receive(message, self._utc_now())
+        self.pump()
+
+    # -- what leaves ---------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Hand over what is due, and come back when something else is."""
+        if self._session is None or self._pumping:
+            return
+        self._pumping = True  # a hub that answers at once must not start a second round inside
+        try:
+            self._dsp.handle_timeout(self._utc_now())
+            while self._serve_hubs():
+                pass
+        finally:
+            self._pumping = False
+        for user in self._dsp.waiting(self._utc_now(), callbacks=True):
+            if user not in self._senders:
+                task = asyncio.get_running_loop().create_task(
+                    self._serve_user(user), name=f"dsp tells {user:016X}"
+                )
+                self._senders[user] = task
+        self._arm()
+
+    def _serve_hubs(self) -> bool:
+        """One message for each hub that has one due; whether there was any."""
+        now = self._utc_now()
+        hubs = self._dsp.waiting(now, callbacks=False)
+        for hub in hubs:
+            delivery = self._dsp.next_delivery(hub, callbacks=False)
+            assert delivery is not None
+            link = self._hubs.get(hub)
+            if link is None:
+                self._dsp.not_delivered(delivery, now)
+            else:
+                # Handed over first: killed in between, the DSP sends it again, and the counter
+                # inside tells the receiver.
+                link.deliver(delivery.body)
+                self._dsp.delivered(delivery)
+        return bool(hubs)
+
+    async def _serve_user(self, user: int) -> None:
+        """Post what is due for one user, in order, until nothing is or one is not taken."""
+        try:
+            while user in self._dsp.waiting(self._utc_now(), callbacks=True):
+                delivery = self._dsp.next_delivery(user, callbacks=True)
+                assert delivery is not None
+                if await self._post(user, delivery):
+                    self._dsp.delivered(delivery)
+                else:
+                    self._dsp.not_delivered(delivery, self._utc_now())
+        finally:
+            del self._senders[user]
+        self._arm()
+
+    async def _post(self, user: int, delivery: Delivery) -> bool:
+        known = self._dsp.desk.users.get(user)
+        if known is None or known.callback is None or self._session is None:
+            return False
+        try:
+            with self._hold():
+                async with self._session.post(
+                    known.callback, data=delivery.body, headers={"Content-Type": XML}
+                ) as answer:
+                    return answer.ok
+        except (ClientError, TimeoutError, OSError):
+            return False
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = self._utc_now()
+        due = self._dsp.next_timeout(now)
+        if due is not None:
+            wait_s = max((due - now).total_seconds(), 0.0)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self.pump)
+
+    # -- what comes in -------------------------------------------------------------------------
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        reply = self._dsp.answer(request.path, body, self._utc_now())
+        # What follows from a request leaves after its answer has: the user knows it first.
+        asyncio.get_running_loop().call_soon(self.pump)
+        return web.Response(body=reply.body, content_type=XML)

@@ -1,0 +1,230 @@
+"""What the folder of a DSP holds beside its database: users, codes and options, as `dsp.toml`.
+
+Source: DESIGN, "What it promises to the outside" (`hanbench dsp --data DIR`); the codes are those
+of DUIS where the public text gives them (docs/open-points.md, "DUIS codes").
+
+    dsp.toml        this file; without it, no users and every default
+    dsp.sqlite      the database
+    pki/            certificates, and the private keys of the DSP
+
+    [[user]]        eui64 = "90-B3-D5-1F-30-01-00-00", role = "IS",
+                    certificate = "pki/90b3d51f30010000-xml-ds.pem",
+                    callback = "http://127.0.0.1:8081/"
+    [codes]         replay = "E42", ppmid_alert = "N39", ...
+    [options]       profile = "mp170", commissioned = "relaxed", ...
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, ValidationInfo
+
+from dsp_stub.cpl import HASH_SCOPE, HashScope
+from firmware_images.checks import SizeLimit
+
+OPTIONS_FILE = "dsp.toml"
+DATABASE_FILE = "dsp.sqlite"
+PKI_FOLDER = "pki"
+
+RoleName = Literal["IS", "GS", "ES", "RSA", "ED", "GT", "OU"]
+
+_EUI64 = re.compile(r"[0-9A-Fa-f]{16}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){7}")
+_RESPONSE_CODE = r"^E[0-9]{1,6}$"
+# N32 is missing in the schema's list.
+_DCC_ALERT_CODE = r"^(N([1-9]|[12][0-9]|3[013-9]|[45][0-9]|6[0-5]|999)|AD1)$"
+_SAYS_RESPONSE_CODE = 'a response code such as "E40"'
+_SAYS_DCC_ALERT_CODE = 'a DCC alert code, "N1" to "N65" without "N32", "N999" or "AD1"'
+_LONGEST_S = 366 * 24 * 3600
+
+
+# -- what single values may be -----------------------------------------------------------------
+
+
+def _read_eui64(value: object) -> int:
+    if not isinstance(value, str) or not _EUI64.fullmatch(value):
+        raise ValueError
+    return int(value.replace("-", ""), 16)
+
+
+def _read_file_name(value: object) -> Path:
+    """A relative path that stays in the folder."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError
+    path = Path(value)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError
+    return path
+
+
+def _read_path(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError
+    return Path((info.context or {}).get("folder", "."), value)
+
+
+def _read_callback(value: object) -> str:
+    if not isinstance(value, str) or not is_loopback_url(value):
+        raise ValueError
+    return value
+
+
+def is_loopback_url(text: str) -> bool:
+    """Whether a http URL leads to this machine and to nothing else."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if parts.scheme != "http" or not host or port == 0 or parts.username is not None:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+Whole = Annotated[int, Strict()]
+Text = Annotated[str, Strict()]
+YesOrNo = Annotated[bool, Strict()]
+Eui64 = Annotated[int, PlainValidator(_read_eui64)]
+FileName = Annotated[Path, PlainValidator(_read_file_name)]
+FilePath = Annotated[Path, PlainValidator(_read_path)]
+Callback = Annotated[str, PlainValidator(_read_callback)]
+
+
+def _response_code(default: str) -> str:
+    code: str = Field(
+        default=default, pattern=_RESPONSE_CODE, strict=True, description=_SAYS_RESPONSE_CODE
+    )
+    return code
+
+
+def _alert_code(default: str) -> str:
+    code: str = Field(
+        default=default, pattern=_DCC_ALERT_CODE, strict=True, description=_SAYS_DCC_ALERT_CODE
+    )
+    return code
+
+
+# -- the tables --------------------------------------------------------------------------------
+
+
+class Table(BaseModel):
+    """One table of the file; a field's description says what would be right."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UserTable(Table):
+    """One DUIS user. Without `callback` nothing is posted to it."""
+
+    eui64: Eui64 = Field(
+        description='an EUI-64 such as "90-B3-D5-1F-30-01-00-00" or "90B3D51F30010000"'
+    )
+    role: RoleName = Field(description='"IS", "GS", "ES", "RSA", "ED", "GT" or "OU"')
+    certificate: FileName | None = Field(
+        default=None, description="the name of a PEM file in the folder of dsp.toml"
+    )
+    callback: Callback | None = Field(
+        default=None, description='an http URL of this machine, such as "http://127.0.0.1:8081/"'
+    )
+
+    @property
+    def certificate_file(self) -> Path:
+        """Where its XML signing certificate is, seen from the folder of the DSP."""
+        return self.certificate or Path(PKI_FOLDER, f"{self.eui64:016x}-xml-ds.pem")
+
+
+class Codes(Table):
+    """Which code says what, where the public documents leave it open."""
+
+    bad_signature: str = _response_code("E40")
+    replay: str = _response_code("E42")
+    doctype: str = _response_code("E100")
+    schema_: str = Field(
+        default="E100",
+        alias="schema",
+        pattern=_RESPONSE_CODE,
+        strict=True,
+        description=_SAYS_RESPONSE_CODE,
+    )
+    ppmid_alert: str = _alert_code("N39")
+    firmware_delivered: str = _alert_code("N60")
+    firmware_not_delivered: str = _alert_code("N61")
+    comms_hub_alert: str = _alert_code("N62")
+    firmware_upgrade_requested: str = _alert_code("N59")
+    firmware_distribution_failure: str = _alert_code("N22")
+    firmware_version_mismatch: str = _alert_code("N49")
+    device_log_updated: str = _alert_code("N24")
+    device_log_not_updated: str = _alert_code("N25")
+
+
+class Options(Table):
+    """What the DSP does where the texts allow more than one thing."""
+
+    profile: Literal["mp170", "duis-5.4"] = Field(
+        default="mp170", description='"mp170" or "duis-5.4"'
+    )
+    commissioned: Literal["relaxed", "strict"] = Field(
+        default="relaxed", description='"relaxed" or "strict"'
+    )
+    image_limit_kb: Whole = Field(
+        default=750, ge=1, le=65_536, description="a whole number from 1 to 65536"
+    )
+    unit: Literal["kib", "kb"] = Field(default="kib", description='"kib" (1024) or "kb" (1000)')
+    scope: Literal["file", "body"] = Field(default="file", description='"file" or "body"')
+    cpl_hash: HashScope = Field(
+        default=HASH_SCOPE, description='"manufacturer-image" or "whole-file"'
+    )
+    in_progress_timeout_s: Whole = Field(
+        default=7 * 24 * 3600,
+        ge=1,
+        le=_LONGEST_S,
+        description=f"a whole number of seconds from 1 to {_LONGEST_S}",
+    )
+    response_timeout_s: Whole = Field(
+        default=1800,
+        ge=1,
+        le=_LONGEST_S,
+        description=f"a whole number of seconds from 1 to {_LONGEST_S}",
+    )
+    least_gbcs_version: Text = Field(
+        default="4.1",
+        pattern=r"^[0-9]{1,5}(\.[0-9]{1,5}){1,3}$",
+        description='a version such as "4.1"',
+    )
+    xsd: FilePath | None = Field(
+        default=None, description="the path of an XSD, seen from the folder of dsp.toml"
+    )
+    check_certificate_times: YesOrNo = Field(default=True, description="true or false")
+
+    def size_limit(self) -> SizeLimit:
+        return SizeLimit(self.image_limit_kb, self.unit, self.scope)
+
+
+class DspFile(Table):
+    """A `dsp.toml` as a whole."""
+
+    users: tuple[UserTable, ...] = Field(default=(), alias="user", description="tables, [[user]]")
+    codes: Codes = Field(default=Codes(), description="a table, [codes]")
+    options: Options = Field(default=Options(), description="a table, [options]")
+
+
+def contradictions(file: DspFile) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What no single value shows: the path of a key, and a sentence."""
+    seen: set[int] = set()
+    for number, user in enumerate(file.users):
+        if user.eui64 in seen:
+            sentence = f"user[{number}].eui64 is {user.eui64:016X}, which is a user already"
+            yield ("user", number, "eui64"), sentence
+        seen.add(user.eui64)

@@ -1,0 +1,222 @@
+"""The DSP: requests in, answers out; frames in, alerts out; and when it wants to be woken.
+
+Source: DESIGN, "There and back". No I/O but the database: `http` is the shell. The effects of one
+request, frame or timeout are one transaction; what leaves because of it waits in the outbox, which
+is written in the same one.
+
+    answer(path, body, now)    a DUIS request; the reply is signed
+    receive(message, now)      a WAN message of a hub
+    next_delivery(...)         the oldest thing to hand over to a hub or a user
+    delivered, not_delivered   what became of that
+    handle_timeout(now)        commands nobody answered, updates that never ended
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from lxml import etree
+
+from dsp_stub import (
+    device_services,
+    firmware_service,
+    gateway,
+    inbound,
+    inventory_services,
+)
+from dsp_stub.columns import eui64_text, time_text
+from dsp_stub.desk import Answered, Desk, DspEvent, Refusal
+from dsp_stub.errors import DoctypeError, DuisError
+from dsp_stub.outbox import Delivery
+from dsp_stub.requests import (
+    DevicePrenotification,
+    ReadFirmwareVersion,
+    ReadInventory,
+    Request,
+    RequestId,
+    UpdateHanDeviceLog,
+    UpdatePpmidFirmware,
+    parse_request,
+    peek_header,
+)
+from dsp_stub.responses import Content, FirmwareWarning, Response, ResponseMessage
+from dsp_stub.safe_xml import parse_xml
+from dsp_stub.updates import UpdateState
+from dsp_stub.users import User
+from gbcs.errors import GbcsError
+from gbcs.wan import DeliveryOutcome, MessageFromDevice, parse_message
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back on the connection a request came on: signed XML."""
+
+    body: bytes
+
+
+class Dsp:
+    """One DSP. `on_event` is told of security events and of what does not fit, after the commit."""
+
+    def __init__(self, desk: Desk, on_event: Callable[[DspEvent], object] | None = None) -> None:
+        self.desk = desk
+        self._on_event = on_event
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def answer(self, path: str, body: bytes, now: datetime) -> Reply:
+        """Take one request. Whatever the octets are, the answer is a DUIS response."""
+        desk = self.desk
+        header: tuple[str | None, str, str] = (None, "", "")
+        try:
+            root = parse_xml(body)
+            header = peek_header(root)
+            request = parse_request(root, desk.profile, desk.options.xsd)
+        except DoctypeError as error:
+            return self._refuse(header, Refusal(desk.codes.doctype, str(error)), now)
+        except DuisError as error:
+            return self._refuse(header, Refusal(desk.codes.schema_, str(error)), now)
+        try:
+            with desk.store.transaction():
+                code, content = self._serve(path, request, root, now)
+                desk.store.connection.execute(
+                    "INSERT INTO requests VALUES (?, ?, ?, ?, ?)",
+                    (
+                        str(request.request_id),
+                        eui64_text(request.request_id.originator),
+                        request.service_reference,
+                        time_text(now),
+                        code,
+                    ),
+                )
+        except Refusal as refusal:
+            desk.events.clear()
+            return self._refuse(header, refusal, now)
+        desk.events.append(Answered(header[1], header[0], code, ""))
+        self._tell()
+        return self._reply(request.request_id, header, code, content, now)
+
+    def _serve(
+        self, path: str, request: Request, root: etree._Element, now: datetime
+    ) -> tuple[str, Content | None]:
+        desk = self.desk
+        user: User = gateway.admit(desk, path, request, root, now)
+        request_id = request.request_id
+        match request.body:
+            case DevicePrenotification() as body:
+                return inventory_services.prenotify(desk, user, body, now)
+            case ReadInventory() as body:
+                return inventory_services.read(desk, user, body, now)
+            case UpdateHanDeviceLog() as body:
+                return device_services.update_han_device_log(
+                    desk, user, request_id, body, now
+                ), None
+            case ReadFirmwareVersion() as body:
+                return device_services.read_firmware_version(
+                    desk, user, request_id, body, now
+                ), None
+            case UpdatePpmidFirmware() as body:
+                return firmware_service.update_ppmid_firmware(desk, user, request_id, body, now)
+
+    def _refuse(
+        self, header: tuple[str | None, str, str], refusal: Refusal, now: datetime
+    ) -> Reply:
+        """A refused request changes nothing; that it was made is on record all the same."""
+        desk = self.desk
+        with desk.store.transaction():
+            desk.updates.record(now, header[0], None, "refused", str(refusal))
+        desk.events.append(Answered(header[1], header[0], refusal.code, refusal.sentence))
+        self._tell()
+        return self._reply(_request_id(header[0]), header, refusal.code, refusal.warning, now)
+
+    def _reply(
+        self,
+        request_id: RequestId | None,
+        header: tuple[str | None, str, str],
+        code: str,
+        content: Content | FirmwareWarning | None,
+        now: datetime,
+    ) -> Reply:
+        message = ResponseMessage(header[1], header[2], content)
+        return Reply(self.desk.sign(Response(request_id, None, code, now, message)))
+
+    # -- the SM WAN ----------------------------------------------------------------------------
+
+    def receive(self, message: bytes, now: datetime) -> None:
+        """A serialised WAN message of a hub. Nothing in it raises."""
+        desk = self.desk
+        with desk.store.transaction():
+            try:
+                parsed = parse_message(message)
+            except GbcsError as error:
+                desk.secure(None, "WAN", str(error), now)
+            else:
+                match parsed:
+                    case MessageFromDevice():
+                        inbound.receive_frame(desk, parsed, now)
+                    case DeliveryOutcome():
+                        inbound.receive_outcome(desk, parsed, now)
+                    case _:
+                        detail = f"a {type(parsed).__name__} is for hubs"
+                        desk.secure(None, "WAN", detail, now)
+        self._tell()
+
+    # -- deliveries ----------------------------------------------------------------------------
+
+    def waiting(self, now: datetime, *, callbacks: bool) -> list[int]:
+        """The users, or else the hubs, for whom something is due."""
+        return self.desk.outbox.destinations(now, callbacks=callbacks)
+
+    def next_delivery(self, destination: int, *, callbacks: bool) -> Delivery | None:
+        """The oldest entry for a user, or else for a hub."""
+        return self.desk.outbox.first(destination, callbacks=callbacks)
+
+    def delivered(self, delivery: Delivery) -> None:
+        with self.desk.store.transaction():
+            self.desk.outbox.done(delivery.id)
+
+    def not_delivered(self, delivery: Delivery, now: datetime) -> None:
+        with self.desk.store.transaction():
+            self.desk.outbox.failed(delivery.id, now)
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def next_timeout(self, now: datetime) -> datetime | None:
+        """When `handle_timeout` or a delivery is due next."""
+        desk = self.desk
+        times = (
+            desk.commands.next_deadline(),
+            desk.updates.next_deadline(),
+            desk.outbox.next_at(now),
+        )
+        return min((time for time in times if time is not None), default=None)
+
+    def handle_timeout(self, now: datetime) -> None:
+        """End what is overdue: a command without a response, an update without an end."""
+        desk = self.desk
+        commands, updates = desk.commands.overdue(now), desk.updates.overdue(now)
+        if not commands and not updates:
+            return
+        with desk.store.transaction():
+            for command in commands:
+                inbound.give_up(desk, command, inbound.NO_RESPONSE, now)
+            for update in updates:
+                desk.updates.move(update, UpdateState.TIMED_OUT, now, "no end was heard of")
+        self._tell()
+
+    def _tell(self) -> None:
+        events, self.desk.events = self.desk.events, []
+        if self._on_event is not None:
+            for event in events:
+                self._on_event(event)
+
+
+def _request_id(text: str | None) -> RequestId | None:
+    """The RequestID of a refused request, to be named in the answer if it is one at all."""
+    if text is None:
+        return None
+    try:
+        return RequestId.parse(text)
+    except DuisError:
+        return None

@@ -1,0 +1,70 @@
+"""Who may use the DSP: DUIS users with their role, their XML signing certificate, their callback.
+
+Source: DUIS, "User Role" and "Receive Response Service"; a user is known by the EUI-64 in its
+RequestIDs, its certificate by the serial number in a signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dsp_stub.errors import DspValueError
+from gbcs.certificates import Certificate
+from gbcs.protection import KeyUse
+
+
+class UserRole(StrEnum):
+    IMPORT_SUPPLIER = "IS"
+    EXPORT_SUPPLIER = "ES"
+    GAS_SUPPLIER = "GS"
+    REGISTERED_SUPPLIER_AGENT = "RSA"
+    ELECTRICITY_DISTRIBUTOR = "ED"
+    GAS_TRANSPORTER = "GT"
+    OTHER_USER = "OU"
+
+
+SUPPLIERS = frozenset({UserRole.IMPORT_SUPPLIER, UserRole.GAS_SUPPLIER})
+EVERYBODY = frozenset(UserRole)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One user. `callback` is the URL its responses and alerts are posted to, None for nowhere."""
+
+    eui64: int
+    role: UserRole
+    certificate: Certificate
+    callback: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.certificate.use is not KeyUse.XML_SIGNATURE:
+            raise DspValueError(f"the certificate of user {self.eui64:016X} does not sign XML")
+        if self.certificate.eui64 != self.eui64:
+            raise DspValueError(
+                f"the certificate of user {self.eui64:016X} is that of "
+                f"{self.certificate.eui64 or 0:016X}"
+            )
+
+
+class Users:
+    """The users of one DSP."""
+
+    def __init__(self, users: Iterable[User]) -> None:
+        self._by_eui64: dict[int, User] = {}
+        for user in users:
+            if user.eui64 in self._by_eui64:
+                raise DspValueError(f"user {user.eui64:016X} is there twice")
+            self._by_eui64[user.eui64] = user
+        self._by_serial = {user.certificate.serial: user for user in self._by_eui64.values()}
+        if len(self._by_serial) != len(self._by_eui64):
+            raise DspValueError("two users have certificates with one serial number")
+
+    def get(self, eui64: int) -> User | None:
+        return self._by_eui64.get(eui64)
+
+    def certificate(self, serial: int) -> Certificate | None:
+        """The XML signing certificate with this serial number."""
+        user = self._by_serial.get(serial)
+        return None if user is None else user.certificate

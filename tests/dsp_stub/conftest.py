@@ -1,0 +1,49 @@
+"""The published requests, responses and certificates, read from outside the repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gbcs.certificates import Certificate, parse_pem_certificate
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """The folder RTDS_DIR names."""
+    folder = REPOSITORY / os.environ.get("RTDS_DIR", "../shared/vectors")
+    if not (folder / "duis").is_dir():
+        pytest.skip(f"{folder} is not there; RTDS_DIR names its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def templates(vectors: Path) -> dict[str, bytes]:
+    """The published request templates by the names of their files."""
+    found = {path.name: path.read_bytes() for path in sorted((vectors / "duis").glob("*.XML"))}
+    assert found
+    return found
+
+
+@pytest.fixture(scope="session")
+def samples(vectors: Path) -> dict[str, bytes]:
+    """The published responses by the names of their files."""
+    found = {path.name: path.read_bytes() for path in sorted((vectors / "duis").glob("*.xml"))}
+    assert found
+    return found
+
+
+@pytest.fixture(scope="session")
+def published_signers(vectors: Path) -> tuple[Certificate, ...]:
+    """The published certificates that sign XML."""
+    names = (
+        "Z1-accessControlBroker-dSPXmlSign.pem",
+        "dsp-xml-sign-90B3D51F30000002-ds.pem",
+        "dsp-xml-sign-90B3D51F30000002-ds-pre-1.4.1.pem",
+        "xml-sign-90B3D51F30010000-ds.pem",
+    )
+    return tuple(parse_pem_certificate((vectors / "keys" / name).read_bytes()) for name in names)
