@@ -9,7 +9,8 @@ bench: hub, PPMID, bridges 1 and 2, the image of bridge 1 exactly 768 000 bytes,
 
     [hub]                            radio = "emulated"
     [limits]                         image_kb = 750, unit = "kib", scope = "file"
-    [tunnel]                         octets = [132, 1500]
+    [dsp]                            profile = "mp170", commissioned = "relaxed"
+    [dsp.codes]                      replay = "E42"
     [[device]]                       id = "bridge-1", kind = "bridge-1", radio = "emulated",
                                      image = "bridge.ota" or image_size_bytes = 768000, ...
     [[fault]]                        kind = "loss", percent = 10, on = "bridge-1"
@@ -25,6 +26,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, ValidationInfo
 
+from dsp_stub.options import Codes, Options
 from firmware_images.checks import SizeLimit
 from firmware_images.image import MAX_FILE_BYTES
 from hil.faults import Fault, parse_fault
@@ -46,8 +48,6 @@ IMAGE_BYTES = 64 * 1024
 BRIDGE_1_IMAGE_BYTES = 768_000  # 750 KiB, the most an image may have (MP170)
 LEAST_IMAGE_BYTES = 256  # a header, some body, the maker's trailer
 MAX_DATA_OCTETS = 56  # the largest block that fits one frame with APS security
-CS09_ALERT_OCTETS = 132
-MAX_TUNNEL_OCTETS = 1_500  # MaximumIncomingTransferSize of a SM HAN tunnel
 
 # mem: names belong to a run, which makes them: nobody else can know one.
 _RADIO = re.compile(r"/[^\s]+|(?!mem:)[a-z][a-z0-9+.-]*://[^\s]+")
@@ -89,7 +89,6 @@ Epoch = Annotated[datetime, PlainValidator(_read_epoch)]
 Radio = Annotated[str, PlainValidator(_read_radio)]
 Image = Annotated[Path, PlainValidator(_read_image)]
 FaultWords = Annotated[Fault, PlainValidator(_read_fault)]
-TunnelOctets = Annotated[int, Strict(), Field(ge=1, le=MAX_TUNNEL_OCTETS)]
 
 _RADIO_SAYS = '"emulated", the path of a serial port or a URL such as "tcp://lab3:4001"'
 
@@ -150,14 +149,26 @@ class Limits(Table):
         return SizeLimit(self.image_kb, self.unit, self.scope)
 
 
-class Tunnel(Table):
-    """The messages that are sent there and back through each device's tunnel, by their sizes."""
+class Dsp(Table):
+    """What the DSP of the run does where the texts allow more than one thing."""
 
-    octets: tuple[TunnelOctets, ...] = Field(
-        default=(CS09_ALERT_OCTETS, MAX_TUNNEL_OCTETS),
-        max_length=16,
-        description=f"a list of up to 16 whole numbers from 1 to {MAX_TUNNEL_OCTETS}",
+    profile: Literal["mp170", "duis-5.4"] = Field(
+        default="mp170", description='"mp170" or "duis-5.4"'
     )
+    commissioned: Literal["relaxed", "strict"] = Field(
+        default="relaxed", description='"relaxed" or "strict"'
+    )
+    codes: Codes = Field(default=Codes(), description="a table, [dsp.codes]")
+
+    def options(self, limits: Limits) -> Options:
+        """The options of the DSP, whose limit of images is that of the bench."""
+        return Options(
+            profile=self.profile,
+            commissioned=self.commissioned,
+            image_limit_kb=limits.image_kb,
+            unit=limits.unit,
+            scope=limits.scope,
+        )
 
 
 class Bench(Table):
@@ -186,7 +197,7 @@ class Bench(Table):
         default=(), alias="fault", description="tables, [[fault]]"
     )
     limits: Limits = Field(default=Limits(), description="a table, [limits]")
-    tunnel: Tunnel = Field(default=Tunnel(), description="a table, [tunnel]")
+    dsp: Dsp = Field(default=Dsp(), description="a table, [dsp]")
 
     @property
     def faults(self) -> tuple[Fault, ...]:

@@ -11,6 +11,8 @@ from importlib.metadata import version
 
 import click
 
+from hil.cpl_commands import cpl_group
+from hil.dsp_command import dsp_command
 from hil.errors import HanbenchError
 from hil.frame_commands import frame_group
 from hil.image_commands import image_group
@@ -27,6 +29,8 @@ def cli() -> None:
 
 cli.add_command(run_command)
 cli.add_command(radio_command)
+cli.add_command(dsp_command)
+cli.add_command(cpl_group)
 cli.add_command(image_group)
 cli.add_command(frame_group)
 cli.add_command(pki_group)

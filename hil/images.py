@@ -86,6 +86,7 @@ def device_images(bench: Bench) -> dict[str, DeviceImage]:
     """
     seeds = Seeds(bench.seed)
     made: dict[tuple[object, ...], FirmwareImage] = {}
+    listed: dict[tuple[str, int], tuple[str, FirmwareImage]] = {}
     images: dict[str, DeviceImage] = {}
     for device in bench.devices:
         product = identity(device.kind)
@@ -95,6 +96,12 @@ def device_images(bench: Bench) -> dict[str, DeviceImage]:
         if image is None:
             image = made[source] = _image_of(bench, seeds, device, product, key)
         version = image.header.file_version
+        other, first = listed.setdefault((device.kind, version), (device.id, image))
+        if first.sha256 != image.sha256:
+            raise RequestError(
+                f"{other} and {device.id} are both {device.kind} and have different images of "
+                f"version {version:08X}: the Central Products List has one for a model and version"
+            )
         factory = OLD_VERSION if version > OLD_VERSION else version - 1
         images[device.id] = DeviceImage(image, device.image_policy, key.public_key(), factory)
     return images

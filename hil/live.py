@@ -31,6 +31,10 @@ _LINE_EVERY_PERCENT = 10
 _REFRESH_S = 0.1
 
 
+# In the evidence, and no news to who watches: their outcome is told.
+_UNSHOWN = frozenset({"wan", "gbcs"})
+
+
 class _Sample(NamedTuple):
     time_s: float
     wall_s: float
@@ -125,7 +129,9 @@ class Live:
             self._silent = True
 
     def _show(self, event: Event) -> None:
-        kind, device_id = str(event.get("type")), str(event.get("device_id", ""))
+        kind, device_id = str(event.get("type")), _device_of(event)
+        if kind in _UNSHOWN or event.get("kind") == "request":
+            return
         time_s = _number(event, "time_s")
         track = self._tracks.setdefault(device_id, Track())
         if kind == "transfer-started":
@@ -198,6 +204,14 @@ class _Bars:
             self.progress.refresh()
 
 
+def _device_of(event: Event) -> str:
+    """The device an event is about, or the several."""
+    devices = event.get("device_ids")
+    if isinstance(devices, list):
+        return ", ".join(map(str, devices))
+    return str(event.get("device_id") or "")
+
+
 def _words(event: Event, track: Track, clock: Clock, *, in_full: bool) -> str:
     """What an event says, in one line that no device can break with what it sends."""
     text = {
@@ -212,10 +226,12 @@ def _words(event: Event, track: Track, clock: Clock, *, in_full: bool) -> str:
             return f"network formed, PAN id {text.get('pan_id')}, channel {text.get('channel')}"
         case "joined":
             return f"joined as {text.get('node_id')}"
-        case "tunnel" if text.get("octets"):
-            return f"tunnel: {_grouped(_number(event, 'octets'))} octets {text.get('detail', '')}"
         case "tunnel":
             return f"tunnel {text.get('state')}{detail}"
+        case "duis":
+            return _duis_words(text, detail)
+        case "gbcs-discarded":
+            return f"{text.get('where')} discards a frame, {text.get('reason')}{detail}"
         case "image-offered":
             return f"image {text.get('version')} offered"
         case "transfer-started":
@@ -241,6 +257,20 @@ def _words(event: Event, track: Track, clock: Clock, *, in_full: bool) -> str:
             return f"{text.get('verdict')}, after {took_s} of {clock} time, {here_s} here{detail}"
         case kind:
             return f"{kind}{detail}"
+
+
+def _duis_words(text: dict[str, str], detail: str) -> str:
+    """One DUIS message: what was asked and answered, or what the DCC says."""
+    code = text.get("code", "")
+    match text.get("kind"):
+        case "acknowledgement":
+            return (
+                f"{text.get('service')} {'refused' if code[:1] == 'E' else 'taken'}, {code}{detail}"
+            )
+        case "response":
+            return f"{text.get('service')} answered, {code}{detail}"
+        case _:
+            return f"alert {code}{detail}"
 
 
 def _number(event: Event, name: str) -> float:

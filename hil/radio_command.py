@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import signal
 from urllib.parse import urlsplit
 
 import click
@@ -21,6 +20,7 @@ from hil.clock import RealClock, run_real
 from hil.errors import BenchBroke, RequestError
 from hil.faults import Fault, parse_fault
 from hil.seeds import ROOT_MAX, Seeds
+from hil.serving import interruption
 
 _EUI64_PREFIX = 0x02484E42 << 32
 _TCP = re.compile(r"tcp://[^/]+:\d+")
@@ -62,7 +62,7 @@ def radio_command(
         seeds = Seeds(seed)
         medium = Medium(clock, seeds.stream("air").getrandbits, losses=losses)
         lines: list[TcpLine] = []
-        interrupted = _interruption()  # before anybody is told that there is something to interrupt
+        interrupted = interruption()  # before anybody is told that there is something to interrupt
         try:
             for number, (host, port) in enumerate(places):
                 name = f"stick-{number + 1}"
@@ -125,12 +125,3 @@ def _announce(name: str, url: str, eui64: int, ezsp: int, *, as_json: bool) -> N
     else:
         line = f"{name}  {url}  EUI-64 {eui64:016X}  EZSP {ezsp}"
     click.echo(line)
-
-
-def _interruption() -> asyncio.Event:
-    """Set by SIGINT or SIGTERM."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
-    return ended

@@ -20,10 +20,13 @@ import click
 
 from hil.bench_file import Bench, load_bench
 from hil.clock import RealClock, VirtualLoop, run_real, run_virtual
+from hil.closing import close_run
 from hil.errors import BenchBroke
 from hil.evidence import VERDICT, Evidence
 from hil.images import DeviceImage, device_images, with_images
 from hil.live import Live
+from hil.report_rows import REPORT
+from hil.requirements import TITLES
 from hil.scenario import Ending, Scenario
 from hil.verdict import Verdict
 from hil.wiring import quiet_hosts, require_buildable
@@ -94,7 +97,16 @@ def run_command(
     live = Live(bench.resolve_clock(), silent=as_json)
     try:
         with evidence, live:
-            verdict = _run(bench, chosen, evidence, live, with_keys=with_keys, take_over=take_over)
+            repeat = _repeat(bench_file, bench, faults, images)
+            verdict = _run(
+                bench,
+                chosen,
+                evidence,
+                live,
+                with_keys=with_keys,
+                take_over=take_over,
+                repeat=repeat,
+            )
             path = evidence.write_verdict(verdict)
     except OSError as error:
         raise BenchBroke(f"evidence {evidence.folder} cannot be written: {error}") from error
@@ -104,7 +116,7 @@ def run_command(
     if as_json:
         click.echo(path.read_text(), nl=False)
     else:
-        _summarise(verdict, evidence.folder, _repeat(bench_file, bench, faults, images))
+        _summarise(verdict, evidence.folder, repeat)
     sys.exit(verdict.exit_code)
 
 
@@ -116,6 +128,7 @@ def _run(
     *,
     with_keys: bool,
     take_over: bool,
+    repeat: str,
 ) -> Verdict:
     """The run itself, on the clock of the bench. SIGTERM ends it as Ctrl-C does."""
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -132,9 +145,7 @@ def _run(
             outcome: Ending = "interrupted" if interrupted else "broke"
             scenario.end(outcome, wall_s=time.perf_counter() - began)
             raise
-        verdict = scenario.verdict(wall_s=time.perf_counter() - began)
-        scenario.end(verdict.verdict, wall_s=verdict.wall_s)
-        return verdict
+        return close_run(evidence, scenario, wall_s=time.perf_counter() - began, repeat=repeat)
 
     try:
         if bench.resolve_clock() == "virtual":
@@ -190,6 +201,14 @@ def _summarise(verdict: Verdict, folder: Path, repeat: str) -> None:
     for check in verdict.checks:
         if check.verdict == "fail":
             click.echo(f"  failed: {check.name}: {check.detail}")
+    in_scope = [one for one in verdict.requirements if one.id in verdict.scope]
+    for requirement in in_scope:
+        if requirement.verdict not in ("pass", "not-applicable"):
+            title = TITLES[requirement.id]
+            click.echo(f"  {requirement.verdict + ':':<10} {requirement.id}, {title}")
+    shown = sum(one.verdict == "pass" for one in in_scope)
+    click.echo(f"  shown      {shown} of {len(in_scope)} requirements of this run's scope")
+    click.echo(f"  report     {folder / REPORT}")
     click.echo(f"  evidence   {folder / VERDICT}")
     if verdict.trace_hash is not None:
         click.echo(f"  trace hash {verdict.trace_hash}")

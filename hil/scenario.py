@@ -1,80 +1,70 @@
-"""One firmware update of every device on the bench, from an empty air to the last restart.
+"""One firmware update of every device on the bench, from an empty air to the last read-back.
 
-Source: DESIGN, "There and back", as far as it goes without a DSP: the update is started by a call
-on the hub. `activated` means: Upgrade End with success, the restarted device's next query carries
-the new version, and the SHA-256 of what it runs is that of the file.
-
-The hub has one image slot, so products are updated one after the other.
+Source: DESIGN, "There and back". The supplier pre-notifies each device (12.2) and has the hub let
+it in (8.11); asks for one update per product (11.4), since the hub has one image slot; waits for
+the activation alert (N39); reads the version from the device (11.2) and the inventory (8.2). Beside
+them three requests that must be refused: an image nobody listed, one a byte too large, and a second
+one for devices whose update is in progress.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
-from emulator.devices import ota_client, tunnel
-from emulator.devices.device import DeviceEvent, DeviceLost, DeviceUp
-from emulator.devices.hub import DeviceJoined, DeviceTunnel, HubEvent, HubLost
-from emulator.devices.node import NodeError, TakeOverRefused
-from emulator.devices.ota_server import (
-    Anomaly,
-    QuerySeen,
-    ResponseCode,
-    TransferOutcome,
-    TransferProgress,
-    TransferStarted,
+from dsp_stub.requests import (
+    DevicePrenotification,
+    ReadFirmwareVersion,
+    ReadInventory,
+    UpdateHanDeviceLog,
+    UpdatePpmidFirmware,
 )
+from dsp_stub.responses import (
+    DspInventory,
+    FirmwareWarning,
+    GbcsPayload,
+    InventoryDevice,
+    Response,
+    ResponseMessage,
+)
+from emulator.devices.node import NodeError, TakeOverRefused
 from emulator.medium.timing import Scheduler
-from firmware_images.image import FirmwareImage
-from hil.bench_file import Bench, DeviceKind
+from firmware_images.image import FirmwareImage, read_image
+from firmware_images.samples import identity, seeded_image
+from gbcs.codes import Payload, parse_payload
+from gbcs.device_log import AddDeviceResult
+from gbcs.envelope import parse_frame
+from gbcs.errors import GbcsError
+from gbcs.firmware import FirmwareVersion, ReadResult
+from hil.bench_file import Bench
+from hil.clock import VirtualLoop
+from hil.dcc import PPMID_VERSION, VARIANTS, Dcc
 from hil.errors import BenchBroke, RequestError
 from hil.evidence import Evidence
-from hil.images import DeviceImage
+from hil.images import DeviceImage, maker_of
 from hil.journal import Journal
+from hil.judging import Probe, judge_device, verdict_of
 from hil.live import Live
+from hil.records import Records
 from hil.seeds import Seeds
-from hil.verdict import Check, DeviceVerdict, Outcome, Verdict, version_text
+from hil.track import Track
+from hil.verdict import Outcome, ReadBack, Verdict, version_text
 from hil.wiring import CHANNEL, Wiring
+from hil.witness import Witness
 
 Ending = Literal["pass", "fail", "interrupted", "broke"]
 
 JOIN_PERMIT_S = 3600
 JOIN_TIMEOUT_S = 1800.0
-TUNNEL_TIMEOUT_S = 900.0
 NO_PROGRESS_TIMEOUT_S = 3600.0
-RETURN_TIMEOUT_S = 1800.0  # from Upgrade End to the restarted device's query
-
-_OUTCOMES: dict[ResponseCode, Outcome] = {
-    ResponseCode.IMAGE_DISCARDED: "discarded",
-    ResponseCode.HARDWARE_VERSION_MISMATCH: "hardware-mismatch",
-    ResponseCode.FILE_TRANSFER_FAILURE: "transfer-failed",
-}
-
-
-@dataclass(slots=True)
-class Track:
-    """What is known of one device of the run."""
-
-    device_id: str
-    kind: DeviceKind
-    image: DeviceImage
-    eui64: int = 0
-    joined: bool = False
-    lost: str | None = None
-    tunnel_up: bool = False
-    at_hub: list[bytes] = field(default_factory=list)  # messages out of its tunnel
-    at_device: list[bytes] = field(default_factory=list)
-    version: int | None = None  # of its last query
-    steps: int = 0  # whatever shows that it goes on
-    blocks: int = 0
-    offset_bytes: int = 0
-    transfer: TransferOutcome | None = None
-    restarted: DeviceUp | None = None
-    outcome: Outcome = "not-attempted"
-    detail: str = ""
+ALERT_TIMEOUT_S = 3600.0  # from the hub's last word of a transfer to N39: restart, tunnel, retries
+START_TIMEOUT_S = 7200.0  # Image Notify may have to be repeated
+# Longer than the DSP waits for a device, which then says so itself.
+RESPONSE_TIMEOUT_S = 7200.0
 
 
 class Scenario:
@@ -90,33 +80,49 @@ class Scenario:
         *,
         take_over: bool = False,
     ) -> None:
+        loop = asyncio.get_running_loop()
         self._bench = bench
         self._clock = clock
-        self._evidence = evidence
-        self._live = live
         self._journal = Journal()
-        self._checks: list[Check] = []
         self._seeds = Seeds(bench.seed)
+        self._probes: list[Probe] = []
         self.tracks = {
             device.id: Track(device.id, device.kind, images[device.id]) for device in bench.devices
         }
-        self._by_eui64: dict[int, Track] = {}
+        self.witness = Witness(self.tracks, self._journal, clock, evidence, live)
+        self.dcc = Dcc(
+            bench,
+            self._seeds,
+            utc_now=self.utc_now,
+            hold=loop.hold if isinstance(loop, VirtualLoop) else contextlib.nullcontext,
+            on_callback=self.witness.on_callback,
+            on_refused=partial(self.witness.anomaly, None, "callback refused"),
+            on_event=self.witness.on_dsp_event,
+            on_frame=self.witness.on_frame,
+        )
+        self._records = Records(evidence, self.witness.tell, self.witness.name_of, self.dcc.keys)
         self.wiring = Wiring(
             bench,
             images,
             clock,
             evidence,
-            on_hub_event=self._on_hub_event,
-            on_device_event=self._on_device_event,
+            self.dcc,
+            utc_now=self.utc_now,
+            on_hub_event=self.witness.on_hub_event,
+            on_device_event=self.witness.on_device_event,
             take_over=take_over,
         )
-        asyncio.get_running_loop().set_exception_handler(self._on_loop_exception)
+        loop.set_exception_handler(self._on_loop_exception)
+
+    def utc_now(self) -> datetime:
+        """Civil time: the epoch of the bench file and the run's own clock."""
+        return self._bench.epoch + timedelta(microseconds=self._clock.now_us())
 
     # -- the course of things ------------------------------------------------------------------
 
     async def run(self) -> None:
         """Everything, in order. Raises BenchBroke when the bench itself gives out."""
-        self._tell(
+        self.witness.tell(
             "run-started",
             seed=self._bench.seed,
             clock=self._bench.resolve_clock(),
@@ -132,10 +138,13 @@ class Scenario:
             ],
         )
         try:
-            await self._form_and_join()
-            await self._try_tunnels(self.tracks.values(), self._bench.tunnel.octets)
-            for product in self._products():
-                there = [track for track in product if track.lost is None]
+            await self._form()
+            await self._admit()
+            products = self._products()
+            if products:
+                await self._probe_images(products[0][0])
+            for product in products:
+                there = [track for track in product if not track.is_over]
                 if there:
                     await self._update(there)
             for track in self.tracks.values():
@@ -147,104 +156,150 @@ class Scenario:
             raise BenchBroke(str(error)) from error
         finally:
             await self.wiring.close()
+            await self.dcc.stop()
 
-    async def _form_and_join(self) -> None:
+    async def _form(self) -> None:
         wiring = self.wiring
+        await self.dcc.start(
+            self._records, [(track.kind, track.image) for track in self.tracks.values()]
+        )
         await wiring.hub.start(wiring.settings)
-        self._tell(
+        hub = wiring.hub.node.eui64
+        self.witness.hub_is(hub)
+        self.dcc.connect_hub(hub, wiring.hub)
+        self.witness.tell(
             "network-formed",
             pan_id=f"{wiring.settings.pan_id:04X}",
             extended_pan_id=f"{wiring.settings.extended_pan_id:016X}",
             channel=CHANNEL,
         )
-        for device_id, device in wiring.devices.items():
+
+    async def _admit(self) -> None:
+        """Every device into the inventory, the hub's device log and the network."""
+        for device_id, device in self.wiring.devices.items():
             track = self.tracks[device_id]
             await device.power_on()
-            track.eui64 = device.eui64
-            self._by_eui64[device.eui64] = track
-            await wiring.hub.admit(device.eui64, device.build.link_key, JOIN_PERMIT_S)
-            device.begin()
-        await self._until(lambda track: track.joined and track.tunnel_up, JOIN_TIMEOUT_S)
-        for track in self.tracks.values():
-            if track.lost is None and not (track.joined and track.tunnel_up):
-                self._end(track, "not-attempted", "it did not join, or has no tunnel")
-
-    async def _until(self, done: Callable[[Track], bool], timeout_s: float) -> None:
-        """Wait until `done` of every device that is not lost, or out of the run already."""
+            self.witness.device_is(track, device.eui64)
+            self._records.hide(self.wiring.install_codes[device_id])
+            if await self._prenotify(track) and await self._add_to_log(track):
+                device.begin()
         await self._journal.until(
             lambda: all(
-                track.lost is not None or track.detail or done(track)
+                track.is_over or (track.joined and track.tunnel_up)
                 for track in self.tracks.values()
             ),
-            timeout_s,
+            JOIN_TIMEOUT_S,
         )
+        for track in self.tracks.values():
+            if not track.is_over and not (track.joined and track.tunnel_up):
+                self._end(track, "not-attempted", "it did not join, or has no tunnel")
 
-    async def _try_tunnels(self, tracks: Iterable[Track], sizes: Iterable[int]) -> None:
-        for track in tracks:
-            if track.lost is None and not track.detail:
-                for octets in sizes:
-                    await self._try_tunnel(track, octets)
+    async def _prenotify(self, track: Track) -> bool:
+        product = identity(track.kind)
+        body = DevicePrenotification(
+            device_id=track.eui64,
+            manufacturer=f"{product.manufacturer_code:04X}",
+            model=product.model,
+            device_type="PPMID",
+            smets_chts_version=PPMID_VERSION,
+            firmware_version=version_text(track.image.factory_version),
+            ppmid_variant=(
+                str(VARIANTS[track.kind]) if self._bench.dsp.profile == "mp170" else None
+            ),
+        )
+        answer, _, track.prenotified_event = await self.dcc.supplier.ask(
+            "12.2", body, about=(track.eui64,)
+        )
+        return self._is_accepted(track, "12.2", answer)
 
-    async def _try_tunnel(self, track: Track, octets: int) -> None:
-        """Send a seeded message there and another back; both must arrive once and unchanged."""
-        when = "after restart" if track.restarted else "after join"
-        name = f"tunnel {track.device_id} {when} {octets}"
-        there, back = (
-            self._seeds.derive(f"{name} {direction}", octets) for direction in ("there", "back")
+    async def _add_to_log(self, track: Track) -> bool:
+        body = UpdateHanDeviceLog(
+            device_id=track.eui64,
+            request_type="Add",
+            join_time_period_s=JOIN_PERMIT_S,
+            install_code=self.wiring.install_codes[track.device_id],
         )
-        track.at_device.clear()
-        track.at_hub.clear()
-        self.wiring.hub.send_through_tunnel(track.eui64, there)
-        await self._journal.until(lambda: there in track.at_device, TUNNEL_TIMEOUT_S)
-        self.wiring.devices[track.device_id].send_through_tunnel(back)
-        await self._journal.until(lambda: back in track.at_hub, TUNNEL_TIMEOUT_S)
-        good = track.at_device == [there] and track.at_hub == [back]
-        detail = (
-            f"{octets} octets each way" if good else "not every message arrived once, unchanged"
+        answer, request_id, _ = await self.dcc.supplier.ask(
+            "8.11", body, target=self.wiring.hub.node.eui64, about=(track.eui64,)
         )
-        self._checks.append(Check(name, "pass" if good else "fail", detail))
-        self._tell(
-            "tunnel",
-            device_id=track.device_id,
-            state="message",
-            octets=octets,
-            detail=f"there and back {when}" if good else detail,
-        )
+        if not self._is_accepted(track, "8.11", answer):
+            return False
+        response, track.added_event = await self._response(request_id)
+        payload = None if response is None else _payload(response)
+        if isinstance(payload, AddDeviceResult) and payload.succeeded:
+            return True
+        self._end(track, "not-attempted", "the hub did not take it into its device log")
+        return False
+
+    def _is_accepted(self, track: Track, service: str, answer: Response) -> bool:
+        """Whether a request was; a device whose request is refused has no further part."""
+        code = answer.response_code
+        if code[0] in "IW":
+            return True
+        self._end(track, "refused", f"the DSP refused {service} with {code}")
+        return False
+
+    async def _response(self, request_id: str) -> tuple[Response | None, int]:
+        """The response to a command, and its event; None when none came at all."""
+        responses = self.dcc.supplier.responses
+        await self._journal.until(lambda: request_id in responses, RESPONSE_TIMEOUT_S)
+        return responses.get(request_id, (None, 0))
 
     def _products(self) -> list[list[Track]]:
         """The devices in the order of the bench, those with one image together."""
         products: dict[int, list[Track]] = {}
         for track in self.tracks.values():
-            if track.lost is None and not track.detail:
+            if not track.is_over:
                 products.setdefault(id(track.image.image), []).append(track)
         return list(products.values())
 
+    # -- updates -------------------------------------------------------------------------------
+
     async def _update(self, tracks: list[Track]) -> None:
-        image: FirmwareImage = tracks[0].image.image
-        for track in tracks:
-            self._tell(
+        image = tracks[0].image.image
+        asked = await self._ask_update(tracks, image)
+        if not asked:
+            return
+        for track in asked:
+            self.witness.tell(
                 "image-offered",
                 device_id=track.device_id,
                 version=version_text(image.header.file_version),
                 size_bytes=len(image.data),
                 sha256=image.sha256,
             )
-        self.wiring.hub.update(image, [track.eui64 for track in tracks])
-        await self._progress_until(lambda: all(t.transfer or t.lost for t in tracks), tracks)
-        succeeded = []
+        if not any(probe.name == "busy" for probe in self._probes):
+            await self._probe_busy(asked, image)
+        await self._progress_until(lambda: all(map(_is_transferred, asked)), asked)
+        await self._journal.until(lambda: all(map(_is_settled, asked)), ALERT_TIMEOUT_S)
+        for track in asked:
+            if track.upgrade is not None and track.lost is None:
+                await self._read_back(track)
+        for track in asked:
+            self._end(track, *judge_device(track))
+
+    async def _ask_update(self, tracks: list[Track], image: FirmwareImage) -> list[Track]:
+        """11.4 for all of them; those whose update the DSP began."""
+        devices = tuple(track.eui64 for track in tracks)
+        answer, _, event_id = await self._ask_11_4(image, devices)
+        refused = _refused(answer)
+        asked = []
         for track in tracks:
-            if self._judge_transfer(track):
-                succeeded.append(track)
-        await self._journal.until(
-            lambda: all(t.lost or _is_back(t) for t in succeeded), RETURN_TIMEOUT_S
-        )
-        back = [track for track in succeeded if _is_back(track)]
-        await self._journal.until(
-            lambda: all(t.lost or t.tunnel_up for t in back), TUNNEL_TIMEOUT_S
-        )
-        await self._try_tunnels(back, self._bench.tunnel.octets[:1])
-        for track in succeeded:
-            self._judge_activation(track)
+            if answer.response_code[0] in "IW" and track.eui64 not in refused:
+                track.accepted_event = event_id
+                asked.append(track)
+            else:
+                lists = refused.get(track.eui64, "")
+                detail = f"the DSP refused 11.4 with {answer.response_code} {lists}".rstrip()
+                self._end(track, "refused", detail)
+        return asked
+
+    async def _ask_11_4(
+        self, image: FirmwareImage, devices: tuple[int, ...], note: str = ""
+    ) -> tuple[Response, str, int]:
+        version = version_text(image.header.file_version)
+        body = UpdatePpmidFirmware(image.data, version, devices)
+        return await self.dcc.supplier.ask("11.4", body, about=devices, note=note)
 
     async def _progress_until(self, done: Callable[[], bool], tracks: list[Track]) -> None:
         """Wait as long as something moves: a slow transfer is no failure."""
@@ -253,84 +308,114 @@ class Scenario:
             if not await self._journal.until(moved, NO_PROGRESS_TIMEOUT_S):
                 return
 
-    # -- judging -------------------------------------------------------------------------------
+    async def _read_back(self, track: Track) -> None:
+        """11.2 to the device and 8.2 to the DSP: what each says it runs."""
+        supplier = self.dcc.supplier
+        about = (track.eui64,)
+        answer, request_id, _ = await supplier.ask(
+            "11.2", ReadFirmwareVersion(), target=track.eui64, about=about
+        )
+        payload = None
+        if answer.response_code[0] in "IW":
+            response, event_id = await self._response(request_id)
+            track.read_back_events.append(event_id)
+            payload = None if response is None else _payload(response)
+        inventory, _, track.smi_event = await supplier.ask(
+            "8.2", ReadInventory(device_id=track.eui64), about=about
+        )
+        for device in _devices(inventory):
+            if device.device_id == track.eui64:
+                track.smi_version = device.device_firmware_version
+                track.smi_variant = device.ppmid_variant
+        if isinstance(payload, FirmwareVersion):
+            version = version_text(payload.firmware_version)
+            read = payload.result is ReadResult.READ_SUCCESS
+            equals_smi = read and version == track.smi_version
+            track.read_back = ReadBack(version, int(payload.result), equals_smi)
 
-    def _judge_transfer(self, track: Track) -> bool:
-        """Whether the image was transferred; what became of the device otherwise."""
-        transfer = track.transfer
-        if track.lost is not None:
-            self._end(track, "timed-out", track.lost)
-        elif transfer is None:
-            self._end(track, "timed-out", "nothing moved any more")
-        elif transfer.response_code is not ResponseCode.SUCCESS:
-            self._end(track, _OUTCOMES[transfer.response_code], transfer.reason)
-        else:
-            return True
-        return False
+    # -- requests that must be refused ---------------------------------------------------------
 
-    def _judge_activation(self, track: Track) -> None:
+    async def _probe_images(self, track: Track) -> None:
+        """An image nobody listed, and one a byte over the limit."""
         image = track.image.image
-        wanted = image.header.file_version
-        restarted = track.restarted
-        if restarted is None or track.version is None:
-            self._end(track, "transferred-unconfirmed", "the device did not come back")
-        elif track.version != wanted:
-            self._end(track, "activation-failed", f"it runs {version_text(track.version)}")
-        elif restarted.sha256 != image.sha256:
-            self._end(track, "activation-failed", "what it runs is not what was sent")
-        else:
-            self._end(track, "activated", "the file it runs is the file sent")
+        changed = bytearray(image.data)
+        changed[image.header.header_length] ^= 1
+        await self._probe("unknown-hash", "E110401", read_image(bytes(changed)), track)
+        limit = self._bench.limits.size_limit()
+        product = identity(track.kind)
+        header_octets = image.header.header_length if limit.scope == "body" else 0
+        large = seeded_image(
+            product,
+            file_version=image.header.file_version,
+            size_bytes=limit.limit_bytes + header_octets + 1,
+            random_bits=self._seeds.stream("image one byte too large").getrandbits,
+            maker_key=maker_of(self._seeds, product),
+        )
+        await self._probe("one-byte-too-large", "E110405", large, track)
+
+    async def _probe(self, name: str, wanted: str, image: FirmwareImage, track: Track) -> None:
+        note = f"{name.replace('-', ' ')}, to be refused"
+        answer, _, event_id = await self._ask_11_4(image, (track.eui64,), note)
+        code = answer.response_code
+        self._probes.append(Probe(name, code == wanted, f"{code}, {wanted} wanted", event_id))
+
+    async def _probe_busy(self, tracks: list[Track], image: FirmwareImage) -> None:
+        """The same request again while the devices are in the midst of it."""
+        await self._journal.until(
+            lambda: all(track.started or _is_settled(track) for track in tracks),
+            START_TIMEOUT_S,
+        )
+        busy = [track for track in tracks if track.started and not _is_transferred(track)]
+        if not busy:
+            return
+        devices = tuple(track.eui64 for track in busy)
+        answer, _, event_id = await self._ask_11_4(image, devices, "a second one, to be refused")
+        code = answer.response_code
+        lists = _refused(answer)
+        listed = all(lists.get(track.eui64) == "OtherRequestInProgressList" for track in busy)
+        detail = f"{code}, E110403 with OtherRequestInProgressList wanted"
+        held = code == "E110403" and listed
+        names = tuple(track.device_id for track in busy)
+        self._probes.append(Probe("busy", held, detail, event_id, names))
+
+    # -- the end -------------------------------------------------------------------------------
 
     def _end(self, track: Track, outcome: Outcome, detail: str) -> None:
+        after = track.version_after
         track.outcome = outcome
         track.detail = detail
-        after = track.version
-        self._tell(
+        track.outcome_event = self.witness.tell(
             "outcome",
             device_id=track.device_id,
             outcome=outcome,
             version_before=version_text(track.image.factory_version),
-            version_after=None if after is None else version_text(after),
+            version_after=after,
             detail=detail,
         )
 
-    def verdict(self, *, wall_s: float) -> Verdict:
-        """What the run has shown."""
+    def verdict(self, *, wall_s: float, leaks: Sequence[str] = ()) -> Verdict:
+        """What the run has shown; `leaks` are pointers to variants where none may be seen."""
         air = self.wiring.air
         clock = self._bench.resolve_clock()
         virtual = clock == "virtual" and air is not None
-        return Verdict(
-            seed=self._bench.seed,
-            clock=clock,
+        return verdict_of(
+            self._bench,
+            list(self.tracks.values()),
+            self._probes,
+            leaks,
             trace_hash=air.trace.hexdigest() if air is not None and virtual else None,
             wall_s=round(wall_s, 3),
-            virtual_s=round(self._time_s(), 6),
-            devices=[_device_verdict(track) for track in self.tracks.values()],
-            checks=self._checks,
+            virtual_s=round(self.witness.time_s(), 6),
         )
-
-    # -- what is told --------------------------------------------------------------------------
-
-    def _time_s(self) -> float:
-        return self._clock.now_us() / 1e6
-
-    def _tell(self, event_type: str, /, **fields: object) -> None:
-        event = {"type": event_type, "time_s": self._time_s(), **fields}
-        self._evidence.record(event)
-        self._live.show(event)
 
     def end(self, ending: Ending, *, wall_s: float) -> None:
         """Tell the end of the run, before the evidence is closed."""
-        self._tell(
+        self.witness.tell(
             "run-ended",
             verdict=ending,
             wall_s=round(wall_s, 3),
-            virtual_s=round(self._time_s(), 6),
+            virtual_s=round(self.witness.time_s(), 6),
         )
-
-    def _anomaly(self, track: Track | None, kind: str, detail: str) -> None:
-        device = {} if track is None else {"device_id": track.device_id}
-        self._tell("anomaly", kind=kind, detail=detail, **device)
 
     def _on_loop_exception(
         self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]
@@ -341,127 +426,43 @@ class Scenario:
         broke.__cause__ = error if isinstance(error, BaseException) else None
         self._journal.break_off(broke)
 
-    def _on_hub_event(self, event: HubEvent) -> None:
-        if isinstance(event, HubLost):
-            self._journal.break_off(BenchBroke(f"the hub lost its radio: {event.reason}"))
-            return
-        track = self._by_eui64.get(event.eui64)
-        if track is None:
-            return
-        match event:
-            case TransferProgress():
-                track.steps += 1
-                track.offset_bytes = event.offset_bytes
-                track.blocks = event.blocks
-                self._tell(
-                    "progress",
-                    device_id=track.device_id,
-                    offset_bytes=event.offset_bytes,
-                    size_bytes=event.size_bytes,
-                    percent=100 * event.offset_bytes // event.size_bytes,
-                    blocks=event.blocks,
-                )
-            case DeviceJoined():
-                if not track.joined:
-                    track.joined = True
-                    self._tell(
-                        "joined",
-                        device_id=track.device_id,
-                        eui64=f"{event.eui64:016X}",
-                        node_id=f"{event.node_id:04X}",
-                    )
-            case DeviceTunnel():
-                self._on_tunnel_output(track, event.output)
-            case QuerySeen():
-                track.version = event.current_version
-                track.steps += 1
-            case TransferStarted():
-                self._tell(
-                    "transfer-started",
-                    device_id=track.device_id,
-                    version=version_text(event.file_version),
-                    size_bytes=event.size_bytes,
-                )
-            case TransferOutcome():
-                self._on_transfer_outcome(track, event)
-            case Anomaly():
-                self._anomaly(track, event.kind, event.detail)
-        self._journal.tell()
-
-    def _on_tunnel_output(self, track: Track, output: tunnel.Output) -> None:
-        match output:
-            case tunnel.TunnelUp():
-                track.tunnel_up = True
-                self._tell("tunnel", device_id=track.device_id, state="open")
-            case tunnel.TunnelDown():
-                track.tunnel_up = False
-                detail = output.reason
-                self._tell("tunnel", device_id=track.device_id, state="closed", detail=detail)
-            case tunnel.MessageReceived():
-                track.at_hub.append(output.data)
-            case tunnel.MessageRefused():
-                self._anomaly(track, "message refused", output.reason)
-            case tunnel.Anomaly():
-                self._anomaly(track, output.kind, output.detail)
-
-    def _on_transfer_outcome(self, track: Track, outcome: TransferOutcome) -> None:
-        track.transfer = outcome
-        track.steps += 1
-        if outcome.response_code is ResponseCode.SUCCESS:
-            # The restart ends both: what is seen of them from here on is of the new firmware.
-            track.version = None
-            track.tunnel_up = False
-            image = track.image.image
-            self._tell(
-                "transfer-done",
-                device_id=track.device_id,
-                blocks=track.blocks,
-                bytes=track.offset_bytes,
-                sha256=image.sha256,
-            )
-
-    def _on_device_event(self, device_id: str, event: DeviceEvent) -> None:
-        track = self.tracks[device_id]
-        match event:
-            case DeviceUp():
-                if event.restarted:
-                    track.restarted = event
-                    version = version_text(event.file_version)
-                    self._tell("restarted", device_id=device_id, version=version)
-            case DeviceLost():
-                track.lost = event.reason
-                track.steps += 1
-                self._anomaly(track, "device lost", event.reason)
-            case tunnel.MessageReceived():
-                track.at_device.append(event.data)
-            case ota_client.Anomaly() | tunnel.Anomaly():
-                self._anomaly(track, event.kind, event.detail)
-            case ota_client.DownloadFailed():
-                self._anomaly(track, "download failed", event.reason)
-        self._journal.tell()
-
 
 def _has_moved(tracks: list[Track], before: list[int]) -> bool:
     return before != [track.steps for track in tracks]
 
 
-def _is_back(track: Track) -> bool:
-    return track.restarted is not None and track.version is not None
+def _is_transferred(track: Track) -> bool:
+    """The hub has said what became of its transfer, or nothing more will be heard of it."""
+    return bool(track.transferred_event or track.upgrade) or _is_settled(track)
 
 
-def _device_verdict(track: Track) -> DeviceVerdict:
-    image = track.image.image
-    after: int | None = track.version
-    if track.restarted is None and after is None and track.transfer is None:
-        after = track.image.factory_version
-    return DeviceVerdict(
-        device_id=track.device_id,
-        kind=track.kind,
-        outcome=track.outcome,
-        version_before=version_text(track.image.factory_version),
-        version_after=None if after is None else version_text(after),
-        image_policy=track.image.policy,
-        blocks=track.blocks,
-        bytes=track.offset_bytes,
-        sha256=image.sha256,
-    )
+def _is_settled(track: Track) -> bool:
+    """Nothing more will be heard of its update."""
+    return track.is_over or track.upgrade is not None or track.transfer_failed is not None
+
+
+def _payload(response: Response) -> Payload | None:
+    """What the device's frame in a response says, as a user reads it."""
+    message = response.message
+    if not isinstance(message, ResponseMessage) or not isinstance(message.content, GbcsPayload):
+        return None
+    try:
+        frame = parse_frame(message.content.octets).frame
+        return parse_payload(frame.message_code, frame.cra, frame.payload)
+    except GbcsError:
+        return None
+
+
+def _devices(response: Response) -> tuple[InventoryDevice, ...]:
+    message = response.message
+    if isinstance(message, ResponseMessage) and isinstance(message.content, DspInventory):
+        return message.content.devices
+    return ()
+
+
+def _refused(answer: Response) -> dict[int, str]:
+    """Which list of a warning each refused device is in, by its element's name."""
+    message = answer.message
+    if not isinstance(message, ResponseMessage) or not isinstance(message.content, FirmwareWarning):
+        return {}
+    return {device: name for name, devices in message.content.lists().items() for device in devices}

@@ -3,8 +3,9 @@
 Source: DESIGN, "What it promises to the outside" (`verdict.json`); the form is pinned by
 schemas/verdict.schema.json.
 
-A run passes when every device was activated and nothing that was judged failed. What was not run
-does not fail a run; it is listed as not run.
+A run passes when every device was activated, nothing that was judged failed, and every requirement
+of its scope (what the scenario set out to show) was shown. What lies outside the scope and was not
+run is listed as not run.
 """
 
 from __future__ import annotations
@@ -114,11 +115,13 @@ class Verdict:
     devices: Sequence[DeviceVerdict]
     unwitnessed: Sequence[str] = ()
     checks: Sequence[Check] = ()
+    scope: Sequence[str] = ()
     requirements: Sequence[Requirement] = ()
     verdict: Result = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "verdict", overall(self.devices, self.checks, self.requirements))
+        in_scope = [one for one in self.requirements if one.id in self.scope]
+        object.__setattr__(self, "verdict", overall(self.devices, self.checks, in_scope))
 
     @property
     def exit_code(self) -> int:
@@ -136,9 +139,11 @@ class Verdict:
 def overall(
     devices: Sequence[DeviceVerdict],
     checks: Iterable[Check] = (),
-    requirements: Iterable[Requirement] = (),
+    in_scope: Iterable[Requirement] = (),
 ) -> Result:
-    """Pass when every device was activated and nothing failed; a run of no device shows nothing."""
+    """Pass when every device was activated, no check failed, and each requirement of the scope was
+    shown or does not apply; a run of no device shows nothing."""
     activated = bool(devices) and all(device.outcome == "activated" for device in devices)
-    judged: list[Check | Requirement] = [*checks, *requirements]
-    return "pass" if activated and all(one.verdict != "fail" for one in judged) else "fail"
+    checked = all(check.verdict == "pass" for check in checks)
+    shown = all(one.verdict in ("pass", "not-applicable") for one in in_scope)
+    return "pass" if activated and checked and shown else "fail"

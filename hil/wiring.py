@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from emulator.devices.bridge import BRIDGE_1, BRIDGE_2
@@ -33,6 +34,7 @@ from firmware_images.header import MAX_HEADER_OCTETS
 from firmware_images.samples import identity, verify_maker
 from hil.bench_file import EMULATED, HUB, Bench
 from hil.bench_file import Device as DeviceEntry
+from hil.dcc import Dcc
 from hil.errors import RequestError
 from hil.evidence import Evidence
 from hil.images import DeviceImage
@@ -124,7 +126,9 @@ class Wiring:
         images: dict[str, DeviceImage],
         clock: Scheduler,
         evidence: Evidence,
+        dcc: Dcc,
         *,
+        utc_now: Callable[[], datetime],
         on_hub_event: Callable[[HubEvent], object],
         on_device_event: Callable[[str, DeviceEvent], object],
         take_over: bool = False,
@@ -144,12 +148,19 @@ class Wiring:
             partial(ZigpyNode, take_over=take_over or emulated),
             on_hub_event,
             image_limit_bytes=_slot_bytes(bench),
+            identity=dcc.identity,
+            wan=dcc.deliver,
+            utc_now=utc_now,
         )
+        self.install_codes = {
+            entry.id: seeds.derive(f"install code {entry.id}", 16) for entry in bench.devices
+        }
         pool = PagePool()
         han = HanToJoin(CHANNEL, self.settings.extended_pan_id)
         self.devices: dict[str, Device] = {}
         for entry in bench.devices:
-            build = self._build(entry, images[entry.id], seeds, _slot_bytes(bench))
+            build = self._build(entry, images[entry.id], _slot_bytes(bench))
+            build.identity, build.utc_now = dcc.identity, utc_now
             self.devices[entry.id] = Device(
                 build,
                 han,
@@ -166,11 +177,10 @@ class Wiring:
         return self.air.stick(name) if self.air is not None else radio
 
     def _build(
-        self, entry: DeviceEntry, image: DeviceImage, seeds: Seeds, slot_bytes: int
+        self, entry: DeviceEntry, image: DeviceImage, slot_bytes: int
     ) -> DeviceBuild:
         model = _MODELS[entry.kind]
         product = identity(entry.kind)
-        code = seeds.derive(f"install code {entry.id}", 16)
 
         def verify(flash: Flash) -> str | None:
             if image.policy == "opaque":
@@ -181,7 +191,7 @@ class Wiring:
             entry.id,
             model,
             self._radio(entry.id, entry.radio),
-            install_code_key(code),
+            install_code_key(self.install_codes[entry.id]),
             product.manufacturer_code,
             product.image_type,
             product.hardware_version,

@@ -232,8 +232,8 @@ class House:
     device_events: dict[int, list[DeviceEvent]] = field(default_factory=dict)
     pool: PagePool = field(default_factory=PagePool)
 
-    async def add(self, eui64: int, **changes: Any) -> Device:
-        """One more device: built, let in, and begun."""
+    async def add(self, eui64: int, *, admit: bool = True, **changes: Any) -> Device:
+        """One more device: built, let in (or left to somebody else to let in), and begun."""
         events: list[DeviceEvent] = []
         built: dict[str, Any] = {
             "device_id": f"device-{eui64:X}",
@@ -257,7 +257,8 @@ class House:
         self.device_events[eui64] = events
         self.bench.closing(device.power_off)
         await device.power_on()
-        await self.hub.admit(eui64, link_key(eui64), 3600)
+        if admit:
+            await self.hub.admit(eui64, link_key(eui64), 3600)
         device.begin()
         return device
 
@@ -269,7 +270,11 @@ class House:
 
 
 async def house(
-    bench: Bench, *, parameters: OtaServerParameters | None = None, limit: int = IMAGE_LIMIT_BYTES
+    bench: Bench,
+    *,
+    parameters: OtaServerParameters | None = None,
+    limit: int = IMAGE_LIMIT_BYTES,
+    **hub_options: Any,
 ) -> House:
     """A hub whose network is formed."""
     events: list[HubEvent] = []
@@ -279,6 +284,7 @@ async def house(
         events.append,
         image_limit_bytes=limit,
         parameters=parameters,
+        **hub_options,
     )
     bench.closing(hub.stop)
     await hub.start(SETTINGS)

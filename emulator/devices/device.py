@@ -1,8 +1,9 @@
 """A device on the HAN: what is soldered in, and the firmware that runs on it until it restarts.
 
 Source: DESIGN, "There and back" and sentence 5: after activation a device restarts from its flash.
-`Device` is what a restart leaves: identity, link key, flash contents, the radio's URL. `Firmware`
-is what it does not: OTA client, tunnel, the open radio; every start makes a new one.
+`Device` is what a restart leaves: identity, link key, flash contents, the memory of GBCS, the
+radio's URL. `Firmware` is what it does not: OTA client, tunnel, endpoint, the open radio; every
+start makes a new one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,17 @@ from typing import Any
 
 from emulator.devices import models, ota_client, tunnel
 from emulator.devices.flash import SLOT_SIZE_BYTES, Flash, FlashContents, PagePool
+from emulator.devices.gbcs_half import (
+    DeviceHalf,
+    FrameDiscarded,
+    GbcsIdentity,
+    GbcsMemory,
+    Identify,
+    KnownTunnel,
+    UtcNow,
+    machine_utc,
+)
+from emulator.devices.gbcs_shell import GbcsShell
 from emulator.devices.models import DeviceModel
 from emulator.devices.node import (
     Frame,
@@ -25,6 +37,7 @@ from emulator.devices.node import (
     OnEvent,
     QueueFull,
     Received,
+    Sent,
     SmartEnergyEndpoint,
 )
 from emulator.devices.ota_client import OtaClient, OtaClientIdentity, OtaClientParameters
@@ -55,7 +68,7 @@ class DeviceLost:
     reason: str
 
 
-DeviceEvent = ota_client.Output | tunnel.Output | DeviceUp | DeviceLost
+DeviceEvent = ota_client.Output | tunnel.Output | FrameDiscarded | DeviceUp | DeviceLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,11 @@ class HanToJoin:
 
 @dataclass(slots=True)
 class DeviceBuild:
-    """How one device was made. `link_key` follows from its install code."""
+    """How one device was made. `link_key` follows from its install code.
+
+    Without `identity` it has no GBCS application: its tunnel carries octets, and that is all. With
+    `activation_fails` its boot loader refuses every image it is left with, and keeps the old one.
+    """
 
     device_id: str
     model: DeviceModel
@@ -81,6 +98,10 @@ class DeviceBuild:
     contents: FlashContents
     parameters: OtaClientParameters = field(default_factory=OtaClientParameters)
     slot_size_bytes: int = SLOT_SIZE_BYTES
+    identity: Identify | None = None
+    memory: GbcsMemory = field(default_factory=GbcsMemory)
+    utc_now: UtcNow = machine_utc
+    activation_fails: bool = False
 
 
 class Device:
@@ -103,6 +124,7 @@ class Device:
         self._firmware: Firmware | None = None
         self._has_joined = False
         self._life: asyncio.Task[None] | None = None
+        self._identity: GbcsIdentity | None = None
 
     async def power_on(self) -> None:
         """Start the firmware; `eui64` is known when the radio has answered."""
@@ -135,11 +157,15 @@ class Device:
     async def _start(self) -> Firmware:
         build = self.build
         flash = Flash(build.contents, self._pool, slot_size_bytes=build.slot_size_bytes)
-        flash.boot()
+        flash.boot(_refuse if build.activation_fails else None)
         firmware = Firmware(build, flash, self._make_node, self._on_event)
         self._firmware = firmware
         await firmware.node.open()
         self.eui64 = firmware.node.eui64
+        if build.identity is not None:
+            if self._identity is None:
+                self._identity = build.identity(self.eui64)
+            firmware.install(self._identity)
         return firmware
 
     async def _live(self, firmware: Firmware) -> None:
@@ -173,6 +199,11 @@ class Device:
                 await asyncio.sleep(JOIN_RETRY_S)
 
 
+def _refuse(_flash: Flash) -> str:
+    """The judgement of a boot loader that activates nothing."""
+    return "refused"
+
+
 class Firmware:
     """What runs between two restarts."""
 
@@ -199,10 +230,19 @@ class Firmware:
         self.tunnel = TunnelServer()
         self._ota_timer = Wakeup(loop, self.ota, self._act_on_ota)
         self._tunnel_timer = Wakeup(loop, self.tunnel, self._act_on_tunnel)
+        self._gbcs: GbcsShell | None = None
         self._ended: asyncio.Future[None] = loop.create_future()
         self._hub_eui64: int | None = None
         self._ota_endpoint = 0
         self._tunnel_endpoint = 0
+
+    def install(self, identity: GbcsIdentity) -> None:
+        """Give it a GBCS application: the radio has told whose it is."""
+        build = self._build
+        half = DeviceHalf(
+            self.node.eui64, identity, build.memory, lambda: self.flash.running.file_version
+        )
+        self._gbcs = GbcsShell(self._loop, half, self, build.utc_now, self._on_event)
 
     async def run(self) -> None:
         """Find the OTA server, serve the tunnel, until it is time to restart.
@@ -211,6 +251,8 @@ class Firmware:
         """
         self._hub_eui64 = hub = getattr(self.node, "hub_eui64", None)
         assert hub is not None
+        if self._gbcs is not None:
+            self._gbcs.start()
         endpoint = None
         while endpoint is None and not self._ended.done():
             endpoint = await self.node.find_endpoint(hub, models.OTA_UPGRADE, is_server=True)
@@ -227,14 +269,21 @@ class Firmware:
         self.ota.stop()
         self._ota_timer.stop()
         self._tunnel_timer.stop()
+        if self._gbcs is not None:
+            self._gbcs.stop()
         if not self._ended.cancel() and not self._ended.cancelled():
             self._ended.exception()  # a radio lost that nobody waited for is no surprise any more
         await self.node.close()
 
-    def send_through_tunnel(self, message: bytes) -> None:
+    def send_through_tunnel(self, message: bytes, handle: int | None = None) -> None:
         """Send `message` to the hub, when there is a tunnel."""
-        self._act_on_tunnel(self.tunnel.send(message, self._loop.time()))
+        self._act_on_tunnel(self.tunnel.send(message, self._loop.time(), handle))
         self._tunnel_timer.settle()
+
+    def disown_tunnel(self, known: KnownTunnel) -> None:
+        """Tell the hub that a tunnel from before the restart is no more."""
+        self._tunnel_endpoint = known.hub_endpoint
+        self._act_on_tunnel(self.tunnel.disown(known.tunnel_id))
 
     # -- what the radio brings -----------------------------------------------------------------
 
@@ -250,6 +299,9 @@ class Firmware:
                 now = self._loop.time()
                 self._act_on_tunnel(self.tunnel.receive(event.payload, now, event.encrypted))
                 self._tunnel_timer.settle()
+        elif type(event) is Sent:
+            if self._gbcs is not None:
+                self._gbcs.sent(event.tag, event.delivered)
         elif isinstance(event, NetworkDown) and not self._ended.done():
             self._ended.set_exception(NodeError(event.reason))
 
@@ -260,21 +312,31 @@ class Firmware:
             else:
                 self._on_event(output)
                 if isinstance(output, ota_client.Activate) and not self._ended.done():
+                    if self._gbcs is not None:
+                        self._gbcs.activating(output.file_version)
                     self._ended.set_result(None)
 
     def _act_on_tunnel(self, outputs: Sequence[Any]) -> None:
         for output in outputs:
             if type(output) is tunnel.SendZcl:
-                self._send(models.TUNNELLING, self._tunnel_endpoint, output.payload)
+                endpoint = self._tunnel_endpoint
+                self._send(models.TUNNELLING, endpoint, output.payload, output.handle)
             else:
                 self._on_event(output)
+                if self._gbcs is not None:
+                    self._gbcs.hear(output, self._tunnel_endpoint)
 
-    def _send(self, cluster: int, endpoint: int, payload: bytes) -> None:
+    def _send(self, cluster: int, endpoint: int, payload: bytes, handle: int | None = None) -> None:
         if self._hub_eui64 is None:
             return
         frame = Frame(self._hub_eui64, cluster, models.DEVICE_ENDPOINT, endpoint, payload)
         try:
-            self.node.send(frame)
+            tag = self.node.send(frame)
         except (NodeError, QueueFull) as error:
             # The core's own timer asks again; that it had to is told.
             self._on_event(ota_client.Anomaly("not sent", str(error)))
+            if self._gbcs is not None:
+                self._gbcs.failed(handle)
+            return
+        if handle is not None and self._gbcs is not None:
+            self._gbcs.carried(tag, handle)

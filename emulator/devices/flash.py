@@ -9,6 +9,7 @@ Source: ours, after dual-slot boot loaders: what runs is the old image or the ne
     FILLING  mark_bootable, all stored    MARKED   none
     MARKED   boot                         IDLE     the slots change places, the new image runs
     MARKED   boot, no file header stored  IDLE     none, the old image runs
+    MARKED   boot, boot_verify objects    IDLE     none, the old image runs
     any      erase                        IDLE     the slot is erased
 
 The running slot is touched by `boot` alone. Everything that outlives a restart is in
@@ -18,7 +19,7 @@ The running slot is touched by `boot` alone. Everything that outlives a restart 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -224,8 +225,11 @@ class Flash:
             raise FlashError(f"{self._written} of {self.size_bytes} bytes are no image to boot")
         self.contents.spare_state = SpareState.MARKED
 
-    def boot(self) -> RunningImage:
-        """What a boot loader does: run the marked slot if there is one, and say what runs."""
+    def boot(self, boot_verify: BootVerify | None = None) -> RunningImage:
+        """What a boot loader does: run the marked slot if there is one, and say what runs.
+
+        `boot_verify` is its own judgement of the marked image: None, or what is wrong with it.
+        """
         contents = self.contents
         if contents.spare_state is not SpareState.MARKED:
             return contents.running
@@ -238,9 +242,14 @@ class Flash:
             header = parse_header(b"".join(contents.spare_pages))
         except ImageError:
             return contents.running
+        if boot_verify is not None and boot_verify(self) is not None:
+            return contents.running
         size_bytes = contents.spare_size_bytes
         contents.running = RunningImage(header.file_version, size_bytes, digest.hexdigest())
         pages = contents.spare_pages, contents.running_pages
         contents.running_pages, contents.spare_pages = pages
         contents.spare_size_bytes = 0
         return contents.running
+
+
+BootVerify = Callable[[Flash], str | None]

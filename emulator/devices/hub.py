@@ -1,7 +1,8 @@
 """The Communications Hub on the HAN: it forms, lets devices in, opens tunnels, serves firmware.
 
 Source: GBCS 10.2.2 (tunnels), 11.2 (firmware on the HAN); MP170 (one image block, newer wins); the
-cores are `ota_server`, `image_store` and `tunnel`, this is the shell that gives them a radio.
+cores are `ota_server`, `image_store` and `tunnel`, this is the shell that gives them a radio; its
+other side, towards the DSP, is `hub_wan`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from emulator.devices import models, ota_server, tunnel
+from emulator.devices import gbcs_half, models, ota_server, tunnel
 from emulator.devices.device import MakeNode
+from emulator.devices.device_log import DeviceLog, Peer
+from emulator.devices.gbcs_half import GbcsMemory, Identify, UtcNow, machine_utc
+from emulator.devices.hub_wan import HubWan
 from emulator.devices.image_store import Image, ImageStore
 from emulator.devices.node import (
     Frame,
@@ -25,17 +28,20 @@ from emulator.devices.node import (
     NodeEvent,
     QueueFull,
     Received,
+    Sent,
 )
-from emulator.devices.ota_server import OtaServer, OtaServerParameters, QuerySeen
-from emulator.devices.tunnel import TunnelClient
+from emulator.devices.ota_server import (
+    OtaServer,
+    OtaServerParameters,
+    QuerySeen,
+    TransferOutcome,
+)
+from emulator.devices.tunnel import MessageReceived, MessageRefused, TunnelDown
 from emulator.devices.wakeup import Wakeup
+from gbcs.endpoint import Reason
+from gbcs.wan import DeliveryResult, DeviceType
 
 FIND_RETRY_S = 3.0
-MAX_DEVICES = 15  # entries of a device log: 17 devices a premises less CHF and GPF
-
-
-class DeviceLogFull(NodeError):
-    """The hub knows as many devices as it can; one has to be removed first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +65,24 @@ class DeviceTunnel:
     output: tunnel.Output
 
 
-HubEvent = ota_server.Output | HubLost | DeviceJoined | DeviceTunnel
+@dataclass(frozen=True, slots=True)
+class FrameDiscarded:
+    """A message that the DSP sent the hub, or a device (`eui64`) the DSP, went no further."""
+
+    eui64: int
+    reason: Reason
+    detail: str
 
 
-class _Peer:
-    """One device of the device log, as the hub knows it while it runs."""
-
-    __slots__ = ("client", "endpoint", "finding", "ota_endpoint", "timer", "version")
-
-    def __init__(self, client: TunnelClient, timer: Wakeup) -> None:
-        self.client = client
-        self.timer = timer
-        self.endpoint: int | None = None  # of its tunnelling server
-        self.ota_endpoint: int | None = None
-        self.finding: asyncio.Task[None] | None = None
-        self.version: int | None = None
+HubEvent = ota_server.Output | HubLost | DeviceJoined | DeviceTunnel | FrameDiscarded
 
 
 class Hub:
-    """One hub. `on_event` is called with everything that happens in it."""
+    """One hub. `on_event` is called with everything that happens in it.
+
+    `wan` takes what it has for the DSP, `deliver` what the DSP has for it. `memory` is what a hub
+    that is made again goes on from. Without `identity` it takes no commands and raises no alerts.
+    """
 
     def __init__(
         self,
@@ -87,43 +92,70 @@ class Hub:
         *,
         image_limit_bytes: int,
         parameters: OtaServerParameters | None = None,
+        identity: Identify | None = None,
+        memory: GbcsMemory | None = None,
+        wan: Callable[[bytes], object] | None = None,
+        utc_now: UtcNow = machine_utc,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self.node = make_node(radio_url, models.HUB_ENDPOINTS, self._on_node_event)
+        self.memory = GbcsMemory() if memory is None else memory
         self.ota = OtaServer(ImageStore(image_limit_bytes), parameters)
         self._ota_timer = Wakeup(self._loop, self.ota, self._act_on_ota)
-        self._peers: dict[int, _Peer] = {}
+        self.device_log = DeviceLog(self._loop, self._act_on_tunnel)
+        self._image_limit_bytes = image_limit_bytes
+        self._identity = identity
+        self._send_to_dsp = wan
+        self._utc_now = utc_now
+        self._wan: HubWan | None = None
+        self._carries: dict[int, int] = {}  # tag of a frame -> handle of the message in it
 
     async def start(self, settings: NetworkSettings) -> None:
         """Reach the radio and form the network."""
         await self.node.open()
+        eui64 = self.node.eui64
+        self._wan = HubWan(
+            eui64,
+            None if self._identity is None else self._identity(eui64),
+            self.memory,
+            self.device_log,
+            self,
+            send=self._send_to_dsp,
+            on_discarded=self._discarded,
+            on_anomaly=self._on_event,
+            utc_now=self._utc_now,
+        )
         await self.node.form(settings)
 
     async def stop(self) -> None:
         """Let go of the radio."""
         self._ota_timer.stop()
-        for peer in self._peers.values():
-            peer.timer.stop()
-            if peer.finding is not None:
-                peer.finding.cancel()
+        if self._wan is not None:
+            self._wan.stop()
+        self.device_log.stop()
         await self.node.close()
 
+    def deliver(self, message: bytes) -> None:
+        """One serialised message of the DSP; lost on a hub that was never started."""
+        if self._wan is not None:
+            self._wan.deliver(message)
+
     async def admit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
-        """Enter a device into the device log and let it join for `duration_s`.
+        """Enter a PPMID or a bridge into the device log and let it join for `duration_s`.
 
         Raises DeviceLogFull for one device too many; nothing changes then.
         """
-        if eui64 not in self._peers:
-            if len(self._peers) >= MAX_DEVICES:
-                raise DeviceLogFull(
-                    f"the device log of the hub holds {MAX_DEVICES} devices, "
-                    f"{eui64:016X} would be one more"
-                )
-            client = TunnelClient()
-            act = partial(self._act_on_tunnel, eui64)
-            self._peers[eui64] = _Peer(client, Wakeup(self._loop, client, act))
-        await self.node.permit(eui64, link_key, duration_s)
+        self.device_log.enter(eui64, link_key, DeviceType.PPMID)
+        await self.permit(eui64, duration_s)
+
+    async def permit(self, eui64: int, duration_s: int) -> None:
+        """Let a device of the log join for `duration_s`. Raises NodeError."""
+        await self.node.permit(eui64, self.device_log[eui64].link_key, duration_s)
+
+    def takes(self, octets: int) -> bool:
+        """Whether an image of this size fits the slot."""
+        return octets <= self._image_limit_bytes
 
     def update(self, image: Image, devices: Sequence[int]) -> None:
         """Put `image` into the one slot and offer it to `devices` (EUI-64s).
@@ -136,16 +168,32 @@ class Hub:
 
     def send_through_tunnel(self, eui64: int, message: bytes) -> None:
         """Send `message` to a device, opening the tunnel first if need be."""
-        peer = self._peers[eui64]
-        self._act_on_tunnel(eui64, peer.client.send(message, self._loop.time()))
+        self._send_message(eui64, message, None)
+
+    def carry(self, eui64: int, message: bytes, handle: int) -> None:
+        """The same for the DSP, which hears of `handle` what became of it."""
+        self._send_message(eui64, message, handle)
+
+    def _send_message(self, eui64: int, message: bytes, handle: int | None) -> None:
+        peer = self.device_log[eui64]
+        outputs = peer.client.send(message, self._loop.time(), handle)
+        if any(type(output) is MessageRefused for output in outputs):
+            # At once is for want of room; what is refused later found no tunnel.
+            self._settle(handle, DeliveryResult.REFUSED)
+        self._act_on_tunnel(eui64, outputs)
         peer.timer.settle()
+
+    def _settle(self, handle: int | None, result: DeliveryResult) -> None:
+        """What became of a message of the DSP's; others have no handle."""
+        if handle is not None and self._wan is not None:
+            self._wan.settle(handle, result)
 
     # -- what the radio brings -----------------------------------------------------------------
 
     def _on_node_event(self, event: NodeEvent) -> None:
         if type(event) is Received:
             if event.cluster == models.OTA_UPGRADE:
-                peer = self._peers.get(event.peer)
+                peer = self.device_log.get(event.peer)
                 if peer is None:
                     return
                 peer.ota_endpoint = event.source_endpoint
@@ -156,6 +204,11 @@ class Hub:
                 self._ota_timer.settle()
             elif event.cluster == models.TUNNELLING:
                 self._receive_tunnelled(event)
+        elif type(event) is Sent:
+            if event.tag in self._carries:
+                delivered = event.delivered
+                result = DeliveryResult.DELIVERED if delivered else DeliveryResult.UNREACHABLE
+                self._settle(self._carries.pop(event.tag), result)
         elif isinstance(event, Joined):
             self._joined(event)
         elif isinstance(event, Left):
@@ -164,7 +217,7 @@ class Hub:
             self._on_event(HubLost(event.reason))
 
     def _receive_tunnelled(self, event: Received) -> None:
-        peer = self._peers.get(event.peer)
+        peer = self.device_log.get(event.peer)
         if peer is None or event.source_endpoint != peer.endpoint:
             return
         now = self._loop.time()
@@ -173,7 +226,7 @@ class Hub:
 
     def _joined(self, joined: Joined) -> None:
         eui64 = joined.eui64
-        peer = self._peers.get(eui64)
+        peer = self.device_log.get(eui64)
         if peer is None:
             return  # not in the device log: it is on the network, and that is all
         self._on_event(DeviceJoined(eui64, joined.node_id))
@@ -182,7 +235,7 @@ class Hub:
                 self._find_endpoints(eui64, peer), name=f"hub looks at {eui64:016X}"
             )
 
-    async def _find_endpoints(self, eui64: int, peer: _Peer) -> None:
+    async def _find_endpoints(self, eui64: int, peer: Peer) -> None:
         """Ask a device for its endpoints until it tells them, then open its tunnel."""
         node = self.node
         while peer.endpoint is None or peer.ota_endpoint is None:
@@ -201,7 +254,7 @@ class Hub:
                 await asyncio.sleep(FIND_RETRY_S)
         self._open_tunnel(eui64, peer)
 
-    def _open_tunnel(self, eui64: int, peer: _Peer) -> None:
+    def _open_tunnel(self, eui64: int, peer: Peer) -> None:
         self._act_on_tunnel(eui64, peer.client.open(self._loop.time()))
         peer.timer.settle()
 
@@ -210,7 +263,7 @@ class Hub:
     def _act_on_ota(self, outputs: Sequence[Any]) -> None:
         for output in outputs:
             if type(output) is ota_server.SendZcl:
-                peer = self._peers[output.eui64]
+                peer = self.device_log[output.eui64]
                 endpoint = peer.ota_endpoint or models.DEVICE_ENDPOINT
                 self._send(
                     output.eui64,
@@ -223,34 +276,62 @@ class Hub:
                 self._on_event(output)
                 if isinstance(output, QuerySeen):
                     self._look_at_version(output)
+                elif isinstance(output, TransferOutcome) and self._wan is not None:
+                    self._wan.transfer_ended(output)
 
     def _look_at_version(self, seen: QuerySeen) -> None:
         """A device that runs another version has restarted: its tunnel went with the old one."""
-        peer = self._peers[seen.eui64]
-        if peer.version is not None and peer.version != seen.current_version:
+        peer = self.device_log[seen.eui64]
+        has_changed = peer.version is not None and peer.version != seen.current_version
+        if has_changed and not peer.has_new_tunnel:
             self._open_tunnel(seen.eui64, peer)
         peer.version = seen.current_version
+        peer.has_new_tunnel = False
 
     def _act_on_tunnel(self, eui64: int, outputs: Sequence[Any]) -> None:
+        peer = self.device_log[eui64]
         for output in outputs:
             if type(output) is tunnel.SendZcl:
-                endpoint = self._peers[eui64].endpoint
-                if endpoint is not None:
+                if peer.endpoint is not None:
                     self._send(
                         eui64,
                         models.TUNNELLING,
                         models.HUB_TUNNEL_ENDPOINT,
-                        endpoint,
+                        peer.endpoint,
                         output.payload,
+                        output.handle,
                     )
-            else:
-                self._on_event(DeviceTunnel(eui64, output))
+                continue
+            self._on_event(DeviceTunnel(eui64, output))
+            match output:
+                case MessageReceived() if self._wan is not None:
+                    self._wan.forward(eui64, output.data)
+                case MessageRefused():
+                    self._settle(output.handle, DeliveryResult.UNREACHABLE)
+                case TunnelDown(reason=tunnel.CLOSED_BY_DEVICE):
+                    # It was restarted, or wants another: a device that is always on has a tunnel.
+                    peer.has_new_tunnel = True
+                    self._open_tunnel(eui64, peer)
+
+    def _discarded(self, eui64: int, discarded: gbcs_half.FrameDiscarded) -> None:
+        self._on_event(FrameDiscarded(eui64, discarded.reason, discarded.detail))
 
     def _send(
-        self, eui64: int, cluster: int, source_endpoint: int, endpoint: int, payload: bytes
+        self,
+        eui64: int,
+        cluster: int,
+        source_endpoint: int,
+        endpoint: int,
+        payload: bytes,
+        handle: int | None = None,
     ) -> None:
         try:
-            self.node.send(Frame(eui64, cluster, source_endpoint, endpoint, payload))
+            tag = self.node.send(Frame(eui64, cluster, source_endpoint, endpoint, payload))
         except (NodeError, QueueFull) as error:
             # The device asks again, or the core's own timer does; that it had to is told.
             self._on_event(ota_server.Anomaly(eui64, "not sent", str(error)))
+            full = isinstance(error, QueueFull)
+            self._settle(handle, DeliveryResult.REFUSED if full else DeliveryResult.UNREACHABLE)
+            return
+        if handle is not None:
+            self._carries[tag] = handle

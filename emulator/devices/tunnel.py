@@ -33,9 +33,12 @@ The device's half, `TunnelServer`, which begins without a tunnel after every res
     OPEN     Transfer Data                             OPEN     MessageReceived
     any      Transfer Data for another tunnel          same     error: no such tunnel
     OPEN     Close Tunnel, error: no such tunnel       CLOSED   TunnelDown
+    CLOSED   disown                                    CLOSED   closure notification
 
 The device has one tunnel: a new request of its hub takes the place of the old one, since a hub
 that was restarted knows none to close. Each half serves one peer; the shell drops other senders.
+A message may be given a handle, by which whoever sent it hears which frame carries it, or that none
+will.
 """
 
 from __future__ import annotations
@@ -66,9 +69,16 @@ class TunnelParameters:
 
 
 class SendZcl(NamedTuple):
-    """Send to the peer: APS-encrypted unicast on the Tunnelling cluster, in fragments if long."""
+    """Send to the peer: APS-encrypted unicast on the Tunnelling cluster, in fragments if long.
+
+    `handle` is that of the message it carries; None for a message without, and for all else.
+    """
 
     payload: bytes
+    handle: int | None = None
+
+
+CLOSED_BY_DEVICE = "closed by the device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class MessageRefused:
     """A message given to `send` that will not reach the peer."""
 
     reason: str
+    handle: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,7 @@ class State(Enum):
 
 class _Message(NamedTuple):
     data: bytes
+    handle: int | None = None
     is_resent: bool = False
 
 
@@ -192,17 +204,19 @@ class _Half(ABC):
 
     def _keep(self, message: _Message) -> list[Output]:
         if len(self._queue) == self._queue.maxlen:
-            return [MessageRefused(f"{len(self._queue)} messages wait for a tunnel already")]
+            reason = f"{len(self._queue)} messages wait for a tunnel already"
+            return [MessageRefused(reason, message.handle)]
         self._queue.append(message)
         return []
 
     def _transfer(self, message: _Message, now: float) -> Output:
         octets, most = len(message.data), self._peer_max_bytes
         if octets > most:
-            return MessageRefused(f"{octets} octets are more than the {most} the peer takes")
+            reason = f"{octets} octets are more than the {most} the peer takes"
+            return MessageRefused(reason, message.handle)
         self._sent.append((now, message))
         data = tunnelling.TransferData(self._tunnel_id, message.data)
-        return self._command(self._TRANSFER_DATA, data)
+        return self._command(self._TRANSFER_DATA, data)._replace(handle=message.handle)
 
     def _established(self, tunnel_id: int, peer_max_bytes: int, now: float) -> list[Output]:
         self.state = State.OPEN
@@ -244,9 +258,9 @@ class _Half(ABC):
         outputs: list[Output] = [TunnelDown(reason)]
         for sent_s, message in self._sent:
             if message.is_resent:
-                outputs.append(MessageRefused(f"{reason}, twice"))
+                outputs.append(MessageRefused(f"{reason}, twice", message.handle))
             elif now - sent_s <= self._parameters.resend_within_s:
-                outputs += self._keep(_Message(message.data, is_resent=True))
+                outputs += self._keep(message._replace(is_resent=True))
         self._sent.clear()
         return outputs
 
@@ -272,11 +286,11 @@ class TunnelClient(_Half):
         self._attempts = 0
         return [self._request(now)]
 
-    def send(self, message: bytes, now: float) -> list[Output]:
+    def send(self, message: bytes, now: float, handle: int | None = None) -> list[Output]:
         """Send a message, now or when there is a tunnel."""
         if self.state is State.OPEN:
-            return [self._transfer(_Message(message), now)]
-        refused = self._keep(_Message(message))
+            return [self._transfer(_Message(message, handle), now)]
+        refused = self._keep(_Message(message, handle))
         if self.state is State.CLOSED:
             return [*refused, *self.open(now)]
         return refused
@@ -299,7 +313,7 @@ class TunnelClient(_Half):
 
     def _give_up(self, reason: str) -> list[Output]:
         self.state, self._deadline = State.CLOSED, None
-        refused = [MessageRefused(reason) for _ in self._queue]
+        refused = [MessageRefused(reason, message.handle) for message in self._queue]
         self._queue.clear()
         return [TunnelDown(reason), *refused]
 
@@ -342,7 +356,7 @@ class TunnelClient(_Half):
         if not self._is_current(tunnel_id):
             return [Anomaly("unexpected", f"closure of tunnel {tunnel_id}, which is not in use")]
         self.state = State.CLOSED
-        return [TunnelDown("closed by the device")]
+        return [TunnelDown(CLOSED_BY_DEVICE)]
 
 
 class TunnelServer(_Half):
@@ -364,11 +378,11 @@ class TunnelServer(_Half):
     def handle_timeout(self, now: float) -> list[Output]:  # noqa: ARG002 - the shape of all cores
         return []
 
-    def send(self, message: bytes, now: float) -> list[Output]:
+    def send(self, message: bytes, now: float, handle: int | None = None) -> list[Output]:
         """Send a message, now or when the hub has opened a tunnel."""
         if self.state is State.OPEN:
-            return [self._transfer(_Message(message), now)]
-        return self._keep(_Message(message))
+            return [self._transfer(_Message(message, handle), now)]
+        return self._keep(_Message(message, handle))
 
     def close(self) -> list[Output]:
         """Close the tunnel and tell the hub."""
@@ -380,6 +394,13 @@ class TunnelServer(_Half):
             self._command(tunnelling.TUNNEL_CLOSURE_NOTIFICATION, closure),
             TunnelDown("closed by this device"),
         ]
+
+    def disown(self, tunnel_id: int) -> list[Output]:
+        """Tell the hub that a tunnel from before this device was restarted is no more."""
+        if self.state is State.OPEN:
+            return []
+        closure = tunnelling.TunnelClosureNotification(tunnel_id)
+        return [self._command(tunnelling.TUNNEL_CLOSURE_NOTIFICATION, closure)]
 
     def _attributes(self) -> dict[int, zcl.AttributeValue]:
         timeout = (DataType.UINT16, tunnelling.NEVER_CLOSED)

@@ -94,6 +94,35 @@ def test_a_marked_slot_that_is_no_file_leaves_the_old_image_running() -> None:
     assert flash.contents.spare_state is SpareState.IDLE
 
 
+def test_a_marked_slot_the_boot_loader_objects_to_leaves_the_old_image_running() -> None:
+    image = make_image(PAGE_BYTES + 17)
+    flash = new_flash()
+    fill(flash, image.data)
+    flash.mark_bootable()
+    seen: list[bytes] = []
+
+    def objects(judged: Flash) -> str:
+        seen.append(judged.read(Slot.SPARE))
+        return "not for this board"
+
+    assert Flash(flash.contents).boot(objects) == RunningImage(OLD)
+    assert seen == [image.data]
+    assert flash.contents.spare_state is SpareState.IDLE
+    # it is not tried again, and the next download is as any other
+    assert Flash(flash.contents).boot() == RunningImage(OLD)
+    fill(flash, image.data)
+    flash.mark_bootable()
+    assert flash.boot(lambda _: None).file_version == NEW
+
+
+def test_a_boot_loader_judges_nothing_that_was_not_marked() -> None:
+    flash = new_flash()
+    fill(flash, make_image().data)
+    judged: list[Flash] = []
+    flash.boot(lambda one: judged.append(one))
+    assert judged == []
+
+
 def test_a_second_update_leaves_the_first_running_until_it_is_booted() -> None:
     first, second = make_image(5000), make_image(6000, version=NEW + 1)
     flash = new_flash()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from emulator.devices import tunnel
 from emulator.devices.tunnel import (
+    CLOSED_BY_DEVICE,
     Anomaly,
     MessageReceived,
     MessageRefused,
@@ -233,6 +234,55 @@ def test_a_message_refused_twice_is_not_sent_a_third_time(status: int) -> None:
     refused = [event for event in link.at_hub if isinstance(event, MessageRefused)]
     assert refused == [MessageRefused("the peer knows no such tunnel, twice")]
     assert link.hub.state is State.OPEN
+
+
+def handles(outputs: list[tunnel.Output]) -> list[int | None]:
+    """Of the frames to send and of the messages refused."""
+    return [one.handle for one in outputs if isinstance(one, SendZcl | MessageRefused)]
+
+
+@pytest.mark.parametrize("half", ["hub", "device"])
+def test_a_message_is_known_by_its_handle_in_whichever_frame_it_leaves(half: str) -> None:
+    link = Link(queue_limit=2)
+    sender = getattr(link, half)
+    link.is_cut = True
+    kept = [sender.send(bytes(number), 0.0, number) for number in (1, 2, 3)]
+    assert handles(kept[2]) == [3]  # there is room for two
+    request = tunnelling.RequestTunnel(
+        tunnelling.PROTOCOL_GB_HRGP, tunnelling.NO_MANUFACTURER, False, 1500
+    )
+    answer = tunnelling.RequestTunnelResponse(0, 0, 1500)
+    body: tunnelling.TunnelCommand = answer if half == "hub" else request
+    control = zcl.RESPONSE if half == "hub" else zcl.REQUEST
+    opened = sender.receive(bytes((control, 1, 0)) + tunnelling.build(body), 0.0)
+    assert [handle for handle in handles(opened) if handle is not None] == [1, 2]
+    assert handles(sender.send(b"x", 0.0, 7)) == [7]
+    assert handles(sender.send(b"x", 0.0)) == [None]
+
+
+def test_a_message_sent_once_more_has_the_same_handle_and_so_has_its_refusal() -> None:
+    link = Link()
+    link.open()
+    link.is_cut = True
+    link.from_hub(link.hub.send(b"x", 0.0, 7))
+    lost = error(link, 0, 0)
+    assert handles(lost) == [None]  # another tunnel is asked for
+    response = tunnelling.RequestTunnelResponse(1, 0, 1500)
+    payload = bytes((zcl.RESPONSE, 1, 0x00)) + tunnelling.build(response)
+    assert handles(link.hub.receive(payload, link.now)) == [7]
+    assert MessageRefused("the peer knows no such tunnel, twice", 7) in error(link, 0, 1)
+
+
+def test_a_device_that_disowns_its_old_tunnel_closes_it_at_the_hub_and_not_a_new_one() -> None:
+    link = Link()
+    link.open()
+    link.restart_device()
+    link.from_device(link.device.disown(0))
+    assert link.at_hub[-1] == TunnelDown(CLOSED_BY_DEVICE)
+    assert link.hub.state is State.CLOSED
+    link.open()
+    assert link.device.disown(0) == []
+    assert link.hub.state is link.device.state is State.OPEN
 
 
 def test_an_error_long_after_a_message_does_not_send_it_again() -> None:

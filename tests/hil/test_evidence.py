@@ -11,6 +11,9 @@ from typing import Any, get_args
 
 import pytest
 
+from gbcs.envelope import Cra
+from gbcs.protection import Verdict as Protection
+from gbcs.wan import WanMessage
 from hil.errors import BenchBroke, RequestError
 from hil.evidence import Evidence, EvidenceError
 from hil.verdict import Kind, Outcome, Verdict
@@ -36,7 +39,68 @@ EVENTS: list[dict[str, Any]] = [
     },
     {"type": "joined", "device_id": "ppmid", "eui64": "00DB1234567890A0", "node_id": "1A2B"},
     {"type": "tunnel", "device_id": "ppmid", "state": "open"},
-    {"type": "tunnel", "device_id": "ppmid", "state": "message", "octets": 132, "detail": "back"},
+    {"type": "tunnel", "device_id": "ppmid", "state": "closed", "detail": "by the device"},
+    {
+        "type": "duis",
+        "kind": "request",
+        "service": "11.4",
+        "request_id": "90-B3-D5-1F-30-01-00-00:90-B3-D5-1F-30-00-00-02:3",
+        "code": None,
+        "element": None,
+        "device_ids": ["ppmid"],
+        "file": "duis/0001-11.4-request.xml",
+        "detail": "",
+    },
+    {
+        "type": "duis",
+        "kind": "alert",
+        "service": None,
+        "request_id": None,
+        "code": "N39",
+        "element": "PPMIDAlert",
+        "device_ids": ["ppmid"],
+        "file": "duis/0004-N39-alert.xml",
+        "detail": "ActivationSuccess",
+    },
+    {
+        "type": "wan",
+        "kind": "ImageOffer",
+        "direction": "to-hub",
+        "device_ids": ["ppmid"],
+        "file": "wan/0001-ImageOffer.bin",
+        "octets": 65_580,
+        "detail": "65536 bytes for 1 device(s)",
+    },
+    {
+        "type": "gbcs",
+        "use_case": "CS09",
+        "cra": "alert",
+        "message_code": "012B",
+        "originator": "00DB1234567890A4",
+        "recipient": "90B3D51F30000002",
+        "originator_counter": 5000,
+        "device_id": "ppmid",
+        "direction": "to-dsp",
+        "file": "gbcs/0001-CS09-alert.HEX",
+        "octets": 132,
+        "signature": "valid",
+        "mac": "absent",
+        "detail": "",
+    },
+    {
+        "type": "gbcs-discarded",
+        "where": "device",
+        "device_id": "ppmid",
+        "reason": "MAC",
+        "detail": "the MAC does not match",
+    },
+    {
+        "type": "gbcs-discarded",
+        "where": "dsp",
+        "device_id": None,
+        "reason": "SYNTAX",
+        "detail": "cut short",
+    },
     {
         "type": "image-offered",
         "device_id": "ppmid",
@@ -170,6 +234,49 @@ def test_events_and_verdict_speak_of_the_same_kinds_and_outcomes() -> None:
     kinds = SCHEMA["$defs"]["run-started"]["properties"]["devices"]["items"]["properties"]["kind"]
     assert tuple(kinds["enum"]) == get_args(Kind)
     assert tuple(SCHEMA["$defs"]["outcome"]["properties"]["outcome"]["enum"]) == get_args(Outcome)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "name", "kinds"),
+    [
+        ("wan", "kind", [kind.__name__ for kind in get_args(WanMessage)]),
+        ("gbcs", "cra", [cra.name.lower() for cra in Cra]),
+        ("gbcs", "signature", [str(verdict) for verdict in Protection]),
+        ("gbcs", "mac", [str(verdict) for verdict in Protection]),
+    ],
+)
+def test_the_schema_knows_every_message_and_frame_there_is(
+    event_type: str, name: str, kinds: list[str]
+) -> None:
+    assert SCHEMA["$defs"][event_type]["properties"][name]["enum"] == kinds
+
+
+@pytest.mark.parametrize(
+    ("event_type", "name", "value"),
+    [
+        ("duis", "file", "../secret.xml"),
+        ("duis", "file", "wan/0001.bin"),
+        ("duis", "service", "eleven"),
+        ("duis", "device_ids", [""]),
+        ("wan", "octets", 0),
+        ("gbcs", "message_code", "12B"),
+        ("gbcs", "originator", "00-DB-12-34-56-78-90-A4"),
+        ("gbcs", "originator_counter", 2**64),
+        ("gbcs", "signature", "good"),
+        ("gbcs-discarded", "where", "air"),
+        ("tunnel", "octets", 132),
+    ],
+)
+def test_a_wrong_value_does_not_get_past_the_schema(
+    evidence: Evidence, event_type: str, name: str, value: object
+) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    event = next(event for event in EVENTS if event["type"] == event_type)
+    evidence.record({"time_s": 1.0, **event})
+    (line,) = lines(evidence)
+    assert validator.is_valid(line)
+    assert not validator.is_valid({**line, name: value})
 
 
 # -- the folder ----------------------------------------------------------------------------

@@ -51,6 +51,7 @@ PASSED = Verdict(
     devices=(ACTIVATED,),
     unwitnessed=("APS tunnel command",),
     checks=(Check("tunnel 1500 octets to ppmid", "pass", "came back whole"),),
+    scope=("MP170-R6",),
     requirements=(Requirement("MP170-R6", "pass", ("events.jsonl#12", "air.pcapng#4711")),),
 )
 
@@ -77,9 +78,18 @@ def test_a_failed_check_fails_the_run() -> None:
 
 
 @pytest.mark.parametrize("result", get_args(RequirementResult))
-def test_only_a_failed_requirement_fails_the_run(result: RequirementResult) -> None:
-    judged = replace(PASSED, requirements=(Requirement("MP170-R1", result),))
-    assert judged.verdict == ("fail" if result == "fail" else "pass")
+def test_a_requirement_of_the_scope_that_was_not_shown_fails_the_run(
+    result: RequirementResult,
+) -> None:
+    judged = replace(PASSED, requirements=(Requirement("MP170-R6", result),))
+    assert judged.verdict == ("pass" if result in ("pass", "not-applicable") else "fail")
+
+
+def test_what_lies_outside_the_scope_and_was_not_run_fails_nothing() -> None:
+    judged = replace(
+        PASSED, requirements=(*PASSED.requirements, Requirement("MP170-R1", "not-run"))
+    )
+    assert judged.verdict == "pass"
 
 
 def test_a_run_without_devices_shows_nothing_and_so_fails() -> None:
@@ -91,7 +101,7 @@ def test_the_document_says_what_was_promised_in_this_order() -> None:
     validate(document)
     assert list(document) == [
         "schema", "verdict", "seed", "clock", "trace_hash", "unwitnessed", "wall_s", "virtual_s",
-        "devices", "checks", "requirements",
+        "devices", "checks", "scope", "requirements",
     ]  # fmt: skip
     assert list(document["devices"][0]) == [
         "device_id", "kind", "outcome", "version_before", "version_after", "image_policy",
@@ -140,6 +150,8 @@ def test_a_device_nobody_reached_is_still_well_formed() -> None:
         (("devices", 0, "alerts", 0, "time"), "yesterday"),
         (("requirements", 0, "verdict"), "unsure"),
         (("checks", 0, "detail"), None),
+        (("scope",), "MP170-R6"),
+        (("scope", 0), ""),
         (("clock",), "real"),
     ],
 )

@@ -1,0 +1,272 @@
+"""The DCC of a run: a test SMKI, a DSP over HTTP, the premises as found, and the supplier.
+
+Source: DESIGN, "There and back": CHF, GPF and an ESME stand in the inventory as Commissioned rows
+without radios; 12.2 and 8.11 run for the devices. Between DSP and hub only serialised messages
+pass, and each is kept in the evidence. The database lies in a folder that goes with the run.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+
+from dsp_stub.cpl import CplEntry, HashScope, image_hash
+from dsp_stub.desk import Desk, DspEvent
+from dsp_stub.http import DspServer
+from dsp_stub.options import DATABASE_FILE
+from dsp_stub.responses import Response
+from dsp_stub.service import Dsp
+from dsp_stub.smi import DeviceStatus, DeviceType, PpmidVariant, Premises, SmiDevice
+from dsp_stub.store import Store
+from dsp_stub.users import User, UserRole, Users
+from emulator.devices.gbcs_half import GbcsIdentity
+from firmware_images.image import FirmwareImage
+from firmware_images.samples import PRODUCTS, ProductIdentity
+from gbcs.certificates import Certificate, CertificateStore
+from gbcs.endpoint import DeviceKeys, TrustCells
+from gbcs.protection import KeyUse
+from gbcs.smki import (
+    ACB_EUI64,
+    BENCH_ORGANISATIONS,
+    RECOVERY_EUI64,
+    SUPPLIER_EUI64,
+    Smki,
+    issue_store,
+)
+from gbcs.wan import Wan
+from hil.bench_file import Bench, DeviceKind
+from hil.duis_client import DuisUser
+from hil.images import DeviceImage
+from hil.records import Records, SeenFrame
+from hil.seeds import Seeds
+from hil.supplier import Supplier
+
+LOOPBACK = "127.0.0.1"
+GBCS_VERSION = "4.1"
+PPMID_VERSION = "PPMIDTS V4.4"
+VARIANTS: dict[DeviceKind, PpmidVariant] = {
+    "ppmid": PpmidVariant.PPMID,
+    "bridge-1": PpmidVariant.BRIDGE_1,
+    "bridge-2": PpmidVariant.BRIDGE_2,
+    "bridge-3": PpmidVariant.BRIDGE_3,
+    "bridge-4": PpmidVariant.BRIDGE_4,
+}
+# Nobody's: the manufacturer of the hub and of the meter that are there on paper.
+_FOUND_MANUFACTURER = "FFF0"
+_PREMISES = 1
+
+OnFrame = Callable[[SeenFrame], object]
+
+
+class Dcc:
+    """The DCC of one run; `records` is told of everything that crosses its interfaces."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        seeds: Seeds,
+        *,
+        utc_now: Callable[[], datetime],
+        hold: Callable[[], AbstractContextManager[None]],
+        on_callback: Callable[[Response, int], object],
+        on_refused: Callable[[str], object],
+        on_event: Callable[[DspEvent], object],
+        on_frame: OnFrame,
+    ) -> None:
+        self._bench = bench
+        self._seeds = seeds
+        self._utc_now = utc_now
+        self._hold = hold
+        self._on_callback = on_callback
+        self._on_refused = on_refused
+        self._on_event = on_event
+        self._on_frame = on_frame
+        epoch = bench.epoch.replace(microsecond=0)
+        self._smki = Smki(lambda name: seeds.stream(name).getrandbits, epoch)
+        self._organisations = issue_store(self._smki, BENCH_ORGANISATIONS, ())
+        self.keys = self._dsp_keys()
+        self._folder = tempfile.TemporaryDirectory(prefix="hanbench-dsp-")
+        self._store = Store(Path(self._folder.name) / DATABASE_FILE)
+        self._server: DspServer | None = None
+        self._desk: Desk | None = None
+        self._records: Records | None = None
+
+    # -- keys ----------------------------------------------------------------------------------
+
+    def identity(self, eui64: int) -> GbcsIdentity:
+        """A device's or the hub's GBCS keys and trust cells; its certificates become known."""
+        keys = []
+        for use in (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT):
+            credential = self._smki.device(eui64, use)
+            self.keys.add(credential.certificate)
+            keys.append(credential.private_key)
+        trust = TrustCells(
+            self._certificate(ACB_EUI64, KeyUse.DIGITAL_SIGNATURE),
+            self._certificate(ACB_EUI64, KeyUse.KEY_AGREEMENT),
+            self._certificate(RECOVERY_EUI64, KeyUse.DIGITAL_SIGNATURE),
+            self._smki.root.certificate,
+        )
+        return GbcsIdentity(DeviceKeys(*keys), trust)
+
+    def _dsp_keys(self) -> CertificateStore:
+        """Everybody's certificates, and the private keys of the ACB alone."""
+        keys = CertificateStore()
+        for organisation in BENCH_ORGANISATIONS:
+            for use in organisation.uses:
+                mine = organisation.eui64 == ACB_EUI64
+                key = self._organisations.private_key(organisation.eui64, use) if mine else None
+                keys.add(self._certificate(organisation.eui64, use), key, use=use)
+        return keys
+
+    def _certificate(self, eui64: int, use: KeyUse) -> Certificate:
+        certificate = self._organisations.certificate(eui64, use)
+        assert certificate is not None
+        return certificate
+
+    # -- start and stop ------------------------------------------------------------------------
+
+    async def start(
+        self, records: Records, images: Iterable[tuple[DeviceKind, DeviceImage]]
+    ) -> None:
+        """Open the supplier's port and the DSP's, with the CPL that the bench's products are on."""
+        self._records = records
+        xml = self._certificate(SUPPLIER_EUI64, KeyUse.XML_SIGNATURE)
+        key = self._organisations.private_key(SUPPLIER_EUI64, KeyUse.XML_SIGNATURE)
+        assert key is not None
+        dsp_xml = self._certificate(ACB_EUI64, KeyUse.XML_SIGNATURE)
+        self.supplier = Supplier(
+            DuisUser(
+                SUPPLIER_EUI64,
+                key,
+                xml,
+                lambda serial: dsp_xml if serial == dsp_xml.serial else None,
+            ),
+            ACB_EUI64,
+            records,
+            self._on_callback,
+            self._on_refused,
+            self._hold,
+        )
+        callback = await self.supplier.listen()
+        user = User(SUPPLIER_EUI64, UserRole.IMPORT_SUPPLIER, xml, callback)
+        dsp = self._bench.dsp
+        options = dsp.options(self._bench.limits)
+        desk = Desk(self._store, Users([user]), self.keys, ACB_EUI64, options, dsp.codes)
+        self._desk = desk
+        with self._store.transaction():
+            self._list_products(desk, images)
+        self._server = DspServer(Dsp(desk, self._on_event), self._utc_now, hold=self._hold)
+        self.supplier.reach(await self._server.start(LOOPBACK, 0))
+
+    def connect_hub(self, eui64: int, hub: Wan) -> None:
+        """The hub is up: the premises as found stand in the inventory, and the WAN reaches it."""
+        assert self._server is not None
+        assert self._desk is not None
+        with self._store.transaction():
+            self._find_premises(self._desk, eui64)
+        self._server.connect_hub(eui64, _RecordedLink(self._note, hub))
+
+    def deliver(self, message: bytes) -> None:
+        """A hub's message for the DSP."""
+        self._note("to-dsp", message)
+        if self._server is not None:
+            self._server.deliver(message)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop()
+            await self.supplier.stop()
+        self._store.close()
+        self._folder.cleanup()
+
+    def _note(self, direction: str, octets: bytes) -> None:
+        assert self._records is not None
+        _, seen = self._records.wan(direction, octets)
+        if seen is not None:
+            self._on_frame(seen)
+
+    # -- what is there before the first request ------------------------------------------------
+
+    def _list_products(self, desk: Desk, images: Iterable[tuple[DeviceKind, DeviceImage]]) -> None:
+        """Put on the CPL what devices are delivered with, and what they are to be updated to."""
+        hash_scope = desk.options.cpl_hash
+        listed: set[tuple[str, int]] = set()
+        for kind, image in images:
+            product = PRODUCTS[kind]
+            new = image.image
+            for version, file in (
+                (image.factory_version, None),
+                (new.header.file_version, new),
+            ):
+                if (kind, version) not in listed:
+                    listed.add((kind, version))
+                    desk.cpl.add(_entry(product, version, file, hash_scope))
+
+    def _find_premises(self, desk: Desk, hub: int) -> None:
+        inventory = desk.inventory
+        inventory.add_premises(
+            Premises(
+                id=_PREMISES,
+                uprn="100000000001",
+                post_code="ZZ99 9ZZ",
+                address_identifier="1",
+                import_mpxn="1200000000001",
+                responsible=(SUPPLIER_EUI64,),
+            )
+        )
+        commissioned = self._bench.epoch.date().isoformat()
+        gpf, esme = (
+            int.from_bytes(self._seeds.derive(f"EUI-64 {name}", 8), "big")
+            for name in ("gpf", "esme")
+        )
+        for device_id, device_type, model, version, further in (
+            (hub, DeviceType.CHF, "00CF0101", "CHTS V1.5", {"associated_gpf": gpf}),
+            (gpf, DeviceType.GPF, "00CF0101", "CHTS V1.5", {"chf": hub}),
+            # On paper only: it is in no device log, so no PPMID can have been joined to it.
+            (esme, DeviceType.ESME, "0E5E0101", "ESMETS V5.1", {"esme_variant": "A"}),
+        ):
+            inventory.add(
+                SmiDevice(
+                    device_id=device_id,
+                    device_type=device_type,
+                    status=DeviceStatus.COMMISSIONED,
+                    manufacturer=_FOUND_MANUFACTURER,
+                    model=model,
+                    firmware_version="00010000",
+                    smets_chts_version=version,
+                    gbcs_version=GBCS_VERSION,
+                    premises=_PREMISES,
+                    date_commissioned=commissioned,
+                    csp_region="Central",
+                    **further,
+                )
+            )
+
+
+class _RecordedLink:
+    """The way to the hub: each message is kept before the hub has it."""
+
+    def __init__(self, note: Callable[[str, bytes], None], hub: Wan) -> None:
+        self._note = note
+        self._hub = hub
+
+    def deliver(self, message: bytes) -> None:
+        self._note("to-hub", message)
+        self._hub.deliver(message)
+
+
+def _entry(
+    product: ProductIdentity, version: int, file: FirmwareImage | None, hash_scope: HashScope
+) -> CplEntry:
+    return CplEntry(
+        device_type=DeviceType.PPMID,
+        manufacturer=f"{product.manufacturer_code:04X}",
+        model=product.model,
+        firmware_version=f"{version:08X}",
+        smets_chts_version=PPMID_VERSION,
+        gbcs_version=GBCS_VERSION,
+        image_hash=None if file is None else image_hash(file, hash_scope),
+    )

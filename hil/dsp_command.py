@@ -1,0 +1,142 @@
+"""`hanbench dsp`: the stub DSP as a service of its own.
+
+Source: DESIGN, "What it promises to the outside". Its folder holds `dsp.toml` (users, codes,
+options), `pki/` (certificates, and the private keys of the Access Control Broker) and the database.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from dsp_stub.desk import Answered, Desk, DspEvent, Flagged, SecurityEvent
+from dsp_stub.errors import DspValueError
+from dsp_stub.http import DspServer
+from dsp_stub.options import DATABASE_FILE, OPTIONS_FILE, PKI_FOLDER, DspFile
+from dsp_stub.service import Dsp
+from dsp_stub.store import Store
+from dsp_stub.users import User, UserRole, Users
+from gbcs.certificates import CertificateStore, parse_pem_certificate
+from gbcs.errors import GbcsError
+from gbcs.protection import KeyUse
+from hil.clock import run_real
+from hil.cpl_commands import load_dsp_file
+from hil.errors import BenchBroke, RequestError
+from hil.pki_commands import load_keys
+from hil.serving import host_and_port, interruption, require_loopback
+
+DEFAULT_PORT = 8079  # of DCC Boxed
+
+
+@click.command("dsp", short_help="Serve the stub DSP: DUIS requests in, signed answers out.")
+@click.option(
+    "--listen",
+    "address",
+    metavar="HOST:PORT",
+    default=f"127.0.0.1:{DEFAULT_PORT}",
+    show_default=True,
+)
+@click.option(
+    "--data",
+    "folder",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="dsp.toml (users, codes, options), pki/ and the database.",
+)
+@click.option("--allow-remote", is_flag=True, help="Listen beyond this machine.")
+def dsp_command(address: str, folder: Path, allow_remote: bool) -> None:
+    """Serve the stub DSP until interrupted; one line per request, with the reason of a refusal.
+
+    What DIR needs: `hanbench pki create DIR/pki`, and a dsp.toml with a [[user]] table of `eui64`,
+    `role` ("IS", "GS", ...) and `callback` (an http URL of this machine) for each user.
+    """
+    host, port = host_and_port(address)
+    require_loopback(host, allow_remote)
+    file = load_dsp_file(folder)
+    keys = _load_pki(folder / PKI_FOLDER)
+    users = _users(folder, file)
+    acb = _broker(folder, keys)
+    try:
+        with Store(folder / DATABASE_FILE) as store:
+            options = file.options
+            if options.xsd is not None:
+                options = options.model_copy(update={"xsd": folder / options.xsd})
+            desk = Desk(store, users, keys, acb, options, file.codes)
+            run_real(lambda: _serve(Dsp(desk, _show), host, port, len(file.users), folder))
+    except DspValueError as error:
+        raise RequestError(str(error)) from None
+
+
+async def _serve(dsp: Dsp, host: str, port: int, users: int, folder: Path) -> None:
+    server = DspServer(dsp, _utc_now)
+    interrupted = interruption()
+    try:
+        url = await server.start(host, port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BenchBroke(f"{host}:{port} cannot be listened on: {reason}") from None
+    shown = click.format_filename(folder)
+    click.echo(f"dsp  {url}  {users} user(s), ACB {dsp.desk.acb:016X}, data in {shown}")
+    try:
+        await interrupted.wait()
+    finally:
+        await server.stop()
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _show(event: DspEvent) -> None:
+    now = _utc_now().strftime("%H:%M:%S")
+    match event:
+        case Answered():
+            reason = f": {event.sentence}" if event.sentence else ""
+            service, request_id = event.service or "-", event.request_id or "no RequestID"
+            click.echo(f"{now}  {service:<5} {request_id}  {event.code}{reason}")
+        case SecurityEvent():
+            device = "-" if event.device is None else f"{event.device:016X}"
+            click.echo(f"{now}  security  {device}  {event.reason}: {event.detail}")
+        case Flagged():
+            click.echo(f"{now}  flagged  {event.device:016X}  {event.reason}: {event.detail}")
+
+
+def _load_pki(folder: Path) -> CertificateStore:
+    if not folder.is_dir():
+        shown = click.format_filename(folder)
+        raise RequestError(f"{shown} is not there: make one with `hanbench pki create {shown}`")
+    return load_keys(folder)
+
+
+def _broker(folder: Path, keys: CertificateStore) -> int:
+    """The Access Control Broker whose private keys are there."""
+    for eui64 in keys.access_control_brokers():
+        uses = (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT, KeyUse.XML_SIGNATURE)
+        if all(keys.private_key(eui64, use) is not None for use in uses):
+            return eui64
+    shown = click.format_filename(folder / PKI_FOLDER)
+    raise RequestError(f"{shown} has no Access Control Broker with private keys ds, ka and xml-ds")
+
+
+def _users(folder: Path, file: DspFile) -> Users:
+    options = click.format_filename(folder / OPTIONS_FILE)
+    users = []
+    for table in file.users:
+        path = folder / table.certificate_file
+        shown = click.format_filename(path)
+        try:
+            certificate = parse_pem_certificate(path.read_bytes())
+            users.append(User(table.eui64, UserRole(table.role), certificate, table.callback))
+        except OSError as error:
+            raise RequestError(f"{shown} cannot be read: {error.strerror}") from None
+        except GbcsError as error:
+            raise RequestError(f"{shown}: {error}") from None
+        except DspValueError as error:
+            raise RequestError(f"{options}: {error}") from None
+    try:
+        return Users(users)
+    except DspValueError as error:
+        raise RequestError(f"{options}: {error}") from None

@@ -1,0 +1,284 @@
+"""What hub, devices and DCC tell during a run: onto the tracks, into the evidence, to the reader.
+
+Source: ours. Everybody's events come in here; the scenario waits for what they change, and
+`hil.judging` says what it means.
+"""
+
+from __future__ import annotations
+
+from dsp_stub.desk import DspEvent, Flagged, SecurityEvent
+from dsp_stub.responses import (
+    CommsHubAlert,
+    CspFirmwareDeliveryStatus,
+    DccAlertMessage,
+    PpmidAlert,
+    Response,
+)
+from emulator.devices import ota_client, tunnel
+from emulator.devices.device import DeviceEvent, DeviceLost, DeviceUp
+from emulator.devices.gbcs_half import FrameDiscarded
+from emulator.devices.hub import DeviceJoined, DeviceTunnel, HubEvent, HubLost
+from emulator.devices.hub import FrameDiscarded as HubDiscarded
+from emulator.devices.ota_server import (
+    Anomaly,
+    QuerySeen,
+    ResponseCode,
+    TransferOutcome,
+    TransferProgress,
+    TransferStarted,
+)
+from emulator.medium.timing import Scheduler
+from gbcs.firmware import FirmwareActivation, FirmwareTransfer
+from gbcs.protection import Verdict as Protection
+from hil.errors import BenchBroke
+from hil.evidence import Evidence
+from hil.journal import Journal
+from hil.live import Live
+from hil.records import SeenFrame
+from hil.track import Track, Upgrade
+from hil.verdict import Alert, version_text
+
+HUB = "hub"
+
+
+class Witness:
+    """Hears everybody, and keeps the tracks of the devices."""
+
+    def __init__(
+        self,
+        tracks: dict[str, Track],
+        journal: Journal,
+        clock: Scheduler,
+        evidence: Evidence,
+        live: Live,
+    ) -> None:
+        self.tracks = tracks
+        self._by_eui64: dict[int, Track] = {}
+        self._hub_eui64: int | None = None
+        self._journal = journal
+        self._clock = clock
+        self._evidence = evidence
+        self._live = live
+
+    # -- who is who ----------------------------------------------------------------------------
+
+    def hub_is(self, eui64: int) -> None:
+        self._hub_eui64 = eui64
+
+    def device_is(self, track: Track, eui64: int) -> None:
+        track.eui64 = eui64
+        self._by_eui64[eui64] = track
+
+    def name_of(self, eui64: int) -> str:
+        """The bench's id for an EUI-64, its digits for one that is none of the bench's."""
+        if eui64 == self._hub_eui64:
+            return HUB
+        track = self._by_eui64.get(eui64)
+        return f"{eui64:016X}" if track is None else track.device_id
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def time_s(self) -> float:
+        return self._clock.now_us() / 1e6
+
+    def tell(self, event_type: str, /, **fields: object) -> int:
+        """Record an event and show it; its id."""
+        event = {"type": event_type, "time_s": self.time_s(), **fields}
+        event_id = self._evidence.record(event)
+        self._live.show(event)
+        return event_id
+
+    def anomaly(self, track: Track | None, kind: str, detail: str) -> None:
+        device = {} if track is None else {"device_id": track.device_id}
+        self.tell("anomaly", kind=kind, detail=detail, **device)
+
+    def _discarded(self, where: str, device_id: str | None, reason: str, detail: str) -> None:
+        self.tell("gbcs-discarded", where=where, device_id=device_id, reason=reason, detail=detail)
+
+    # -- the hub -------------------------------------------------------------------------------
+
+    def on_hub_event(self, event: HubEvent) -> None:
+        if isinstance(event, HubLost):
+            self._journal.break_off(BenchBroke(f"the hub lost its radio: {event.reason}"))
+            return
+        if isinstance(event, HubDiscarded):
+            self._discarded("hub", HUB, event.reason.name, event.detail)
+            return
+        track = self._by_eui64.get(event.eui64)
+        if track is None:
+            return
+        match event:
+            case TransferProgress():
+                track.steps += 1
+                track.offset_bytes = event.offset_bytes
+                track.blocks = event.blocks
+                self.tell(
+                    "progress",
+                    device_id=track.device_id,
+                    offset_bytes=event.offset_bytes,
+                    size_bytes=event.size_bytes,
+                    percent=100 * event.offset_bytes // event.size_bytes,
+                    blocks=event.blocks,
+                )
+            case DeviceJoined():
+                self._joined(track, event)
+            case DeviceTunnel():
+                self._on_tunnel_output(track, event.output)
+            case QuerySeen():
+                track.version = event.current_version
+                track.steps += 1
+            case TransferStarted():
+                track.started = True
+                self.tell(
+                    "transfer-started",
+                    device_id=track.device_id,
+                    version=version_text(event.file_version),
+                    size_bytes=event.size_bytes,
+                )
+            case TransferOutcome():
+                self._on_transfer_outcome(track, event)
+            case Anomaly():
+                self.anomaly(track, event.kind, event.detail)
+        self._journal.tell()
+
+    def _joined(self, track: Track, event: DeviceJoined) -> None:
+        if track.joined:
+            return
+        track.joined = True
+        self.tell(
+            "joined",
+            device_id=track.device_id,
+            eui64=f"{event.eui64:016X}",
+            node_id=f"{event.node_id:04X}",
+        )
+
+    def _on_tunnel_output(self, track: Track, output: tunnel.Output) -> None:
+        match output:
+            case tunnel.TunnelUp():
+                track.tunnel_up = True
+                self.tell("tunnel", device_id=track.device_id, state="open")
+            case tunnel.TunnelDown():
+                track.tunnel_up = False
+                detail = output.reason
+                self.tell("tunnel", device_id=track.device_id, state="closed", detail=detail)
+            case tunnel.MessageRefused():
+                self.anomaly(track, "message refused", output.reason)
+            case tunnel.Anomaly():
+                self.anomaly(track, output.kind, output.detail)
+
+    def _on_transfer_outcome(self, track: Track, outcome: TransferOutcome) -> None:
+        track.transfer = outcome
+        track.steps += 1
+        if outcome.response_code is ResponseCode.SUCCESS:
+            # The restart ends both: what is seen of them from here on is of the new firmware.
+            track.version = None
+            track.tunnel_up = False
+            image = track.image.image
+            self.tell(
+                "transfer-done",
+                device_id=track.device_id,
+                blocks=track.blocks,
+                bytes=track.offset_bytes,
+                sha256=image.sha256,
+            )
+
+    # -- the devices ---------------------------------------------------------------------------
+
+    def on_device_event(self, device_id: str, event: DeviceEvent) -> None:
+        track = self.tracks[device_id]
+        match event:
+            case DeviceUp():
+                if event.restarted:
+                    track.restarted = event
+                    version = version_text(event.file_version)
+                    self.tell("restarted", device_id=device_id, version=version)
+            case DeviceLost():
+                track.lost = event.reason
+                track.steps += 1
+                self.anomaly(track, "device lost", event.reason)
+            case FrameDiscarded():
+                self._discarded("device", device_id, event.reason.name, event.detail)
+            case ota_client.Anomaly() | tunnel.Anomaly():
+                self.anomaly(track, event.kind, event.detail)
+            case ota_client.DownloadFailed():
+                self.anomaly(track, "download failed", event.reason)
+        self._journal.tell()
+
+    # -- the DCC -------------------------------------------------------------------------------
+
+    def on_dsp_event(self, event: DspEvent) -> None:
+        match event:
+            case SecurityEvent():
+                name = None if event.device is None else self.name_of(event.device)
+                self._discarded("dsp", name, event.reason, event.detail)
+            case Flagged():
+                track = self._by_eui64.get(event.device)
+                if track is not None:
+                    track.flagged.append(f"{event.reason}: {event.detail}")
+                self.anomaly(track, event.reason, event.detail)
+        self._journal.tell()
+
+    def on_frame(self, seen: SeenFrame) -> None:
+        """A GBCS frame crossed the WAN; the alerts among them are part of the verdict."""
+        frame = seen.received.frame
+        match seen.payload:
+            case FirmwareActivation() as activation:
+                track, code, use_case = self._by_eui64.get(frame.originator), 0x8F8B, "CS09"
+            case FirmwareTransfer() as activation:
+                track, use_case = self._by_eui64.get(activation.device), "CCS08"
+                code = activation.alert_code
+            case _:
+                return
+        if track is None:
+            return
+        verified = seen.verdicts.signature is Protection.VALID
+        time = activation.execution_date_time.isoformat().replace("+00:00", "Z")
+        result = int(activation.result)
+        track.alerts.append(Alert(f"{code:04X}", use_case, time, result, verified))
+        track.alert_frames.append(seen.pointer)
+
+    def on_callback(self, response: Response, event_id: int) -> None:
+        """A verified response or alert of the DSP."""
+        message = response.message
+        if isinstance(message, DccAlertMessage):
+            self._on_dcc_alert(message, event_id)
+        self._journal.tell()
+
+    def _on_dcc_alert(self, message: DccAlertMessage, event_id: int) -> None:
+        alert = message.alert
+        match alert:
+            case PpmidAlert():
+                track = self._by_eui64.get(alert.device_id)
+                upgrade = alert.firmware_upgrade
+                if track is not None and upgrade is not None:
+                    track.steps += 1
+                    if track.upgrade is None:
+                        track.upgrade = Upgrade(
+                            upgrade.firmware_version, upgrade.succeeded, event_id
+                        )
+                    _name_alert(track, "8F8B", message.dcc_alert_code)
+            case CommsHubAlert():
+                transfer = alert.firmware_transfer
+                track = None if transfer is None else self._by_eui64.get(transfer.device_id)
+                if track is not None and transfer is not None:
+                    track.steps += 1
+                    track.transferred_event = event_id
+                    if transfer.response_code != "FileTransferSuccess":
+                        track.transfer_failed = transfer.response_code
+                    _name_alert(track, f"{alert.alert_code:04X}", message.dcc_alert_code)
+            case CspFirmwareDeliveryStatus():
+                track = self._by_eui64.get(alert.target_device_id)
+                if track is not None:
+                    track.delivered_event = event_id
+                    if not alert.succeeded:
+                        track.transfer_failed = "not delivered to the hub"
+
+
+def _name_alert(track: Track, code: str, dcc_alert: str) -> None:
+    """Write beside a device's alert what the DCC made of it."""
+    for number, alert in enumerate(track.alerts):
+        if alert.code == code and alert.dcc_alert is None:
+            track.alerts[number] = Alert(
+                alert.code, alert.use_case, alert.time, alert.result, alert.verified, dcc_alert
+            )
+            return
