@@ -6,6 +6,8 @@ the transaction its caller opened, and says no by raising `Refusal`, which takes
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,10 +37,13 @@ from dsp_stub.updates import Update, Updates
 from dsp_stub.users import User, Users
 from gbcs.acb import AccessControlBroker
 from gbcs.certificates import CertificateStore
+from gbcs.errors import GbcsValueError
 from gbcs.protection import KeyUse
 from gbcs.wan import CommandForDevice
 
 SUCCESS = "I0"
+CANNOT_COMMUNICATE = "E20"
+NO_RESPONSE = "E21"
 ACCEPTED = "I99"
 
 
@@ -139,6 +144,16 @@ class Desk:
             raise Refusal("E4", sentence)
 
     # -- commands --------------------------------------------------------------------------
+
+    @contextmanager
+    def building_command(self, device: int) -> Iterator[None]:
+        """A command that cannot be built is one that cannot be communicated: the device has no
+        certificate in the repository, or the broker waits for as many answers as it can."""
+        try:
+            yield
+        except GbcsValueError as error:
+            sentence = f"no command to {eui64_text(device)} can be built: {error}"
+            raise Refusal(CANNOT_COMMUNICATE, sentence) from None
 
     def send_command(
         self, hub: int, device: int, frame: bytes, request_id: RequestId, service: str,

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from dsp_stub.desk import ACCEPTED, Desk, Refusal
 from dsp_stub.requests import ReadFirmwareVersion, RequestId, UpdateHanDeviceLog
-from dsp_stub.smi import DeviceStatus, DeviceType, SmiDevice
+from dsp_stub.smi import MAX_AT_PREMISES, DeviceStatus, DeviceType, SmiDevice
 from dsp_stub.users import User
 from gbcs import acb, wan
 
@@ -23,7 +23,7 @@ REACHABLE = (
 )
 TYPE_1 = (DeviceType.PPMID, DeviceType.HCALCS)
 MAX_TYPE_1 = 6  # MP170: PPMIDs, HCALCSs and bridges of one hub
-MAX_LOG_ENTRIES = 15  # 17 devices a premises less CHF and GPF
+MAX_LOG_ENTRIES = MAX_AT_PREMISES - 2  # less CHF and GPF
 _WAN_TYPES = {
     DeviceType.GSME: wan.DeviceType.GSME,
     DeviceType.ESME: wan.DeviceType.ESME,
@@ -51,13 +51,11 @@ def update_han_device_log(
     if body.install_code is None or body.join_time_period_s is None:
         raise Refusal("E081105", "the details of the device to add are missing")
     device = _addable(desk, hub, body.device_id)
-    frame = desk.broker.add_device(
-        hub.device_id,
-        device.device_id,
-        body.install_code,
-        body.join_time_period_s,
-        acb.User(request_id.originator, request_id.counter),
-    )
+    party = acb.User(request_id.originator, request_id.counter)
+    with desk.building_command(hub.device_id):
+        frame = desk.broker.add_device(
+            hub.device_id, device.device_id, body.install_code, body.join_time_period_s, party
+        )
     entry = wan.DeviceLogEntry(hub.device_id, device.device_id, _WAN_TYPES[device.device_type])
     desk.outbox.add_message(entry, now)
     desk.send_command(
@@ -85,6 +83,10 @@ def _addable(desk: Desk, hub: SmiDevice, device_id: int) -> SmiDevice:
     }
     if len(there) >= MAX_LOG_ENTRIES:
         raise Refusal("E081111", f"the device log of the CHF holds {MAX_LOG_ENTRIES} devices")
+    if hub.premises is not None:
+        at_home = {one.device_id for one in desk.inventory.devices_at(hub.premises)}
+        if len(at_home | set(there) | {device_id}) > MAX_AT_PREMISES:
+            raise Refusal("E081111", f"the premises have {MAX_AT_PREMISES} devices already")
     type_1 = sum(device_type in TYPE_1 for device_type in there.values())
     if device.device_type in TYPE_1 and type_1 >= MAX_TYPE_1:
         raise Refusal("E081111", f"the CHF serves {MAX_TYPE_1} PPMIDs and HCALCSs already")
@@ -104,9 +106,9 @@ def read_firmware_version(
         raise Refusal("E5", f"the device is {device.status} and on no hub that could be asked")
     if body.execution_date_time is not None:
         raise Refusal("E12", "a later time of execution is not offered")
-    frame = desk.broker.read_firmware_version(
-        device.device_id, acb.User(request_id.originator, request_id.counter)
-    )
+    party = acb.User(request_id.originator, request_id.counter)
+    with desk.building_command(device.device_id):
+        frame = desk.broker.read_firmware_version(device.device_id, party)
     desk.send_command(
         device.chf, device.device_id, frame, request_id, "11.2", device.device_id, now
     )

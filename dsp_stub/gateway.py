@@ -28,15 +28,18 @@ from lxml import etree
 from dsp_stub import xml_signature
 from dsp_stub.desk import Desk, Refusal
 from dsp_stub.errors import DuisError
-from dsp_stub.requests import Request, service_path
+from dsp_stub.requests import (
+    DCC_ONLY_VARIANT,
+    NON_DEVICE_PATH,
+    SEND_COMMAND_PATH,
+    TRANSFORM_PATH,
+    Request,
+    service_path,
+)
 from dsp_stub.users import EVERYBODY, SUPPLIERS, User, UserRole
 
-SEND_COMMAND = "/api/v1/serviceS"
-NON_DEVICE = "/api/v1/serviceD"
-TRANSFORM = "/api/v1/serviceT"
-PATHS = (SEND_COMMAND, NON_DEVICE, TRANSFORM)
+PATHS = (SEND_COMMAND_PATH, NON_DEVICE_PATH, TRANSFORM_PATH)
 
-DCC_ONLY = 8  # the command variant of a service that ends at the DCC
 SEND_OVER_WAN = 1
 LOCAL_DELIVERY = (2, 3)
 
@@ -50,11 +53,11 @@ class ServiceRule:
 
 
 RULES = {
-    "8.2": ServiceRule((DCC_ONLY,), EVERYBODY),
+    "8.2": ServiceRule((DCC_ONLY_VARIANT,), EVERYBODY),
     "8.11": ServiceRule((SEND_OVER_WAN, *LOCAL_DELIVERY), SUPPLIERS | {UserRole.OTHER_USER}),
     "11.2": ServiceRule((SEND_OVER_WAN, *LOCAL_DELIVERY), EVERYBODY),
-    "11.4": ServiceRule((DCC_ONLY,), SUPPLIERS),
-    "12.2": ServiceRule((DCC_ONLY,), EVERYBODY),
+    "11.4": ServiceRule((DCC_ONLY_VARIANT,), SUPPLIERS),
+    "12.2": ServiceRule((DCC_ONLY_VARIANT,), EVERYBODY),
 }
 
 
@@ -104,7 +107,7 @@ def _require_path(desk: Desk, path: str, request: Request) -> None:
     if path != wanted:
         sentence = f"{request.service_reference} goes to {wanted}, it was posted to {path}"
         raise Refusal("E13", sentence)
-    if request.command_variant == DCC_ONLY and request.request_id.target != desk.acb:
+    if request.command_variant == DCC_ONLY_VARIANT and request.request_id.target != desk.acb:
         sentence = f"the target of {request.service_reference} is the DCC, {desk.acb:016X}"
         raise Refusal("E12", sentence)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dsp_stub.broker import Command
-from dsp_stub.desk import SUCCESS, Desk
+from dsp_stub.desk import CANNOT_COMMUNICATE, SUCCESS, Desk
 from dsp_stub.requests import RequestId
 from dsp_stub.responses import (
     CommsHubAlert,
@@ -50,8 +50,8 @@ from gbcs.firmware import (
 )
 from gbcs.wan import DeliveryOutcome, DeliveryResult, MessageFromDevice
 
-CANNOT_COMMUNICATE = "E20"
-NO_RESPONSE = "E21"
+# What a mismatch says the inventory had where it had none.
+NO_VERSION = "00000000"
 
 _ENDED: dict[TransferResult, UpdateState] = {
     TransferResult.FIRMWARE_IMAGE_DISCARDED: UpdateState.DISCARDED,
@@ -166,7 +166,7 @@ def _follow(desk: Desk, device: SmiDevice, version: int, now: datetime) -> None:
     if known:
         desk.inventory.set_firmware_version(device.device_id, text)
     mismatch = FirmwareVersionMismatch(
-        device.device_id, device.device_type, device.firmware_version or "", text
+        device.device_id, device.device_type, device.firmware_version or NO_VERSION, text
     )
     code = desk.codes.firmware_version_mismatch
     desk.alert(desk.responsible(device), code, mismatch, now)

@@ -10,6 +10,11 @@ of DUIS where the public text gives them (docs/open-points.md, "DUIS codes").
     [[user]]        eui64 = "90-B3-D5-1F-30-01-00-00", role = "IS",
                     certificate = "pki/90b3d51f30010000-xml-ds.pem",
                     callback = "http://127.0.0.1:8081/"
+    [[premises]]    id = 1, uprn = "1234", import_mpxn = "1312345678111",
+                    responsible = ["90-B3-D5-1F-30-01-00-00"]
+    [[premises.device]]
+                    eui64 = "00-DB-12-34-56-78-90-A2", type = "CHF", status = "Commissioned",
+                    manufacturer = "121D", model = "00CF0101", firmware_version = "00010000"
     [codes]         replay = "E42", ppmid_alert = "N39", ...
     [options]       profile = "mp170", commissioned = "relaxed", ...
 """
@@ -17,7 +22,7 @@ of DUIS where the public text gives them (docs/open-points.md, "DUIS codes").
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +31,17 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, ValidationInfo
 
 from dsp_stub.cpl import HASH_SCOPE, HashScope
+from dsp_stub.errors import DspValueError
+from dsp_stub.inventory import Inventory
+from dsp_stub.smi import (
+    MAX_AT_PREMISES,
+    TYPE_2,
+    DeviceStatus,
+    DeviceType,
+    PpmidVariant,
+    Premises,
+    SmiDevice,
+)
 from firmware_images.checks import SizeLimit
 
 OPTIONS_FILE = "dsp.toml"
@@ -145,6 +161,85 @@ class UserTable(Table):
         return self.certificate or Path(PKI_FOLDER, f"{self.eui64:016x}-xml-ds.pem")
 
 
+class FoundDevice(Table):
+    """A device that stands in the inventory before the first request."""
+
+    eui64: Eui64 = Field(description='an EUI-64 such as "00-DB-12-34-56-78-90-A4"')
+    type: Literal["ESME", "GSME", "GPF", "CHF", "HCALCS", "PPMID", "IHD", "CAD"] = Field(
+        description='"ESME", "GSME", "GPF", "CHF", "HCALCS", "PPMID", "IHD" or "CAD"'
+    )
+    status: Literal["Pending", "Whitelisted", "InstalledNotCommissioned", "Commissioned"] = Field(
+        default="Commissioned",
+        description='"Pending", "Whitelisted", "InstalledNotCommissioned" or "Commissioned"',
+    )
+    manufacturer: Text = Field(description="4 hexadecimal digits")
+    model: Text = Field(description="8 hexadecimal digits: model, hardware version and revision")
+    firmware_version: Text | None = Field(default=None, description="8 hexadecimal digits")
+    smets_chts_version: Text | None = Field(
+        default=None, description='a text such as "PPMIDTS V4.4"'
+    )
+    gbcs_version: Text | None = Field(default="4.1", description='a version such as "4.1"')
+    esme_variant: Text | None = Field(default=None, description="an ESME variant")
+    ppmid_variant: Text | None = Field(
+        default=None, description='"PPMID" or "AltHAN Bridge 1" to "AltHAN Bridge 4"'
+    )
+    associated_gpf: Eui64 | None = Field(default=None, description="an EUI-64")
+    chf: Eui64 | None = Field(default=None, description="the EUI-64 of the hub it is on")
+
+    def smi_device(self, premises: int, today: str) -> SmiDevice:
+        """The row of the inventory. Raises DspValueError for what cannot stand in it."""
+        is_type_2 = self.type in TYPE_2
+        commissioned = self.status == "Commissioned" and not is_type_2
+        variant = self.ppmid_variant
+        if variant is not None and variant not in tuple(PpmidVariant):
+            raise DspValueError(
+                f"ppmid_variant {variant!r} is not one of {', '.join(PpmidVariant)}"
+            )
+        return SmiDevice(
+            device_id=self.eui64,
+            device_type=DeviceType(self.type),
+            status=None if is_type_2 else DeviceStatus(self.status),
+            manufacturer=self.manufacturer,
+            model=self.model,
+            firmware_version=self.firmware_version,
+            smets_chts_version=self.smets_chts_version or _SMETS_CHTS_VERSIONS.get(self.type),
+            gbcs_version=None if is_type_2 else self.gbcs_version,
+            esme_variant=self.esme_variant,
+            ppmid_variant=None if variant is None else PpmidVariant(variant),
+            associated_gpf=self.associated_gpf,
+            chf=self.chf,
+            premises=premises,
+            date_commissioned=today if commissioned else None,
+        )
+
+
+# The first that take firmware for PPMIDs over the air (SECMP0007).
+_SMETS_CHTS_VERSIONS = {
+    "ESME": "ESMETS V5.1",
+    "CHF": "CHTS V1.5",
+    "GPF": "CHTS V1.5",
+    "HCALCS": "HCALCSTS V5.1",
+    "PPMID": "PPMIDTS V4.4",
+}
+
+
+class FoundPremises(Table):
+    """A home as the DSP finds it."""
+
+    id: Whole = Field(ge=1, le=2**31, description="a whole number from 1")
+    uprn: Text | None = Field(default=None, description="1 to 12 digits")
+    post_code: Text | None = Field(default=None, description="6 to 8 characters")
+    address_identifier: Text | None = Field(default=None, description="at most 30 characters")
+    import_mpxn: Text | None = Field(default=None, description="an MPAN or MPRN")
+    responsible: tuple[Eui64, ...] = Field(default=(), description="a list of users' EUI-64s")
+    devices: tuple[FoundDevice, ...] = Field(
+        default=(),
+        alias="device",
+        max_length=MAX_AT_PREMISES,
+        description=f"at most {MAX_AT_PREMISES} tables, [[premises.device]]",
+    )
+
+
 class Codes(Table):
     """Which code says what, where the public documents leave it open."""
 
@@ -216,6 +311,7 @@ class DspFile(Table):
     """A `dsp.toml` as a whole."""
 
     users: tuple[UserTable, ...] = Field(default=(), alias="user", description="tables, [[user]]")
+    premises: tuple[FoundPremises, ...] = Field(default=(), description="tables, [[premises]]")
     codes: Codes = Field(default=Codes(), description="a table, [codes]")
     options: Options = Field(default=Options(), description="a table, [options]")
 
@@ -228,3 +324,30 @@ def contradictions(file: DspFile) -> Iterator[tuple[tuple[str | int, ...], str]]
             sentence = f"user[{number}].eui64 is {user.eui64:016X}, which is a user already"
             yield ("user", number, "eui64"), sentence
         seen.add(user.eui64)
+
+
+def furnish(inventory: Inventory, premises: Iterable[FoundPremises], today: str) -> int:
+    """Put the premises as found into the inventory, and how many devices that added.
+
+    What is there already stays as it is: what a device became since is not undone by a restart.
+    Raises DspValueError for what cannot stand there.
+    """
+    there = {one.id for one in inventory.all_premises()}
+    added = 0
+    for home in premises:
+        if home.id not in there:
+            inventory.add_premises(
+                Premises(
+                    id=home.id,
+                    uprn=home.uprn,
+                    post_code=home.post_code,
+                    address_identifier=home.address_identifier,
+                    import_mpxn=home.import_mpxn,
+                    responsible=home.responsible,
+                )
+            )
+        for device in home.devices:
+            if inventory.get(device.eui64) is None:
+                inventory.add(device.smi_device(home.id, today))
+                added += 1
+    return added

@@ -61,7 +61,10 @@ __all__ = [
 
 SCHEMA_VERSION = "5.4"
 MAX_DEVICES = 50_000
+TRANSFORM_VARIANT = 4
 DCC_ONLY_VARIANT = 8
+# Local delivery hands the command back and sends nothing.
+_NON_DEVICE_VARIANTS = (2, 6, DCC_ONLY_VARIANT)
 
 SEND_COMMAND_PATH = "/api/v1/serviceS"
 NON_DEVICE_PATH = "/api/v1/serviceD"
@@ -183,9 +186,9 @@ def service_path(request: Request) -> str:
 
 def variant_path(command_variant: int) -> str:
     """The web service that requests of a command variant are posted to."""
-    if command_variant == DCC_ONLY_VARIANT:
+    if command_variant in _NON_DEVICE_VARIANTS:
         return NON_DEVICE_PATH
-    return SEND_COMMAND_PATH if command_variant <= 3 else TRANSFORM_PATH
+    return TRANSFORM_PATH if command_variant == TRANSFORM_VARIANT else SEND_COMMAND_PATH
 
 
 # -- reading -----------------------------------------------------------------------------------

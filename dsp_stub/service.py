@@ -27,7 +27,7 @@ from dsp_stub import (
     inventory_services,
 )
 from dsp_stub.columns import eui64_text, time_text
-from dsp_stub.desk import Answered, Desk, DspEvent, Refusal
+from dsp_stub.desk import NO_RESPONSE, Answered, Desk, DspEvent, Refusal
 from dsp_stub.errors import DoctypeError, DuisError
 from dsp_stub.outbox import Delivery
 from dsp_stub.requests import (
@@ -200,7 +200,7 @@ class Dsp:
             return
         with desk.store.transaction():
             for command in commands:
-                inbound.give_up(desk, command, inbound.NO_RESPONSE, now)
+                inbound.give_up(desk, command, NO_RESPONSE, now)
             for update in updates:
                 desk.updates.move(update, UpdateState.TIMED_OUT, now, "no end was heard of")
         self._tell()

@@ -24,7 +24,6 @@ from hashlib import sha256
 from hmac import compare_digest
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 from lxml import etree
 
 from dsp_stub.errors import DspValueError, DuisError, SignatureError, SignatureReason
@@ -40,7 +39,7 @@ from dsp_stub.safe_xml import (
     token,
 )
 from gbcs import protection
-from gbcs.certificates import XML_ROLES, Certificate, Role
+from gbcs.certificates import Certificate, Role
 from gbcs.protection import KeyUse, PrivateKey
 
 EXCLUSIVE_C14N = "http://www.w3.org/2001/10/xml-exc-c14n#"
@@ -51,8 +50,6 @@ SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256"
 THING = "XML signature"
 _SIGNATURE = f"{{{DS}}}Signature"
 _SERIAL = re.compile(r"[0-9]{1,60}")
-# Early test certificates have the XML roles in decimal.
-_DECIMAL_ROLES = {str(int(role)): role for role in XML_ROLES}
 
 # Every element of a signature: name, attributes, and what is in it in order. A leaf has text, one
 # with an Algorithm nothing at all.
@@ -176,13 +173,7 @@ def verify(root: etree._Element, find: Callable[[int], Certificate | None]) -> C
 
 def xml_role(certificate: Certificate) -> Role | None:
     """For whom a certificate signs XML: a user, or the DSP. None when it is for something else."""
-    if certificate.use is KeyUse.XML_SIGNATURE:
-        return certificate.role
-    if certificate.is_device or certificate.use is not KeyUse.DIGITAL_SIGNATURE:
-        return None
-    subject = x509.load_der_x509_certificate(certificate.der).subject
-    units = subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    return _DECIMAL_ROLES.get(str(units[0].value)) if units else None
+    return certificate.role if certificate.use is KeyUse.XML_SIGNATURE else None
 
 
 def signs_xml(certificate: Certificate) -> bool:
@@ -279,10 +270,20 @@ def _detach(element: etree._Element) -> None:
 
 def _canonical(tree: etree._ElementTree) -> bytes:
     """Inclusive C14N 1.0 of a document, processing instructions beside its root too."""
-    octets: bytes = etree.tostring(tree, method="c14n", exclusive=False, with_comments=False)
-    return octets
+    return _c14n(tree, exclusive=False)
 
 
 def _canonical_signed_info(element: etree._Element) -> bytes:
-    octets: bytes = etree.tostring(element, method="c14n", exclusive=True, with_comments=False)
+    return _c14n(element, exclusive=True)
+
+
+def _c14n(what: etree._Element | etree._ElementTree, *, exclusive: bool) -> bytes:
+    try:
+        octets: bytes = etree.tostring(
+            what, method="c14n", exclusive=exclusive, with_comments=False
+        )
+    except etree.LxmlError:
+        # Canonical XML 1.0, 1.3: a document with a relative namespace URI has none.
+        problem = "has no canonical form: a namespace in it is no absolute URI"
+        raise SignatureError(THING, "the document", problem, SignatureReason.PROFILE) from None
     return octets

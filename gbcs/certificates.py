@@ -45,6 +45,9 @@ class Role(IntEnum):
 
 
 XML_ROLES = (Role.XML_SIGN, Role.DSP_XML_SIGN)
+# Older published certificates write the OU of these roles in decimal. They must not pass for ones
+# that sign frames.
+_DECIMAL_XML_ROLES = {str(int(role)): role for role in XML_ROLES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,13 @@ def _authority_key_id(extensions: x509.Extensions) -> bytes:
 
 def _role(subject: x509.Name) -> Role | None:
     units = subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+    if not units:
+        return None
+    text = str(units[0].value)
+    if text in _DECIMAL_XML_ROLES:
+        return _DECIMAL_XML_ROLES[text]
     try:
-        return Role(int(str(units[0].value), 16)) if units else None
+        return Role(int(text, 16))
     except ValueError:
         return None
 

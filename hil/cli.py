@@ -13,6 +13,7 @@ import click
 
 from hil.cpl_commands import cpl_group
 from hil.dsp_command import dsp_command
+from hil.duis_commands import duis_group
 from hil.errors import HanbenchError
 from hil.frame_commands import frame_group
 from hil.image_commands import image_group
@@ -30,6 +31,7 @@ def cli() -> None:
 cli.add_command(run_command)
 cli.add_command(radio_command)
 cli.add_command(dsp_command)
+cli.add_command(duis_group)
 cli.add_command(cpl_group)
 cli.add_command(image_group)
 cli.add_command(frame_group)

@@ -228,22 +228,23 @@ class Dcc:
             # On paper only: it is in no device log, so no PPMID can have been joined to it.
             (esme, DeviceType.ESME, "0E5E0101", "ESMETS V5.1", {"esme_variant": "A"}),
         ):
-            inventory.add(
-                SmiDevice(
-                    device_id=device_id,
-                    device_type=device_type,
-                    status=DeviceStatus.COMMISSIONED,
-                    manufacturer=_FOUND_MANUFACTURER,
-                    model=model,
-                    firmware_version="00010000",
-                    smets_chts_version=version,
-                    gbcs_version=GBCS_VERSION,
-                    premises=_PREMISES,
-                    date_commissioned=commissioned,
-                    csp_region="Central",
-                    **further,
-                )
+            device = SmiDevice(
+                device_id=device_id,
+                device_type=device_type,
+                status=DeviceStatus.COMMISSIONED,
+                manufacturer=_FOUND_MANUFACTURER,
+                model=model,
+                firmware_version="00010000",
+                smets_chts_version=version,
+                gbcs_version=GBCS_VERSION,
+                premises=_PREMISES,
+                date_commissioned=commissioned,
+                csp_region="Central",
+                **further,
             )
+            inventory.add(device)
+            if device_type is not DeviceType.GPF:  # the list has hubs, not their halves
+                desk.cpl.add(_found_entry(device))
 
 
 class _RecordedLink:
@@ -256,6 +257,19 @@ class _RecordedLink:
     def deliver(self, message: bytes) -> None:
         self._note("to-hub", message)
         self._hub.deliver(message)
+
+
+def _found_entry(device: SmiDevice) -> CplEntry:
+    assert device.firmware_version is not None
+    assert device.smets_chts_version is not None
+    return CplEntry(
+        device_type=device.device_type,
+        manufacturer=device.manufacturer,
+        model=device.model,
+        firmware_version=device.firmware_version,
+        smets_chts_version=device.smets_chts_version,
+        gbcs_version=GBCS_VERSION,
+    )
 
 
 def _entry(

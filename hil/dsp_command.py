@@ -14,7 +14,7 @@ import click
 from dsp_stub.desk import Answered, Desk, DspEvent, Flagged, SecurityEvent
 from dsp_stub.errors import DspValueError
 from dsp_stub.http import DspServer
-from dsp_stub.options import DATABASE_FILE, OPTIONS_FILE, PKI_FOLDER, DspFile
+from dsp_stub.options import DATABASE_FILE, OPTIONS_FILE, PKI_FOLDER, DspFile, furnish
 from dsp_stub.service import Dsp
 from dsp_stub.store import Store
 from dsp_stub.users import User, UserRole, Users
@@ -51,7 +51,8 @@ def dsp_command(address: str, folder: Path, allow_remote: bool) -> None:
     """Serve the stub DSP until interrupted; one line per request, with the reason of a refusal.
 
     What DIR needs: `hanbench pki create DIR/pki`, and a dsp.toml with a [[user]] table of `eui64`,
-    `role` ("IS", "GS", ...) and `callback` (an http URL of this machine) for each user.
+    `role` ("IS", "GS", ...) and `callback` (an http URL of this machine) for each user; homes that
+    stand in the inventory from the start are [[premises]] tables.
     """
     host, port = host_and_port(address)
     require_loopback(host, allow_remote)
@@ -65,6 +66,8 @@ def dsp_command(address: str, folder: Path, allow_remote: bool) -> None:
             if options.xsd is not None:
                 options = options.model_copy(update={"xsd": folder / options.xsd})
             desk = Desk(store, users, keys, acb, options, file.codes)
+            with store.transaction():
+                furnish(desk.inventory, file.premises, _utc_now().date().isoformat())
             run_real(lambda: _serve(Dsp(desk, _show), host, port, len(file.users), folder))
     except DspValueError as error:
         raise RequestError(str(error)) from None

@@ -29,12 +29,7 @@ from dsp_stub.xml_signature import verify, xml_role
 from gbcs.certificates import Certificate, Role
 from hil.clock import run_real
 from hil.duis_client import CallbackListener, new_session, read_reply, send
-from hil.duis_words import (
-    message_title,
-    message_words,
-    response_document,
-    response_lines,
-)
+from hil.duis_lines import message_title, one_line, response_document, response_lines
 from hil.errors import BenchBroke, RequestError
 from hil.serving import host_and_port, interruption, require_loopback
 from hil.xml_keys import XmlKeys, load_xml_keys
@@ -213,7 +208,7 @@ def _what(root: etree._Element) -> str:
     """What a message is, whether its schema is ours or not."""
     if root.tag == f"{{{SR}}}Response":
         try:
-            return _one_line(parse_response(root))
+            return one_line(parse_response(root))
         except DuisError:
             return "response in a form that is not read here"
     request_id, reference, _ = peek_header(root)
@@ -350,7 +345,7 @@ class _Taken:
             click.echo(json.dumps(response_document(response) | {"file": file}))
             return
         now = datetime.now(UTC).strftime("%H:%M:%S")
-        click.echo(f"{now}  {response.response_code}  {_one_line(response)}")
+        click.echo(f"{now}  {response.response_code}  {one_line(response)}")
 
     def refuse(self, sentence: str) -> None:
         click.echo(f"hanbench: refused: {sentence}", err=True)
@@ -367,12 +362,6 @@ class _Taken:
 
 
 # -- files and words ---------------------------------------------------------------------------
-
-
-def _one_line(response: Response) -> str:
-    words = message_words(response.message)
-    named = "" if response.request_id is None else f" {response.request_id}"
-    return f"{message_title(response.message)}{named}{'  ' if words else ''}{words}"
 
 
 def _shown(file: str) -> str:

@@ -193,7 +193,7 @@ def _load(store: CertificateStore, path: Path, eui64: int, use: KeyUse) -> None:
     store.add(certificate, use=use)
     key_path = path.with_suffix(".key")
     if key_path.exists():
-        store.add(certificate, _private_key(_read(key_path)), use=use)
+        store.add(certificate, read_private_key(_read(key_path)), use=use)
 
 
 def _read(path: Path) -> bytes:
@@ -201,7 +201,8 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_KEY_FILE_BYTES)
 
 
-def _private_key(pem: bytes) -> PrivateKey:
+def read_private_key(pem: bytes) -> PrivateKey:
+    """A private key in PEM. Raises GbcsValueError."""
     try:
         key = load_pem_private_key(pem, password=None)
     except Exception:  # which of its many errors says nothing about a test key

@@ -29,7 +29,8 @@ LIFELINES: tuple[Lifeline, ...] = ("user", "DSP", "hub", "device")
 class Step:
     """One row of a sequence: an arrow, or a note where `source` is `target`.
 
-    `style` is arrow, wan, gbcs, transfer, note, good, bad or anomaly; `event_id` is linked.
+    `style` is arrow, alert, refused, wan, han, gbcs, transfer, note, good, bad or anomaly;
+    `event_id` is linked.
     """
 
     time_s: float
@@ -42,13 +43,13 @@ class Step:
 
 
 _TIME_WIDTH = 92
-_LANE = 236
+_LANE = 250
 _ROW = 34
 _TALL_ROW = 58
 _HEAD = 44
 _WIDTH = _TIME_WIDTH + _LANE * len(LIFELINES)
-_LABEL_CHARACTERS = 33  # what fits between two lifelines
-_CHARACTERS_PER_LANE = 33
+_LABEL_CHARACTERS = 38  # what fits between two lifelines
+_CHARACTERS_PER_LANE = 38
 
 
 def sequence_chart(steps: Sequence[Step], device_id: str) -> Markup:

@@ -278,22 +278,28 @@ def _value(name: str, value: object) -> str:
 
 
 def devices_concerned(
-    rows: Iterable[GbcsRow], events: Iterable[Event], names: Mapping[int, str]
-) -> dict[int, list[str]]:
-    """Of frames between DSP and hub, which devices they are about: what the payload names, and for
-    an answer what its command was about. By event id, the WAN message's that carried it as well."""
-    by_counter: dict[tuple[str, str], str] = {}
-    about: dict[int, list[str]] = {}
+    rows: Iterable[GbcsRow], events: Sequence[Event], names: Mapping[int, str]
+) -> dict[int, Sequence[str]]:
+    """Of events that name the hub, which devices they are about, by event id: what a frame's
+    payload names, and for an answer what was asked about. It goes for the WAN message round it."""
+    asked: dict[tuple[str, str], str] = {}
+    about: dict[int, Sequence[str]] = {}
     for row in rows:
         key = (row.message_code, row.counter)
         if row.about is not None and row.about in names:
-            by_counter[key] = names[row.about]
-        name = by_counter.get(key)
+            asked[key] = names[row.about]
+        name = asked.get(key)
         if name is not None and name != row.device_id:
             about[row.event_id] = [name]
+    requests: dict[str, Sequence[str]] = {}
     for event in events:
         if event["type"] == "wan" and event["id"] + 1 in about:
             about[event["id"]] = about[event["id"] + 1]
+        elif event["type"] == "duis" and event["request_id"] is not None:
+            if event["kind"] == "request":
+                requests[event["request_id"]] = event["device_ids"]
+            elif event["request_id"] in requests:
+                about[event["id"]] = requests[event["request_id"]]
     return about
 
 

@@ -44,7 +44,7 @@ def device_steps(
     events: Sequence[Event], device_id: str, about: Mapping[int, Collection[str]]
 ) -> list[Step]:
     """What concerned this device, in order. `about` says of events that name the hub alone, as its
-    own GBCS frames do, which devices they are about."""
+    own GBCS frames and the answers it gives do, which devices they are about."""
     steps = []
     carried = {event["id"] - 1 for event in events if event["type"] == "gbcs"}
     for position, event in enumerate(events):
@@ -114,15 +114,16 @@ def _step(event: Event) -> Step | None:
 
 def _duis(event: Event) -> Step:
     service, code = event["service"] or "", event["code"] or ""
-    refused = "bad" if code.startswith("E") else "arrow"
+    # A refusal may be what was wanted, so it is no alarm.
+    answer = "refused" if code.startswith("E") else "arrow"
     match event["kind"]:
         case "request":
             label = f"{service} {SERVICES.get(service, '')}".strip()
             return _arrow(event, "user", "DSP", label, "arrow")
         case "acknowledgement":
-            return _arrow(event, "DSP", "user", _detailed(code, event), refused)
+            return _arrow(event, "DSP", "user", _detailed(code, event), answer)
         case "response":
-            return _arrow(event, "DSP", "user", f"{service} response {code}", refused)
+            return _arrow(event, "DSP", "user", f"{service} response {code}", answer)
         case _:
             label = f"{code} {event['detail'] or event['element'] or ''}".strip()
             return _arrow(event, "DSP", "user", label, "alert")

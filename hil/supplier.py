@@ -20,6 +20,7 @@ from dsp_stub.responses import (
 )
 from hil.alert_words import alert_devices, alert_words, warning_words
 from hil.duis_client import CallbackListener, DuisUser, new_session, send
+from hil.duis_lines import alert_element
 from hil.records import Records
 
 DCC_ONLY, SEND_OVER_WAN = 8, 1
@@ -110,7 +111,7 @@ class Supplier:
         message = response.message
         match message:
             case DccAlertMessage():
-                element = type(message.alert).__name__
+                element = alert_element(message.alert)
                 event_id = self._records.duis(
                     "alert",
                     octets,

@@ -47,11 +47,11 @@ def load_toml(
         data = tomllib.loads(text)
         lines = key_lines(text)
     except RecursionError:
-        raise BenchFileError(f"{path} is no bench file: its values are nested too deeply") from None
+        raise BenchFileError(f"{path} cannot be read: its values are nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(path, text, str(error)) from None
     except ValueError:  # int() refuses more than 4 300 digits, and tomllib lets that through
-        raise BenchFileError(f"{path} is no bench file: a number has too many digits") from None
+        raise BenchFileError(f"{path} cannot be read: a number has too many digits") from None
     try:
         loaded = model.model_validate(data, context={"folder": path.parent})
         problems = list(contradictions(loaded))
@@ -87,7 +87,7 @@ def _read(path: Path) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise BenchFileError(f"{path} cannot be read: {reason}") from None
     if len(octets) > MAX_FILE_BYTES:
-        raise BenchFileError(f"{path} is no bench file: it has more than {MAX_FILE_BYTES} bytes")
+        raise BenchFileError(f"{path} cannot be read: it has more than {MAX_FILE_BYTES} bytes")
     try:
         return octets.decode()
     except UnicodeDecodeError as error:
@@ -126,7 +126,7 @@ def _problem(model: type[BaseModel], found: Any) -> Problem:
         keys = list(_fields(model, path[:-1]))
         near = get_close_matches(str(path[-1]), keys, 1)
         hint = f"perhaps {near[0]} is meant" if near else f"there are {', '.join(keys)}"
-        return path, f"{name} is not a key of a bench file: {hint}"
+        return path, f"{name} is not a key here: {hint}"
     container = path
     while container and isinstance(container[-1], int):
         container = container[:-1]

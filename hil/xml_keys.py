@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from dsp_stub.xml_signature import signs_xml, xml_role
 from gbcs.certificates import Certificate, Role, parse_pem_certificate
@@ -21,7 +19,7 @@ from gbcs.errors import GbcsError, GbcsValueError
 from gbcs.protection import PrivateKey
 from hil.duis_client import DuisUser
 from hil.errors import RequestError
-from hil.pki_commands import MAX_KEY_FILE_BYTES
+from hil.pki_commands import MAX_KEY_FILE_BYTES, read_private_key
 
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 
@@ -99,12 +97,7 @@ def _certificate(path: Path) -> Certificate | None:
 def _key(path: Path, certificate: Certificate) -> PrivateKey | None:
     if not path.exists():
         return None
-    try:
-        key = load_pem_private_key(_read(path), password=None)
-    except Exception:  # which of its many errors says nothing about a test key
-        raise GbcsValueError("the private key beside it is not one in PEM") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise GbcsValueError("the private key beside it is not on a curve")
+    key = read_private_key(_read(path))
     if key.public_key().public_numbers() != certificate.public_key.public_numbers():
         raise GbcsValueError("the private key beside it is not that of the certificate")
     return key

@@ -1,10 +1,12 @@
-"""Which loop an asynchronous test runs on: the virtual one, or a normal one if `real_clock`."""
+"""Which loop an asynchronous test runs on: the virtual one, or a normal one if `real_clock`; and
+where the published reference files are."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +23,7 @@ settings.register_profile(
 )
 settings.load_profile("hanbench")
 
+REPOSITORY = Path(__file__).parents[1]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -31,3 +34,12 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("real_clock") is not None:
         return {"real": asyncio.SelectorEventLoop}
     return {"virtual": VirtualLoop}
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """The folder of published reference files, which RTDS_DIR names."""
+    folder = REPOSITORY / os.environ.get("RTDS_DIR", "../shared/vectors")
+    if not (folder / "rtds").is_dir():
+        pytest.skip(f"{folder} is not there; RTDS_DIR names its folder")
+    return folder

@@ -178,14 +178,19 @@ class HubWan:
             return
         known = [device for device in offer.devices if device in self._log]
         # The DSP hears that the image arrived before it hears what that did to anybody.
-        self._held = []
-        if known:
+        held: list[WanMessage] = []
+        self._held = held
+        try:
             self._han.update(image, known)
-        held, self._held = self._held, None
-        for device in offer.devices:
-            there = device in known
-            result = DeliveryResult.DELIVERED if there else DeliveryResult.UNKNOWN_DEVICE
-            self._end(device, offer.reference, result)
+        except ota_server.OtaServerError as error:
+            self._held = None
+            self._refuse_offer(offer, str(error))
+        else:
+            self._held = None
+            for device in offer.devices:
+                there = device in known
+                result = DeliveryResult.DELIVERED if there else DeliveryResult.UNKNOWN_DEVICE
+                self._end(device, offer.reference, result)
         for message in held:
             self._send(message)
 
@@ -203,13 +208,14 @@ class HubWan:
             return
         self._joining = None
         reply = half.take(command.frame, self._utc_now())
+        joining = self._joining  # before anything is told: the DSP may answer with another command
         self._end(self._eui64, command.reference, DeliveryResult.DELIVERED)
         if isinstance(reply, FrameDiscarded):
             self._on_discarded(self._eui64, reply)
-        elif self._joining is None:
+        elif joining is None:
             self.forward(self._eui64, reply)
         else:
-            device, duration_s = self._joining
+            device, duration_s = joining
             task = asyncio.get_running_loop().create_task(
                 self._let_in(device, duration_s, reply), name=f"hub lets {device:016X} in"
             )
@@ -232,7 +238,6 @@ class HubWan:
             except InstallCodeError:
                 return refused
             self._log.enter(device, link_key, device_type)
-        self._named.pop(device, None)
         if command.enable_joining:
             self._joining = device, command.join_timeout_s
         return AddDeviceResult(command.invoke_id)

@@ -4,6 +4,7 @@ and what it does not let itself be told."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,9 +13,9 @@ import pytest
 from bench_support import HUB_EUI64, NEW, OLD, bench, make_image, of_kind
 from wan_rig import EPOCH, USER, Premises, broker, identity, premises
 
-from emulator.devices import tunnel
+from emulator.devices import models, tunnel
 from emulator.devices.bridge import BRIDGE_1
-from emulator.devices.device import DeviceUp
+from emulator.devices.device import DeviceEvent, DeviceUp
 from emulator.devices.flash import FlashContents
 from emulator.devices.gbcs_half import (
     RESEND_S,
@@ -26,7 +27,9 @@ from emulator.devices.gbcs_half import (
     SendMessage,
 )
 from emulator.devices.models import DeviceModel
+from emulator.devices.node import Frame, Node, QueueFull
 from emulator.devices.ppmid import PPMID
+from emulator.devices.tunnel import TunnelClient
 from emulator.medium.air import Loss
 from gbcs.acb import Alert, Rejection, Response
 from gbcs.endpoint import EndpointState, Reason
@@ -115,6 +118,21 @@ async def test_an_update_ends_in_a_signed_alert_and_the_new_version_is_read(ezsp
         assert await there.version(EUI64) == FirmwareVersion(NEW)
         await made.until(lambda: there.memories[EUI64].outbox == ())
         assert there.rejected() == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_activation_is_told_over_an_air_that_loses_every_fifth_frame(
+    seed: int, fails: bool
+) -> None:
+    async with bench(losses=(Loss(0.2),), seed=seed) as made:
+        there = await premises(made, EUI64)
+        await there.add(EUI64, activation_fails=fails)
+        await there.updated(EUI64, NEW)
+        await made.until(lambda: not there.memories[EUI64].outbox, 1200)
+        (activation,) = there.alerts(EUI64)
+        assert int(activation.result) == fails
+        assert {one.reason for one in there.rejected()} <= {Rejection.REPLAY}
 
 
 @versions
@@ -250,6 +268,72 @@ async def test_a_delivery_nobody_acknowledged_is_repeated_and_the_broker_knows_i
         assert rejected.reason is Rejection.REPLAY
         assert len(there.alerts(EUI64)) == 1
         await made.until(lambda: there.memories[EUI64].outbox == ())
+
+
+async def test_an_alert_the_tunnel_has_no_room_for_is_sent_when_it_has() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64)
+        device = await there.add(EUI64)
+        await device.power_off()
+        there.memories[EUI64].activating = NEW
+        made.medium.set_losses((Loss(1.0),))
+        await device.power_on()
+        for number in range(5):
+            device.send_through_tunnel(b"message %d" % number)
+        device.begin()
+        await made.until(lambda: there.home.told_by(EUI64, tunnel.MessageRefused))
+        (alert,) = there.memories[EUI64].outbox
+        made.medium.set_losses(())
+        await made.until(lambda: there.alerts(EUI64), 300)
+        assert there.frames(EUI64)[-1] == alert
+        assert len(there.frames(EUI64)) == 6
+
+
+def fill(node: Node) -> None:
+    """Leave no place in a radio's queue."""
+    frame = Frame(HUB_EUI64, models.METERING, 1, 1, b"\x09\0\0")
+    with contextlib.suppress(QueueFull):
+        while True:
+            node.send(frame)
+
+
+async def test_an_alert_the_radio_does_not_take_is_sent_a_minute_later() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64)
+        device = await there.add(EUI64)
+        await device.power_off()
+        there.memories[EUI64].activating = NEW
+        told = device._on_event
+        filled_s: list[float] = []
+
+        def fill_the_queue(event: DeviceEvent) -> None:
+            told(event)
+            if isinstance(event, tunnel.TunnelUp) and not filled_s:
+                filled_s.append(made.loop.time())
+                assert device._firmware is not None
+                fill(device._firmware.node)
+
+        device._on_event = fill_the_queue
+        await device.power_on()
+        device.begin()
+        await made.until(lambda: there.alerts(EUI64), 300)
+        assert made.loop.time() > filled_s[0] + RESEND_S
+        assert len(there.frames(EUI64)) == 1
+        await made.until(lambda: not there.memories[EUI64].outbox)
+
+
+async def test_a_tunnel_the_hub_itself_has_forgotten_is_forgotten_here_too() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64)
+        device = await there.add(EUI64)
+        known = there.memories[EUI64].tunnel
+        assert known is not None
+        there.home.hub.device_log[EUI64].client = TunnelClient()  # as after a restart of the hub
+        device.send_through_tunnel(b"for nobody")
+        await made.until(lambda: there.home.told_by(EUI64, tunnel.TunnelDown))
+        assert there.memories[EUI64].tunnel is None
+        assert await there.version(EUI64) == FirmwareVersion(OLD)
+        assert there.memories[EUI64].tunnel == KnownTunnel(1, known.hub_endpoint)
 
 
 # -- commands that are none ----------------------------------------------------------------

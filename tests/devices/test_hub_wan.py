@@ -25,7 +25,12 @@ from emulator.devices.device_log import MAX_DEVICES
 from emulator.devices.gbcs_half import GbcsMemory
 from emulator.devices.hub import FrameDiscarded, Hub, HubLost
 from emulator.devices.hub_wan import MAX_NAMED
-from emulator.devices.ota_server import ResponseCode, TransferOutcome
+from emulator.devices.node import MAX_QUEUED_FRAMES
+from emulator.devices.ota_server import (
+    OtaServerParameters,
+    ResponseCode,
+    TransferOutcome,
+)
 from emulator.devices.zigpy_node import ZigpyNode
 from gbcs.acb import Alert, Response
 from gbcs.device_log import AddDevice, DlmsResult, build_add_device
@@ -154,6 +159,19 @@ async def test_a_device_may_join_for_as_long_as_the_command_says() -> None:
         await made.until(lambda: joined(there.home) == {EUI64}, 20)
 
 
+async def test_a_refusal_is_told_at_once_and_opens_joining_for_nobody() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64, SECOND)
+        there.name(EUI64)
+        assert (await there.registered(EUI64, timeout_s=20)).succeeded
+        await asyncio.sleep(30)
+        there.ccs01(SECOND)  # which nobody named
+        assert len(there.frames(HUB_EUI64)) == 2
+        await there.home.add(EUI64, admit=False)
+        await asyncio.sleep(60)
+        assert joined(there.home) == set()
+
+
 async def test_an_install_code_of_a_length_there_is_none_of_is_refused() -> None:
     async with bench() as made:
         there = await premises(made, EUI64)
@@ -255,11 +273,39 @@ async def test_a_command_for_a_device_that_fell_silent_is_unreachable_and_told_o
         assert there.result(reference) is DeliveryResult.UNREACHABLE
 
 
-async def test_a_command_longer_than_a_tunnel_carries_is_refused() -> None:
+async def test_of_more_commands_than_the_radio_queues_each_is_told_once() -> None:
     async with bench() as made:
         there = await premises(made, EUI64)
         await there.add(EUI64)
-        assert there.result(there.send(EUI64, bytes(1501))) is DeliveryResult.REFUSED
+        references = [there.cs08(EUI64) for _ in range(MAX_QUEUED_FRAMES + 6)]
+        told = [there.result(one) for one in references]
+        assert told == [None] * MAX_QUEUED_FRAMES + [DeliveryResult.REFUSED] * 6
+        await made.until(lambda: all(there.result(one) is not None for one in references), 120)
+        queued = [there.result(one) for one in references[:MAX_QUEUED_FRAMES]]
+        # So many at once get in each other's way on the air; one not acknowledged is told so.
+        assert set(queued) <= {DeliveryResult.DELIVERED, DeliveryResult.UNREACHABLE}
+        assert queued.count(DeliveryResult.DELIVERED) > MAX_QUEUED_FRAMES // 2
+        assert await there.version(EUI64) == FirmwareVersion(OLD)
+        assert there.rejected() == []
+
+
+async def test_a_command_for_a_radio_that_was_lost_is_unreachable_at_once() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64)
+        await there.add(EUI64)
+        made.lines.unplug("hub")
+        await made.until(lambda: there.home.told(HubLost))
+        assert there.result(there.cs08(EUI64)) is DeliveryResult.UNREACHABLE
+
+
+async def test_a_command_longer_than_a_tunnel_carries_is_refused() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64, SECOND)
+        await there.add(EUI64)
+        there.name(SECOND)
+        assert (await there.registered(SECOND)).succeeded  # and never joins: it has no tunnel
+        for device in (EUI64, SECOND):
+            assert there.result(there.send(device, bytes(1501))) is DeliveryResult.REFUSED
         reference = there.send(EUI64, bytes(1500))
         await made.until(lambda: there.result(reference) is DeliveryResult.DELIVERED)
 
@@ -327,6 +373,39 @@ async def test_a_file_that_is_no_image_is_refused_for_each_device(octets: bytes)
         assert {one.kind for one in there.home.told(ota_server.Anomaly)} == {"image refused"}
         await asyncio.sleep(600)
         assert there.home.told(TransferOutcome) == []
+
+
+async def test_an_offer_to_more_devices_than_the_server_keeps_is_refused_and_told() -> None:
+    async with bench() as made:
+        parameters = OtaServerParameters(max_devices=1)
+        there = await premises(made, EUI64, SECOND, parameters=parameters)
+        await there.add(EUI64)
+        await there.add(SECOND)
+        there.offer(make_image(4 * KIB_4), EUI64)
+        reference = there.offer(make_image(KIB_4, salt=1), SECOND)
+        assert there.results(reference) == {SECOND: DeliveryResult.REFUSED}
+        await made.until(lambda: there.alerts(EUI64), 7200)  # the WAN still carries what follows
+        assert [one.device for one in there.alerts(HUB_EUI64)] == [EUI64]
+
+
+async def test_a_command_answered_by_another_command_lets_both_devices_in() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64, SECOND)
+        for device in (EUI64, SECOND):
+            there.name(device)
+        answered: list[int] = []
+
+        def send_another() -> None:
+            if not answered:
+                answered.append(0)
+                there.ccs01(SECOND, timeout_s=30)
+
+        there.on_message = send_another
+        there.ccs01(EUI64)
+        await made.until(lambda: len(there.frames(HUB_EUI64)) == 2, 60)
+        await asyncio.sleep(60)
+        await there.home.add(EUI64, admit=False)
+        await made.until(lambda: joined(there.home) == {EUI64}, 60)
 
 
 async def test_an_image_over_the_limit_is_refused_and_the_one_in_the_slot_stays() -> None:

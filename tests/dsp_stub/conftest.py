@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from gbcs.certificates import Certificate, parse_pem_certificate
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def vectors() -> Path:
-    """The folder RTDS_DIR names."""
-    folder = REPOSITORY / os.environ.get("RTDS_DIR", "../shared/vectors")
-    if not (folder / "duis").is_dir():
-        pytest.skip(f"{folder} is not there; RTDS_DIR names its folder")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,21 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from dsp_stub.options import Codes, Options
-from dsp_stub.requests import (
-    Body,
-    DevicePrenotification,
-    ReadFirmwareVersion,
-    ReadInventory,
-    UpdateHanDeviceLog,
-    UpdatePpmidFirmware,
-)
-from dsp_stub.responses import DspInventory, FirmwareWarning, ResponseMessage
-from dsp_stub.smi import DeviceStatus, DeviceType
-from firmware_images.image import FirmwareImage, read_image
-from gbcs.smki import ACB_EUI64
-from tests.dsp_stub.dsp_rig import (
+from dsp_rig import (
     BRIDGE,
     DISTRIBUTOR_EUI64,
     EPOCH,
@@ -43,6 +29,20 @@ from tests.dsp_stub.dsp_rig import (
     sign,
     smi_device,
 )
+
+from dsp_stub.options import Codes, Options
+from dsp_stub.requests import (
+    Body,
+    DevicePrenotification,
+    ReadFirmwareVersion,
+    ReadInventory,
+    UpdateHanDeviceLog,
+    UpdatePpmidFirmware,
+)
+from dsp_stub.responses import DspInventory, FirmwareWarning, ResponseMessage
+from dsp_stub.smi import DeviceStatus, DeviceType
+from firmware_images.image import FirmwareImage, read_image
+from gbcs.smki import ACB_EUI64
 
 pytestmark = pytest.mark.real_clock
 

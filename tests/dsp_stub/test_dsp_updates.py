@@ -8,6 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dsp_rig import (
+    BRIDGE,
+    EPOCH,
+    HUB,
+    INSTALL_CODE,
+    NEW,
+    OLD,
+    OTHER_HUB,
+    PPMID,
+    STRANGER,
+    Device,
+    Rig,
+    cpl_entry,
+    made_image,
+    running,
+)
 
 from dsp_stub.desk import Flagged, SecurityEvent
 from dsp_stub.options import Options
@@ -36,22 +52,6 @@ from gbcs.envelope import parse_frame
 from gbcs.firmware import FirmwareVersion, ReadResult, TransferResult
 from gbcs.smki import ACB_EUI64, SUPPLIER_EUI64
 from gbcs.wan import CommandForDevice, DeliveryResult, DeviceLogEntry, DeviceType
-from tests.dsp_stub.dsp_rig import (
-    BRIDGE,
-    EPOCH,
-    HUB,
-    INSTALL_CODE,
-    NEW,
-    OLD,
-    OTHER_HUB,
-    PPMID,
-    STRANGER,
-    Device,
-    Rig,
-    cpl_entry,
-    made_image,
-    running,
-)
 
 pytestmark = pytest.mark.real_clock
 
@@ -325,7 +325,7 @@ async def test_an_image_the_hub_did_not_take_is_told_and_frees_the_device(
 
 
 async def test_one_image_goes_to_a_hub_once_for_all_of_its_devices(rig: Rig) -> None:
-    from tests.dsp_stub.dsp_rig import smi_device
+    from dsp_rig import smi_device
 
     rig.desk.inventory.add(smi_device(STRANGER))
     rig.desk.inventory.add(smi_device(STRANGER + 1, chf=OTHER_HUB, premises=None))

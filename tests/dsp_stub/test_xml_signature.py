@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
@@ -72,10 +73,7 @@ def test_a_published_response_verifies(
 def test_an_early_certificate_with_its_role_in_decimal_signs_xml(
     published_signers: tuple[Certificate, ...],
 ) -> None:
-    early = published_signers[2]
-    assert early.role is None
-    assert early.use is KeyUse.DIGITAL_SIGNATURE
-    assert xml_role(early) is Role.DSP_XML_SIGN
+    assert published_signers[2].use is KeyUse.XML_SIGNATURE, "it must never verify a frame"
     roles = [xml_role(certificate) for certificate in published_signers]
     assert roles == [Role.DSP_XML_SIGN] * 3 + [Role.XML_SIGN]
     assert xml_role(credential(use=KeyUse.DIGITAL_SIGNATURE).certificate) is None
@@ -446,6 +444,25 @@ def test_a_text_cut_by_a_comment_is_read_whole_or_not_at_all() -> None:
     root = parse_xml(octets)
     verify(root, find)
     assert parse_request(root, SchemaProfile.MP170) == request()
+
+
+def test_a_namespace_without_a_canonical_form_is_refused_in_a_sentence() -> None:
+    """The schema has nothing against a namespace that nobody uses."""
+    octets = changed(b"<sr:Request ", b'<sr:Request xmlns:x="relative" ')
+    parse_request(parse_xml(octets), SchemaProfile.MP170)
+    assert "no canonical form" in str(refused(octets, SignatureReason.PROFILE))
+    with pytest.raises(SignatureError, match="no canonical form"):
+        signed(octets)
+
+
+@pytest.mark.parametrize("uri", ["relative", "./a", "%zz", "a'b", "http://[", "#"])
+@pytest.mark.parametrize("place", [b"<sr:Request ", b"<sr:Body", b"<ds:SignedInfo"])
+def test_no_namespace_gets_past_as_anything_but_a_duis_error(uri: str, place: bytes) -> None:
+    octets = changed(place, place + f' xmlns:x="{uri}" '.encode())
+    with suppress(DuisError):
+        verify(parse_xml(octets), find)
+    with suppress(DuisError):
+        signed(octets)
 
 
 @given(st.data())

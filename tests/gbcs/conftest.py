@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def vectors() -> Path:
-    """The folder RTDS_DIR names."""
-    folder = REPOSITORY / os.environ.get("RTDS_DIR", "../shared/vectors")
-    if not (folder / "rtds").is_dir():
-        pytest.skip(f"{folder} is not there; RTDS_DIR names its folder")
-    return folder
 
 
 @pytest.fixture(scope="session")

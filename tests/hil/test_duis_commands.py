@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,7 +14,6 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -35,10 +33,10 @@ from dsp_stub.requests import (
 from dsp_stub.responses import (
     CommsHubAlert,
     CspFirmwareDeliveryStatus,
+    DccAlert,
     DccAlertMessage,
     DeviceAlertMessage,
     DspInventory,
-    FirmwareTransferAlert,
     FirmwareUpgradeAlert,
     FirmwareVersionMismatch,
     FirmwareWarning,
@@ -55,13 +53,14 @@ from dsp_stub.responses import (
 from dsp_stub.safe_xml import parse_xml
 from dsp_stub.schema import SchemaProfile
 from gbcs.smki import ACB_EUI64, CHF_EUI64, PPMID_EUI64, SUPPLIER_EUI64
+from hil.alert_words import alert_words
 from hil.duis_commands import duis_group
-from hil.duis_words import (
-    alert_devices,
-    alert_words,
+from hil.duis_lines import (
+    alert_element,
     message_devices,
     message_title,
     message_words,
+    one_line,
     response_document,
 )
 from hil.errors import BenchBroke, HanbenchError, RequestError
@@ -96,15 +95,6 @@ def wrong(*arguments: object, stdin: bytes = b"") -> str:
     assert isinstance(result.exception, RequestError), (result.output, result.exception)
     assert result.stdout == ""
     return str(result.exception)
-
-
-@pytest.fixture(scope="session")
-def vectors() -> Path:
-    """The folder RTDS_DIR names."""
-    folder = REPOSITORY / os.environ.get("RTDS_DIR", "../shared/vectors")
-    if not (folder / "duis").is_dir():
-        pytest.skip(f"{folder} is not there; RTDS_DIR names its folder")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -489,9 +479,7 @@ def test_each_callback_is_a_line_and_a_file(pki: Path, listen: Listen, tmp_path:
     assert [call_back(url, octets) for octets in (from_dsp(pki, N39), response)] == [200, 200]
     lines, err = ended(process)
     one, two = lines.splitlines()
-    assert one.split(maxsplit=1)[1] == (
-        "I0  N39 PPMIDAlert  0x8F8B version 00010200 ActivationSuccess"
-    )
+    assert one.split(maxsplit=1)[1] == (f"I0  N39 PPMIDAlert  {alert_words(N39)}")
     assert two.split(maxsplit=1)[1] == (
         f"I0  response 11.2 {REQUEST_ID}  CS08 command of 90B3D51F30000002, 78 octets"
     )
@@ -522,7 +510,7 @@ def test_with_json_each_callback_is_an_object(pki: Path, listen: Listen) -> None
         "alert_code": "N39",
         "element": "PPMIDAlert",
         "device_ids": ["00DB1234567890A4"],
-        "detail": "0x8F8B version 00010200 ActivationSuccess",
+        "detail": alert_words(N39),
         "file": None,
     }
 
@@ -568,34 +556,30 @@ def test_it_listens_on_this_machine_unless_it_is_said(pki: Path) -> None:
 # -- words -------------------------------------------------------------------------------------
 
 STATUS = CspFirmwareDeliveryStatus(REQUEST_ID, CHF_EUI64, PPMID_EUI64, "00010200", EPOCH, True)
-TRANSFER = FirmwareTransferAlert(REQUEST_ID, PPMID_EUI64, "00010200", "FirmwareImageDiscarded")
+MISMATCH = FirmwareVersionMismatch(PPMID_EUI64, "PPMID", "00010100", "00010200")
 
 
 @pytest.mark.parametrize(
-    ("alert", "devices", "words"),
+    "alert",
     [
-        (PpmidAlert(PPMID_EUI64, 0x8F12), (PPMID_EUI64,), "0x8F12"),
-        (N39.alert, (PPMID_EUI64,), "0x8F8B version 00010200 ActivationSuccess"),
-        (STATUS, (PPMID_EUI64,), "version 00010200 to hub 00DB1234567890A2 Success"),
-        (
-            CommsHubAlert(CHF_EUI64, 0x8F89, EPOCH, TRANSFER),
-            (PPMID_EUI64,),
-            "0x8F89 version 00010200 FirmwareImageDiscarded",
-        ),
-        (CommsHubAlert(CHF_EUI64, 0x8F12), (CHF_EUI64,), "0x8F12"),
-        (
-            FirmwareVersionMismatch(PPMID_EUI64, "PPMID", "00010100", "00010200"),
-            (PPMID_EUI64,),
-            "inventory 00010100, device 00010200",
-        ),
-        (UpdateHanDeviceLogResult(REQUEST_ID), (), f"request {REQUEST_ID}"),
-        (Unread("DeviceLogRestored"), (), ""),
+        N39.alert,
+        STATUS,
+        CommsHubAlert(CHF_EUI64, 0x8F12),
+        MISMATCH,
+        UpdateHanDeviceLogResult(REQUEST_ID),
     ],
 )
-def test_an_alert_is_said_in_words(alert: Any, devices: tuple[int, ...], words: str) -> None:
+def test_an_alert_is_named_by_the_element_it_is_written_as(alert: DccAlert) -> None:
     message = DccAlertMessage("N1", alert)
-    assert alert_devices(message) == devices
-    assert alert_words(message) == words
+    response = Response(None, None, "I0", EPOCH, message)
+    written = build_response(response, SchemaProfile.MP170).decode()
+    assert f"<sr:DCCAlert><sr:{alert_element(alert)}>" in written
+    assert message_title(message) == f"N1 {alert_element(alert)}"
+    assert one_line(response).startswith(f"N1 {alert_element(alert)}  ")
+
+
+def test_an_alert_nobody_has_words_for_is_named_by_its_element() -> None:
+    assert alert_element(Unread("DeviceLogRestored")) == "DeviceLogRestored"
 
 
 def test_a_frame_is_named_by_its_use_case() -> None:
