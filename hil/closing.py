@@ -16,10 +16,10 @@ from hil.judging import variant_texts
 from hil.junit import render_junit
 from hil.pointers import Resolver
 from hil.report import write_report
+from hil.report_rows import JUNIT
 from hil.scenario import Scenario
 from hil.verdict import Requirement, Verdict
 
-JUNIT = "junit.xml"
 _SEEN_BY_HUB_AND_WAN = ("wan/*", "gbcs/*", "*.pcapng")
 
 

@@ -36,7 +36,7 @@ from gbcs.smki import (
     Smki,
     issue_store,
 )
-from gbcs.wan import Wan
+from gbcs.wan import DeviceLogEntry, Wan
 from hil.bench_file import Bench, DeviceKind
 from hil.duis_client import DuisUser
 from hil.images import DeviceImage
@@ -75,6 +75,7 @@ class Dcc:
         on_refused: Callable[[str], object],
         on_event: Callable[[DspEvent], object],
         on_frame: OnFrame,
+        on_log_entry: Callable[[DeviceLogEntry, str], object],
     ) -> None:
         self._bench = bench
         self._seeds = seeds
@@ -84,6 +85,7 @@ class Dcc:
         self._on_refused = on_refused
         self._on_event = on_event
         self._on_frame = on_frame
+        self._on_log_entry = on_log_entry
         epoch = bench.epoch.replace(microsecond=0)
         self._smki = Smki(lambda name: seeds.stream(name).getrandbits, epoch)
         self._organisations = issue_store(self._smki, BENCH_ORGANISATIONS, ())
@@ -184,9 +186,11 @@ class Dcc:
 
     def _note(self, direction: str, octets: bytes) -> None:
         assert self._records is not None
-        _, seen = self._records.wan(direction, octets)
+        message, pointer, seen = self._records.wan(direction, octets)
         if seen is not None:
             self._on_frame(seen)
+        elif isinstance(message, DeviceLogEntry):
+            self._on_log_entry(message, pointer)
 
     # -- what is there before the first request ------------------------------------------------
 

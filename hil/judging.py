@@ -178,11 +178,12 @@ def _read(track: Track) -> _Finding:
 
 
 def _told_apart(track: Track) -> _Finding:
-    """The variant of 12.2 is the variant of 8.2."""
+    """The variant of 12.2 is the variant of 8.2, and to the hub the device is a PPMID."""
     if not track.smi_event:
         return _Finding(None, _events(track.prenotified_event))
-    held = track.smi_variant == VARIANTS[track.kind]
-    return _Finding(held, _events(track.prenotified_event, track.smi_event))
+    held = track.smi_variant == VARIANTS[track.kind] and track.type_at_hub == "PPMID"
+    pointers = _events(track.prenotified_event, track.smi_event)
+    return _Finding(held, (*pointers, track.log_entry))
 
 
 def _alerted(track: Track) -> _Finding:

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from hil.evidence import Event
+from hil.figures import duration, grouped
 from hil.verdict import Clock
 
 _WINDOW = 11  # samples, one a percent: rates are those of the last tenth of an image
@@ -77,13 +78,13 @@ class Track:
             return ""
         rate = octets / took_s
         block_rate = (last.blocks - first.blocks) / took_s
-        words = f"{_grouped(rate)} octets/s, {block_rate:.1f} blocks/s"
+        words = f"{grouped(rate)} octets/s, {block_rate:.1f} blocks/s"
         left = self.size_bytes - self.offset_bytes
         if left:
-            words += f", {_duration(left / rate)} left"
+            words += f", {duration(left / rate)} left"
         words += f" ({clock}"
         if left and clock == "virtual":
-            words += f", {_duration(left * (last.wall_s - first.wall_s) / octets)} here"
+            words += f", {duration(left * (last.wall_s - first.wall_s) / octets)} here"
         return words + ")"
 
 
@@ -146,7 +147,7 @@ class Live:
         if self._bars is not None:
             self._bars.show(kind, device_id, track.percent, words)
         elif kind != "progress" or self._is_due(device_id, track.percent):
-            line = f"{_duration(time_s):>8}  {device_id or 'run':<10} {words}"
+            line = f"{duration(time_s):>8}  {device_id or 'run':<10} {words}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _is_due(self, device_id: str, percent: int) -> bool:
@@ -239,10 +240,10 @@ def _words(event: Event, track: Track, clock: Clock, *, in_full: bool) -> str:
         case "progress":
             share = f"{track.percent} %"
             if in_full:
-                share += f", {_grouped(track.offset_bytes)} of {_grouped(track.size_bytes)} octets"
+                share += f", {grouped(track.offset_bytes)} of {grouped(track.size_bytes)} octets"
             return ", ".join(part for part in (share, track.pace(clock)) if part)
         case "transfer-done":
-            octets = _grouped(track.offset_bytes)
+            octets = grouped(track.offset_bytes)
             return f"{octets} octets transferred in {text.get('blocks')} blocks, not active yet"
         case "restarted":
             return f"restarted, runs {text.get('version')}"
@@ -252,8 +253,8 @@ def _words(event: Event, track: Track, clock: Clock, *, in_full: bool) -> str:
         case "anomaly":
             return f"anomaly, {text.get('kind')}{detail}"
         case "run-ended":
-            took_s = _duration(_number(event, "virtual_s"))
-            here_s = _duration(_number(event, "wall_s"))
+            took_s = duration(_number(event, "virtual_s"))
+            here_s = duration(_number(event, "wall_s"))
             return f"{text.get('verdict')}, after {took_s} of {clock} time, {here_s} here{detail}"
         case kind:
             return f"{kind}{detail}"
@@ -280,19 +281,3 @@ def _number(event: Event, name: str) -> float:
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
-
-
-def _grouped(number: float) -> str:
-    """Digits in groups of three, parted by thin gaps: 768 000."""
-    return f"{number:,.0f}".replace(",", " ")
-
-
-def _duration(seconds: float) -> str:
-    """1.5 s, 4:05, 1:02:03, 7 d 1:02:03."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    days, rest = divmod(whole, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    clock = f"{hours}:{rest // 60:02}" if hours or days else f"{rest // 60}"
-    return (f"{days} d " if days else "") + f"{clock}:{rest % 60:02}"

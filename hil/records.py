@@ -95,8 +95,8 @@ class Records:
             detail="; ".join(filter(None, (detail, MASKED if is_masked else ""))),
         )
 
-    def wan(self, direction: str, octets: bytes) -> tuple[WanMessage, SeenFrame | None]:
-        """A serialised WAN message, and the GBCS frame in it if it carries one."""
+    def wan(self, direction: str, octets: bytes) -> tuple[WanMessage, str, SeenFrame | None]:
+        """A serialised WAN message, its copy, and the GBCS frame in it if it carries one."""
         message = parse_message(octets)
         copy, is_masked = self._masked(octets)
         kind = type(message).__name__
@@ -112,8 +112,8 @@ class Records:
             detail=_wan_detail(message) or (MASKED if is_masked else ""),
         )
         if not isinstance(message, CommandForDevice | MessageFromDevice):
-            return message, None
-        return message, self._frame(direction, message.device, message.frame)
+            return message, file, None
+        return message, file, self._frame(direction, message.device, message.frame)
 
     def _frame(self, direction: str, device: int, octets: bytes) -> SeenFrame | None:
         try:

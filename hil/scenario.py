@@ -99,6 +99,7 @@ class Scenario:
             on_refused=partial(self.witness.anomaly, None, "callback refused"),
             on_event=self.witness.on_dsp_event,
             on_frame=self.witness.on_frame,
+            on_log_entry=self.witness.on_log_entry,
         )
         self._records = Records(evidence, self.witness.tell, self.witness.name_of, self.dcc.keys)
         self.wiring = Wiring(

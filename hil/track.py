@@ -44,6 +44,8 @@ class Track:
     restarted: DeviceUp | None = None
     # what the DCC says
     prenotified_event: int = 0  # the acknowledgement of its 12.2
+    log_entry: str = ""  # pointer to what the hub was told of its type
+    type_at_hub: str = ""
     added_event: int = 0  # the response to its 8.11
     accepted_event: int = 0  # the acknowledgement of its 11.4
     delivered_event: int = 0  # CSPFirmwareDeliveryStatus

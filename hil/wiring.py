@@ -176,9 +176,7 @@ class Wiring:
     def _radio(self, name: str, radio: str) -> str:
         return self.air.stick(name) if self.air is not None else radio
 
-    def _build(
-        self, entry: DeviceEntry, image: DeviceImage, slot_bytes: int
-    ) -> DeviceBuild:
+    def _build(self, entry: DeviceEntry, image: DeviceImage, slot_bytes: int) -> DeviceBuild:
         model = _MODELS[entry.kind]
         product = identity(entry.kind)
 

@@ -30,6 +30,7 @@ from emulator.devices.ota_server import (
 from emulator.medium.timing import Scheduler
 from gbcs.firmware import FirmwareActivation, FirmwareTransfer
 from gbcs.protection import Verdict as Protection
+from gbcs.wan import DeviceLogEntry
 from hil.errors import BenchBroke
 from hil.evidence import Evidence
 from hil.journal import Journal
@@ -236,6 +237,13 @@ class Witness:
         result = int(activation.result)
         track.alerts.append(Alert(f"{code:04X}", use_case, time, result, verified))
         track.alert_frames.append(seen.pointer)
+
+    def on_log_entry(self, entry: DeviceLogEntry, pointer: str) -> None:
+        """The hub is told of which type a device is that it is about to let in."""
+        track = self._by_eui64.get(entry.device)
+        if track is not None:
+            track.log_entry = pointer
+            track.type_at_hub = entry.device_type.name
 
     def on_callback(self, response: Response, event_id: int) -> None:
         """A verified response or alert of the DSP."""

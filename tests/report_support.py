@@ -65,6 +65,7 @@ class Bench:
     alerts: dict[str, list[str]] = field(default_factory=dict)
     pointers: dict[str, list[str]] = field(default_factory=dict)
     blocks: int = 0
+    requests: int = 0
 
     def __post_init__(self) -> None:
         self.evidence = Evidence(self.folder, epoch=EPOCH)
@@ -98,13 +99,18 @@ class Bench:
             "duis",
             kind=kind,
             service=service,
-            request_id=None if service is None else "90-B3-D5-1F-30-01-00-00:…:7",
+            request_id=None if service is None else self.request_id(kind),
             code=code,
             element=element,
             device_ids=list(devices),
             file=self.file("duis", f"{what}-{kind}.xml", b"<signed/>"),
             detail=detail,
         )
+
+    def request_id(self, kind: str) -> str:
+        """That of a request of its own, or of the last one."""
+        self.requests += kind == "request"
+        return f"90-B3-D5-1F-30-01-00-00:90-B3-D5-1F-30-00-00-02:{self.requests}"
 
     def wan(self, message: WanMessage, devices: Sequence[str], detail: str = "") -> int:
         down = not isinstance(message, MessageFromDevice)
@@ -224,7 +230,7 @@ class Bench:
         add = AddDevice(1, eui64, INSTALL_CODE, 90)
         self.gbcs(0x0001, "CCS01", Cra.COMMAND, "hub", add)
         self.gbcs(0x0001, "CCS01", Cra.RESPONSE, "hub", AddDeviceResult(1))
-        self.duis("response", [name], service="8.11", code="I0")
+        self.duis("response", ["hub"], service="8.11", code="I0")  # its target is the hub
         device = self.devices[name] = join(self.air, self.hub, name, eui64)
         node_id = f"{device.stack.short_address:04X}"
         self.tell("joined", device_id=name, eui64=f"{eui64:016X}", node_id=node_id)
