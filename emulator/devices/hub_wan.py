@@ -9,12 +9,14 @@ messages are those of `gbcs.wan`, the outcomes ours. MP170: a bridge is a PPMID 
     device log entry                        the type is kept for a CCS01           none
     command for the hub                     a reply, once the radio took its part  DELIVERED
     command for a device not in the log     none                                   UNKNOWN_DEVICE
-    command that no tunnel has room for     none                                   REFUSED
-    command, no tunnel or not acknowledged  none                                   UNREACHABLE
+    command behind too many others          none                                   REFUSED
+    command, no tunnel or not acknowledged  none, nor of those that wait for it    UNREACHABLE
     command, acknowledged by the device     through the tunnel                     DELIVERED
     offer of what is no image or too large  none                                   REFUSED each
     offer                                   stored, offered to those in the log    DELIVERED each,
                                                                                    UNKNOWN_DEVICE
+
+A device has one command under way; the next leaves when it is known what became of that.
 
 CCS01 lets in who was named by a device log entry before, or is in the log already; its install code
 counts only the first time. All else gets a result other than success, and nothing changes.
@@ -23,6 +25,7 @@ counts only the first time. All else gets a result other than success, and nothi
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -64,6 +67,7 @@ from gbcs.wan import (
 JOIN_TIMEOUTS_S = range(1, 3601)
 # Devices named to the hub and not let in yet; the DSP names one just before its CCS01.
 MAX_NAMED = 32
+MAX_WAITING_COMMANDS = 16
 
 
 class Han(Protocol):
@@ -113,6 +117,9 @@ class HubWan:
         self._tasks: set[asyncio.Task[None]] = set()
         self._handles = 0
         self._carried: dict[int, tuple[int, int]] = {}  # handle -> device, reference
+        # Of each device with a command under way, those behind it. In fragments one could overtake
+        # another, and the device would take the one that comes late for a replay.
+        self._waiting: dict[int, deque[CommandForDevice]] = {}
         self._held: list[WanMessage] | None = None
 
     def stop(self) -> None:
@@ -157,15 +164,38 @@ class HubWan:
         elif len(command.frame) > MAX_TRANSFER_BYTES:
             self._end(device, reference, DeliveryResult.REFUSED)
         else:
-            self._handles += 1
-            self._carried[self._handles] = device, reference
-            self._han.carry(device, command.frame, self._handles)
+            waiting = self._waiting.get(device)
+            if waiting is None:
+                self._waiting[device] = deque()
+                self._send_command(command)
+            elif len(waiting) < MAX_WAITING_COMMANDS:
+                waiting.append(command)
+            else:
+                self._end(device, reference, DeliveryResult.REFUSED)
+
+    def _send_command(self, command: CommandForDevice) -> None:
+        self._handles += 1
+        self._carried[self._handles] = command.device, command.reference
+        self._han.carry(command.device, command.frame, self._handles)
 
     def settle(self, handle: int, result: DeliveryResult) -> None:
         """What became of a message to a device; the first word counts."""
         carried = self._carried.pop(handle, None)
-        if carried is not None:
-            self._end(*carried, result)
+        if carried is None:
+            return
+        device, reference = carried
+        waiting = self._waiting[device]
+        ended = [reference]
+        if result is DeliveryResult.UNREACHABLE:
+            ended += [command.reference for command in waiting]
+            waiting.clear()
+        following = waiting.popleft() if waiting else None
+        if following is None:
+            del self._waiting[device]
+        for each in ended:
+            self._end(device, each, result)
+        if following is not None:
+            self._send_command(following)
 
     def _offer(self, offer: ImageOffer) -> None:
         try:

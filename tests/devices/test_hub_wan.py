@@ -24,8 +24,7 @@ from emulator.devices import ota_server
 from emulator.devices.device_log import MAX_DEVICES
 from emulator.devices.gbcs_half import GbcsMemory
 from emulator.devices.hub import FrameDiscarded, Hub, HubLost
-from emulator.devices.hub_wan import MAX_NAMED
-from emulator.devices.node import MAX_QUEUED_FRAMES
+from emulator.devices.hub_wan import MAX_NAMED, MAX_WAITING_COMMANDS
 from emulator.devices.ota_server import (
     OtaServerParameters,
     ResponseCode,
@@ -251,16 +250,18 @@ async def test_a_command_for_a_device_that_is_not_in_the_log_goes_nowhere() -> N
         assert len(there.home.hub.device_log) == 0
 
 
-async def test_a_device_that_never_joined_is_unreachable_and_a_sixth_message_refused() -> None:
+async def test_a_device_that_never_joined_is_unreachable_and_one_too_many_refused() -> None:
     async with bench() as made:
         there = await premises(made, EUI64)
         there.name(EUI64)
         assert (await there.registered(EUI64)).succeeded
-        references = [there.cs08(EUI64) for _ in range(6)]
-        assert [there.result(one) for one in references] == [None] * 5 + [DeliveryResult.REFUSED]
+        most = 1 + MAX_WAITING_COMMANDS
+        references = [there.cs08(EUI64) for _ in range(most + 1)]
+        told = [there.result(one) for one in references]
+        assert told == [None] * most + [DeliveryResult.REFUSED]
         await made.until(lambda: there.result(references[0]), 120)
-        told = [there.result(one) for one in references[:5]]
-        assert told == [DeliveryResult.UNREACHABLE] * 5
+        told = [there.result(one) for one in references[:most]]
+        assert told == [DeliveryResult.UNREACHABLE] * most
 
 
 async def test_a_command_for_a_device_that_fell_silent_is_unreachable_and_told_once() -> None:
@@ -273,19 +274,18 @@ async def test_a_command_for_a_device_that_fell_silent_is_unreachable_and_told_o
         assert there.result(reference) is DeliveryResult.UNREACHABLE
 
 
-async def test_of_more_commands_than_the_radio_queues_each_is_told_once() -> None:
+async def test_commands_to_one_device_do_not_overtake_each_other() -> None:
     async with bench() as made:
         there = await premises(made, EUI64)
         await there.add(EUI64)
-        references = [there.cs08(EUI64) for _ in range(MAX_QUEUED_FRAMES + 6)]
+        most = 1 + MAX_WAITING_COMMANDS
+        references = [there.cs08(EUI64) for _ in range(most + 3)]
         told = [there.result(one) for one in references]
-        assert told == [None] * MAX_QUEUED_FRAMES + [DeliveryResult.REFUSED] * 6
-        await made.until(lambda: all(there.result(one) is not None for one in references), 120)
-        queued = [there.result(one) for one in references[:MAX_QUEUED_FRAMES]]
-        # So many at once get in each other's way on the air; one not acknowledged is told so.
-        assert set(queued) <= {DeliveryResult.DELIVERED, DeliveryResult.UNREACHABLE}
-        assert queued.count(DeliveryResult.DELIVERED) > MAX_QUEUED_FRAMES // 2
-        assert await there.version(EUI64) == FirmwareVersion(OLD)
+        assert told == [None] * most + [DeliveryResult.REFUSED] * 3
+        await made.until(lambda: len(there.responses(EUI64)) == most, 120)
+        told = [there.result(one) for one in references[:most]]
+        assert told == [DeliveryResult.DELIVERED] * most
+        assert there.discarded(EUI64) == []
         assert there.rejected() == []
 
 

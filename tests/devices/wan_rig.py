@@ -176,16 +176,16 @@ class Premises:
 
     async def answer(self, frame_of: int, before: int) -> Response:
         """The next verified response after `before` of them."""
-        await self.bench.until(lambda: len(self._responses(frame_of)) > before, 60)
-        response: Response = self._responses(frame_of)[before]
+        await self.bench.until(lambda: len(self.responses(frame_of)) > before, 60)
+        response: Response = self.responses(frame_of)[before]
         return response
 
-    def _responses(self, device: int) -> list[Response]:
+    def responses(self, device: int) -> list[Response]:
         return [one for one in of_kind(self.judged, Response) if one.device == device]
 
     async def version(self, device: int) -> FirmwareVersion:
         """What CS08 reads."""
-        before = len(self._responses(device))
+        before = len(self.responses(device))
         self.cs08(device)
         payload = (await self.answer(device, before)).payload
         assert isinstance(payload, FirmwareVersion)
@@ -195,7 +195,7 @@ class Premises:
         self, device: int, code: bytes | None = None, timeout_s: int = 3600
     ) -> AddDeviceResult:
         """What CCS01 answers."""
-        before = len(self._responses(HUB_EUI64))
+        before = len(self.responses(HUB_EUI64))
         self.ccs01(device, code, timeout_s)
         payload = (await self.answer(HUB_EUI64, before)).payload
         assert isinstance(payload, AddDeviceResult)
