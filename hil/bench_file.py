@@ -42,7 +42,7 @@ HUB = "hub"
 EMULATED = "emulated"
 FIRST_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # ZigBee time counts from here
 LAST_EPOCH = datetime(2100, 1, 1, tzinfo=UTC)
-MAX_DEVICES = 15  # what a hub's device log holds
+MAX_DEVICES = 6  # Type 1 devices a hub holds (MP170); every kind here is one
 
 IMAGE_BYTES = 64 * 1024
 BRIDGE_1_IMAGE_BYTES = 768_000  # 750 KiB, the most an image may have (MP170)

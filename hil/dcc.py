@@ -104,6 +104,8 @@ class Dcc:
         for use in (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT):
             credential = self._smki.device(eui64, use)
             self.keys.add(credential.certificate)
+            if self._records is not None:
+                self._records.certificate(credential.certificate)
             keys.append(credential.private_key)
         trust = TrustCells(
             self._certificate(ACB_EUI64, KeyUse.DIGITAL_SIGNATURE),
@@ -139,6 +141,13 @@ class Dcc:
         key = self._organisations.private_key(SUPPLIER_EUI64, KeyUse.XML_SIGNATURE)
         assert key is not None
         dsp_xml = self._certificate(ACB_EUI64, KeyUse.XML_SIGNATURE)
+        for certificate in (
+            xml,
+            dsp_xml,
+            self._certificate(ACB_EUI64, KeyUse.DIGITAL_SIGNATURE),
+            self._certificate(ACB_EUI64, KeyUse.KEY_AGREEMENT),
+        ):
+            records.certificate(certificate)
         self.supplier = Supplier(
             DuisUser(
                 SUPPLIER_EUI64,

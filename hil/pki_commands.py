@@ -112,7 +112,7 @@ def create_command(folder: Path, seed: int, epoch: datetime, days: int) -> None:
         notice = NOTICE.format(seed=seed, not_after=smki.root.certificate.not_after)
         _write_private(folder / "TEST-ONLY.txt", notice.encode())
         for name, credential in named.items():
-            _write_private(folder / f"{name}.pem", _certificate_pem(credential.certificate))
+            _write_private(folder / f"{name}.pem", certificate_pem(credential.certificate))
             _write_private(folder / f"{name}.key", _key_pem(credential.private_key))
     except OSError as error:
         raise RequestError(f"{shown} cannot be written: {error.strerror}") from None
@@ -143,7 +143,8 @@ def _write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _certificate_pem(certificate: Certificate) -> bytes:
+def certificate_pem(certificate: Certificate) -> bytes:
+    """A certificate in PEM, marked for what it is."""
     return b"TEST ONLY\n" + load_der_x509_certificate(certificate.der).public_bytes(Encoding.PEM)
 
 

@@ -2,7 +2,8 @@
 
 Source: DESIGN, "What it promises to the outside" (`duis/`, `gbcs/`, `wan/`: written as they come).
 Install codes are masked in every copy: their octets, and their hexadecimal digits, become zeros. A
-masked copy says so in its event, since no digest, signature or MAC over it holds any more.
+masked copy says so in its event, since no digest, signature or MAC over it holds any more. The
+others can be verified with what is in `certificates/`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gbcs.certificates import Certificate
 from gbcs.codes import Payload, parse_payload, use_case
 from gbcs.envelope import Cra, ReceivedFrame, parse_frame
 from gbcs.errors import GbcsError
@@ -26,7 +28,9 @@ from gbcs.wan import (
     parse_message,
 )
 from hil.evidence import Evidence
+from hil.pki_commands import certificate_pem
 
+CERTIFICATES = "certificates"
 MASKED = "install code masked"
 
 
@@ -66,6 +70,11 @@ class Records:
     def hide(self, install_code: bytes) -> None:
         """Let this install code be in no copy."""
         self._secrets.append(install_code)
+
+    def certificate(self, certificate: Certificate) -> None:
+        """A certificate that signatures in the evidence are by, named as key folders name them."""
+        name = f"{certificate.eui64:016x}-{certificate.use}.pem"
+        self._evidence.write(f"{CERTIFICATES}/{name}", certificate_pem(certificate))
 
     def duis(
         self,

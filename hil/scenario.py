@@ -197,6 +197,9 @@ class Scenario:
 
     async def _prenotify(self, track: Track) -> bool:
         product = identity(track.kind)
+        # Where the schema has no variant, a PPMID is what it always was; a bridge cannot be told.
+        has_variant = self._bench.dsp.profile == "mp170" or track.kind != "ppmid"
+        variant = str(VARIANTS[track.kind]) if has_variant else None
         body = DevicePrenotification(
             device_id=track.eui64,
             manufacturer=f"{product.manufacturer_code:04X}",
@@ -204,9 +207,7 @@ class Scenario:
             device_type="PPMID",
             smets_chts_version=PPMID_VERSION,
             firmware_version=version_text(track.image.factory_version),
-            ppmid_variant=(
-                str(VARIANTS[track.kind]) if self._bench.dsp.profile == "mp170" else None
-            ),
+            ppmid_variant=variant,
         )
         answer, _, track.prenotified_event = await self.dcc.supplier.ask(
             "12.2", body, about=(track.eui64,)

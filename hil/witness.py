@@ -126,8 +126,10 @@ class Witness:
             case DeviceTunnel():
                 self._on_tunnel_output(track, event.output)
             case QuerySeen():
-                track.version = event.current_version
-                track.steps += 1
+                # A device asks for ever; only one that runs something else has gone on.
+                if event.current_version != track.version:
+                    track.version = event.current_version
+                    track.steps += 1
             case TransferStarted():
                 track.started = True
                 self.tell(
@@ -236,7 +238,8 @@ class Witness:
         time = activation.execution_date_time.isoformat().replace("+00:00", "Z")
         result = int(activation.result)
         track.alerts.append(Alert(f"{code:04X}", use_case, time, result, verified))
-        track.alert_frames.append(seen.pointer)
+        if verified:
+            track.alert_frames.append(seen.pointer)
 
     def on_log_entry(self, entry: DeviceLogEntry, pointer: str) -> None:
         """The hub is told of which type a device is that it is about to let in."""
@@ -285,7 +288,7 @@ class Witness:
 def _name_alert(track: Track, code: str, dcc_alert: str) -> None:
     """Write beside a device's alert what the DCC made of it."""
     for number, alert in enumerate(track.alerts):
-        if alert.code == code and alert.dcc_alert is None:
+        if alert.code == code and alert.verified and alert.dcc_alert is None:
             track.alerts[number] = Alert(
                 alert.code, alert.use_case, alert.time, alert.result, alert.verified, dcc_alert
             )
