@@ -14,24 +14,23 @@ from bench_support import SMALL_BENCH, Run, finished_run
 
 from hil.bench_file import load_bench
 from hil.images import device_images
+from hil.judging import variant_texts
 
 pytestmark = [
     pytest.mark.real_clock,
     pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed"),
 ]
 
-BENCH = SMALL_BENCH.replace("octets = [132]", "octets = [40, 132, 1500]")
 BLOCK_OCTETS = 56
 IMAGE_OCTETS = 2048
 DEVICES = 2
 BLOCK_RESPONSE = 5
-TRANSFER_DATA_TO_SERVER, TRANSFER_DATA_TO_CLIENT = 0x02, 0x01
+HEX_DIGITS = "0123456789abcdef"
 
 FIELDS = {
     "malformed": "_ws.malformed",
     "fcs_bad": "wpan.fcs.bad",
     "fcs_ok": "wpan.fcs_ok",
-    "source": "zbee_nwk.src",
     "destination": "zbee_nwk.dst",
     "profile": "zbee_aps.profile",
     "cluster": "zbee_aps.cluster",
@@ -39,9 +38,6 @@ FIELDS = {
     "ota_command": "zbee_zcl_general.ota.cmd.srv_tx.id",
     "offset": "zbee_zcl_general.ota.file.offset",
     "data": "zbee_zcl_general.ota.image.data",
-    "counter": "zbee_aps.counter",
-    "to_server": "zbee_zcl_se.tun.cmd.srv_rx.id",
-    "to_client": "zbee_zcl_se.tun.cmd.srv_tx.id",
     "fragment_error": "zbee_aps.fragment.error",
 }
 
@@ -50,7 +46,7 @@ CLEAN, LOSSY = (), ("--fault", "loss 5 %")
 
 
 def run(arguments: tuple[str, ...] = LOSSY) -> Run:
-    return finished_run(BENCH, *arguments)
+    return finished_run(SMALL_BENCH, *arguments)
 
 
 def read(with_keys: bool, arguments: tuple[str, ...] = LOSSY) -> list[dict[str, str]]:
@@ -102,19 +98,53 @@ def test_each_device_is_served_every_offset_of_its_file_and_nothing_else() -> No
     assert sorted(files) == sorted(image.image.data for image in images.values())
 
 
+def gbcs_on_the_air(arguments: tuple[str, ...]) -> Counter[str]:
+    """The GBCS messages tshark's own dissector finds, reassembled, as hexadecimal digits."""
+    folder = run(arguments).folder
+    command = ["tshark", "-r", str(folder / "air.pcapng"), "-Y", "gbcs_message", "-T", "json", "-x"]
+    for line in (folder / "air.keys").read_text().splitlines():
+        command += ["-o", f"uat:zigbee_pc_keys:{line}"]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
+    layers = [packet["_source"]["layers"] for packet in json.loads(done.stdout)]
+    return Counter(layer["gbcs_message_raw"][0].upper() for layer in layers)
+
+
 @pytest.mark.parametrize("arguments", [CLEAN, LOSSY], ids=["clean", "lossy"])
-def test_a_tunnelled_message_is_one_message_whatever_its_size(arguments: tuple[str, ...]) -> None:
-    messages = Counter(
-        (frame["source"], frame["destination"], frame["counter"])
-        for frame in opened(arguments)
-        if int(frame.get("to_server", "-1"), 0) == TRANSFER_DATA_TO_SERVER
-        or int(frame.get("to_client", "-1"), 0) == TRANSFER_DATA_TO_CLIENT
-    )
-    there_and_back = 2
-    after_join, after_restart = 3, 1  # the bench's octets, and the first of them again
-    assert len(messages) == DEVICES * there_and_back * (after_join + after_restart)
+def test_every_frame_to_or_from_a_device_is_on_the_air_and_none_of_the_hubs(
+    arguments: tuple[str, ...],
+) -> None:
+    frames = {path.name: path.read_text().strip() for path in run(arguments).folder.glob("gbcs/*")}
+    uses = Counter(name.split("-", 1)[1] for name in frames)
+    assert uses == {
+        "CCS01-command.HEX": DEVICES,
+        "CCS01-response.HEX": DEVICES,
+        "CCS08-alert.HEX": DEVICES,
+        "CS09-alert.HEX": DEVICES,
+        "CS08-command.HEX": DEVICES,
+        "CS08-response.HEX": DEVICES,
+    }
+    seen = gbcs_on_the_air(arguments)
+    assert set(seen) == {text for name, text in frames.items() if "-CCS" not in name}
     if arguments == CLEAN:  # a last fragment sent again would be put together again
-        assert set(messages.values()) == {1}
+        assert set(seen.values()) == {1}
+
+
+def test_no_variant_is_to_be_seen_by_hub_or_wan() -> None:
+    folder = run(CLEAN).folder
+    command = ["tshark", "-r", str(folder / "air.pcapng"), "-x"]
+    for line in (folder / "air.keys").read_text().splitlines():
+        command += ["-o", f"uat:zigbee_pc_keys:{line}"]
+    dump = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
+    rows = [row[6:53] for row in dump.decode().splitlines() if row[:4].strip(HEX_DIGITS) == ""]
+    texts = "".join("".join(row.split()) for row in rows).upper()
+    for text in variant_texts():
+        assert text.hex().upper() not in texts
+        for path in (*folder.glob("wan/*"), *folder.glob("gbcs/*"), folder / "air.pcapng"):
+            octets = path.read_bytes()
+            assert text not in octets, path.name
+            assert text.hex().upper().encode() not in octets.upper(), path.name
+    duis = b"".join(path.read_bytes() for path in folder.glob("duis/*12.2-request.xml"))
+    assert b"AltHAN Bridge 1" in duis, "what was looked for is there where it belongs"
 
 
 def test_without_keys_nothing_of_the_update_is_to_be_seen() -> None:

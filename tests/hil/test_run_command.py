@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
 import signal
 import stat
 import struct
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,15 @@ from bench_support import (
 from emulator.medium.pcapng import PcapngError, read_pcapng
 from emulator.zigbee.security import install_code_key
 from firmware_images.samples import MAKER_KEY_BITS, PRODUCTS, maker_key_stream
+from gbcs.protection import KeyUse, PrivateKey
+from gbcs.smki import BENCH_ORGANISATIONS, Smki
 from hil.evidence import Evidence
 from hil.seeds import Seeds
 
 jsonschema = pytest.importorskip("jsonschema")
 
 DEVICES = ("ppmid", "bridge-1")
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH_US = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z, the default of a bench file
 
 
@@ -65,7 +70,18 @@ def test_a_run_updates_every_device_and_says_so(run: Any, tmp_path: Path) -> Non
     for device in DEVICES:
         assert f"  {device:<10} activated        00010100 -> 00010200  37 blocks" in done.out
     names = sorted(path.name for path in (tmp_path / "ev").iterdir())
-    assert names == ["air.pcapng", "events.jsonl", "verdict.json"]
+    assert names == [
+        "air.pcapng",
+        "certificates",
+        "duis",
+        "events.jsonl",
+        "gbcs",
+        "junit.xml",
+        "report.html",
+        "verdict.json",
+        "wan",
+    ]
+    assert "  shown      8 of 8 requirements" in done.out
 
 
 def test_json_is_one_document_and_the_one_in_the_folder() -> None:
@@ -77,14 +93,19 @@ def test_json_is_one_document_and_the_one_in_the_folder() -> None:
     assert [(one["blocks"], one["bytes"]) for one in run.document["devices"]] == [(37, 2048)] * 2
     names = [check["name"] for check in run.document["checks"]]
     assert names == [
-        f"tunnel {device} after {when} 132"
-        for when, device in (
-            ("join", "ppmid"),
-            ("join", "bridge-1"),
-            ("restart", "ppmid"),
-            ("restart", "bridge-1"),
-        )
+        "11.4 refused: unknown-hash",
+        "11.4 refused: one-byte-too-large",
+        "11.4 refused: busy",
+        "commissioned",
     ]
+    shown = [one["id"] for one in run.document["requirements"] if one["verdict"] == "pass"]
+    assert shown == run.document["scope"]
+    for device in run.document["devices"]:
+        assert [
+            (alert["code"], alert["use_case"], alert["verified"], alert["dcc_alert"])
+            for alert in device["alerts"]
+        ] == [("8F8A", "CCS08", True, "N62"), ("8F8B", "CS09", True, "N39")]
+        assert device["read_back"] == {"version": "00010200", "result": 0, "equals_smi": True}
 
 
 def test_every_event_is_one_of_the_schema_and_in_the_order_of_time() -> None:
@@ -181,19 +202,51 @@ def secrets_of(seed: int) -> dict[str, bytes]:
         stream = maker_key_stream(PRODUCTS[device].manufacturer_code)
         scalar = seeds.stream(stream).getrandbits(MAKER_KEY_BITS)
         secrets[f"maker's key {device}"] = scalar.to_bytes(MAKER_KEY_BITS // 8, "big")
+    smki = Smki(lambda name: seeds.stream(name).getrandbits, EPOCH)
+    for party in BENCH_ORGANISATIONS:
+        for use in party.uses:
+            key = smki.organisation(party.eui64, party.role, use).private_key
+            secrets[f"{party.eui64:016X}-{use}"] = scalar_of(key)
+    for path in finished_run().folder.glob("certificates/02*.pem"):
+        eui64, use = path.stem.split("-", 1)
+        key = smki.device(int(eui64, 16), KeyUse(use)).private_key
+        secrets[path.stem] = scalar_of(key)
     return secrets
+
+
+def scalar_of(key: PrivateKey) -> bytes:
+    return key.private_numbers().private_value.to_bytes(32, "big")
+
+
+def forms_of(secret: bytes) -> list[bytes]:
+    """Raw, in hexadecimal, and in base64 wherever in a longer value it may begin."""
+    forms = [secret, secret.hex().encode(), secret.hex().upper().encode()]
+    for before in range(3):
+        # Less the characters that its neighbours have a part in.
+        encoded = base64.b64encode(bytes(before) + secret)
+        forms.append(encoded[-(-8 * before // 6) : len(secret) * 8 // 6 - 2])
+    return forms
+
+
+def test_a_secret_in_a_longer_value_would_be_found_in_each_of_its_forms() -> None:
+    secret = bytes(range(200, 216))
+    for before in range(3):
+        longer = b"x" * before + secret + b"yz"
+        assert any(form in base64.b64encode(longer) for form in forms_of(secret)[3:])
 
 
 def test_no_key_of_the_run_is_in_any_file_but_the_one_for_keys() -> None:
     run = finished_run()
     keys = run.folder / "air.keys"
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
-    files = {path: path.read_bytes() for path in run.folder.iterdir() if path != keys}
-    assert len(files) == 3
-    for name, secret in secrets_of(7).items():
-        for form in (secret, secret[::-1]):
-            for text in (form, form.hex().encode(), form.hex().upper().encode()):
-                for path, octets in files.items():
+    paths = [path for path in run.folder.rglob("*") if path.is_file() and path != keys]
+    folders = {path.parent.name for path in paths}
+    assert folders == {"evidence", "duis", "gbcs", "wan", "certificates"}
+    for path in paths:
+        octets = path.read_bytes()
+        for name, secret in secrets_of(7).items():
+            for form in (secret, secret[::-1]):
+                for text in forms_of(form):
                     assert text not in octets, f"{name} is in {path.name}"
     listed = keys.read_text()
     assert listed == "".join(
@@ -232,7 +285,11 @@ def test_ctrl_c_in_the_middle_of_a_transfer_keeps_the_evidence(tmp_path: Path) -
     assert err == "interrupted; the evidence so far is in ev\n"
     assert sorted(path.name for path in (tmp_path / "ev").iterdir()) == [
         "air.pcapng",
+        "certificates",
+        "duis",
         "events.jsonl",
+        "gbcs",
+        "wan",
     ]
     told = [json.loads(line) for line in events.read_text().splitlines()]
     assert told[-1]["type"] != "outcome"
@@ -267,10 +324,7 @@ def test_a_disk_that_is_full_breaks_the_bench_in_one_sentence(
 
 @pytest.mark.parametrize("loss", ["0 %", pytest.param("10 %", marks=pytest.mark.matrix)])
 def test_the_largest_image_arrives_whole(loss: str) -> None:
-    bench = (
-        'seed = 3\n[tunnel]\noctets = []\n[[device]]\nid = "bridge-1"\nkind = "bridge-1"\n'
-        "image_size_bytes = 768000\n"
-    )
+    bench = 'seed = 3\n[[device]]\nid = "bridge-1"\nkind = "bridge-1"\nimage_size_bytes = 768000\n'
     run = finished_run(bench, "--fault", f"loss {loss}")
     (device,) = run.document["devices"]
     assert (device["outcome"], device["bytes"]) == ("activated", 768_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from emulator.zigbee.state import StackState
 from hil.bench_file import Bench
 from hil.clock import VirtualLoop
+from hil.dcc import Dcc
 from hil.errors import RequestError
 from hil.evidence import Evidence
 from hil.images import device_images
@@ -39,12 +41,33 @@ def loop() -> VirtualLoop:
     return running
 
 
+def utc_now() -> datetime:
+    return EPOCH
+
+
+def nobody(*_: object) -> None:
+    """Who hears of a run that is only wired up."""
+
+
 def wire(made: Bench, evidence: Evidence) -> Wiring:
+    dcc = Dcc(
+        made,
+        Seeds(made.seed),
+        utc_now=utc_now,
+        hold=contextlib.nullcontext,
+        on_callback=nobody,
+        on_refused=nobody,
+        on_event=nobody,
+        on_frame=nobody,
+        on_log_entry=nobody,
+    )
     return Wiring(
         made,
         device_images(made),
         loop(),
         evidence,
+        dcc,
+        utc_now=utc_now,
         on_hub_event=lambda _event: None,
         on_device_event=lambda _name, _event: None,
     )
