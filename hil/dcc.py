@@ -205,18 +205,13 @@ class Dcc:
 
     def _list_products(self, desk: Desk, images: Iterable[tuple[DeviceKind, DeviceImage]]) -> None:
         """Put on the CPL what devices are delivered with, and what they are to be updated to."""
-        hash_scope = desk.options.cpl_hash
-        listed: set[tuple[str, int]] = set()
+        files: dict[tuple[DeviceKind, int], FirmwareImage | None] = {}
         for kind, image in images:
-            product = PRODUCTS[kind]
-            new = image.image
-            for version, file in (
-                (image.factory_version, None),
-                (new.header.file_version, new),
-            ):
-                if (kind, version) not in listed:
-                    listed.add((kind, version))
-                    desk.cpl.add(_entry(product, version, file, hash_scope))
+            # What one device is delivered with may be what another is updated to.
+            files.setdefault((kind, image.factory_version), None)
+            files[kind, image.image.header.file_version] = image.image
+        for (kind, version), file in files.items():
+            desk.cpl.add(_entry(PRODUCTS[kind], version, file, desk.options.cpl_hash))
 
     def _find_premises(self, desk: Desk, hub: int) -> None:
         inventory = desk.inventory

@@ -10,8 +10,8 @@ THIN_GAP = "\N{THIN SPACE}"
 
 def grouped(number: float, gap: str = THIN_GAP) -> str:
     """Digits in groups of three, parted by thin gaps: 768 000."""
-    whole = number if isinstance(number, int) else round(number)  # counters outgrow a float
-    return f"{whole:,}".replace(",", gap)
+    digits = f"{number:,}" if isinstance(number, int) else f"{number:,.0f}"  # a rate may be inf
+    return digits.replace(",", gap)
 
 
 def duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from dsp_stub.smi import PpmidVariant
@@ -119,8 +120,10 @@ def requirements(
     probes: Sequence[Probe],
     leaks: Sequence[str],
     scope: Sequence[str] = SCOPE,
+    outcome_code: str = "N39",
 ) -> list[Requirement]:
-    """Every requirement there is, those of the scope first."""
+    """Every requirement there is, those of the scope first; `outcome_code` is the DCC alert that
+    has to carry the activation outcome."""
     tried = [track for track in tracks if track.outcome != "not-attempted"]
     by_name = {probe.name: probe for probe in probes}
     per_device: dict[str, Callable[[Track], _Finding]] = {
@@ -128,7 +131,7 @@ def requirements(
         "MP170-R6": _confirmed,
         "MP170-R7": _read,
         "MP170-R11": _told_apart,
-        "MP170-N39": _alerted,
+        "MP170-N39": partial(_alerted, outcome_code),
     }
     rows: dict[str, Requirement] = {}
     for name, judge in per_device.items():
@@ -195,13 +198,14 @@ def _told_apart(track: Track) -> _Finding:
     return _Finding(held, (*pointers, track.log_entry))
 
 
-def _alerted(track: Track) -> _Finding:
+def _alerted(outcome_code: str, track: Track) -> _Finding:
     """N39, and the notices of the DSP and the hub before it."""
     upgrade = track.upgrade
     if track.outcome == "refused":
         return _Finding(None, ())
     events = (track.delivered_event, track.transferred_event)
-    told = all(events) and upgrade is not None
+    named = any(alert.dcc_alert == outcome_code for alert in track.alerts)
+    told = all(events) and upgrade is not None and named
     return _Finding(told, _events(*events, 0 if upgrade is None else upgrade.event_id))
 
 
@@ -244,7 +248,9 @@ def verdict_of(
         devices=[_device_verdict(track) for track in tracks],
         checks=[*_checks(bench, tracks, probes)],
         scope=scope_of(bench),
-        requirements=requirements(tracks, probes, leaks, scope_of(bench)),
+        requirements=requirements(
+            tracks, probes, leaks, scope_of(bench), bench.dsp.codes.ppmid_alert
+        ),
     )
 
 

@@ -23,8 +23,9 @@ from typing import NamedTuple, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from hil import figures
 from hil.evidence import Event
-from hil.figures import duration, grouped
+from hil.figures import duration
 from hil.verdict import Clock
 
 _WINDOW = 11  # samples, one a percent: rates are those of the last tenth of an image
@@ -34,6 +35,8 @@ _REFRESH_S = 0.1
 
 # In the evidence, and no news to who watches: their outcome is told.
 _UNSHOWN = frozenset({"wan", "gbcs"})
+# On a terminal a line above the bars: a bar is one device's, and tells how far its update is.
+_LINES = frozenset({"anomaly", "duis", "gbcs-discarded"})
 
 
 class _Sample(NamedTuple):
@@ -78,7 +81,7 @@ class Track:
             return ""
         rate = octets / took_s
         block_rate = (last.blocks - first.blocks) / took_s
-        words = f"{grouped(rate)} octets/s, {block_rate:.1f} blocks/s"
+        words = f"{_grouped(rate)} octets/s, {block_rate:.1f} blocks/s"
         left = self.size_bytes - self.offset_bytes
         if left:
             words += f", {duration(left / rate)} left"
@@ -190,7 +193,7 @@ class _Bars:
         )
 
     def show(self, kind: str, device_id: str, percent: int, words: str) -> None:
-        if kind == "anomaly" or not device_id:
+        if kind in _LINES or not device_id:
             line = f"{device_id or 'run'}: {words}"
             self.progress.console.print(line, markup=False, highlight=False)
         else:
@@ -240,10 +243,10 @@ def _words(event: Event, track: Track, clock: Clock, *, in_full: bool) -> str:
         case "progress":
             share = f"{track.percent} %"
             if in_full:
-                share += f", {grouped(track.offset_bytes)} of {grouped(track.size_bytes)} octets"
+                share += f", {_grouped(track.offset_bytes)} of {_grouped(track.size_bytes)} octets"
             return ", ".join(part for part in (share, track.pace(clock)) if part)
         case "transfer-done":
-            octets = grouped(track.offset_bytes)
+            octets = _grouped(track.offset_bytes)
             return f"{octets} octets transferred in {text.get('blocks')} blocks, not active yet"
         case "restarted":
             return f"restarted, runs {text.get('version')}"
@@ -281,3 +284,8 @@ def _number(event: Event, name: str) -> float:
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def _grouped(number: float) -> str:
+    """With a gap that every terminal and every grep knows."""
+    return figures.grouped(number, " ")

@@ -104,10 +104,14 @@ class Records:
             detail="; ".join(filter(None, (detail, MASKED if is_masked else ""))),
         )
 
-    def wan(self, direction: str, octets: bytes) -> tuple[WanMessage, str, SeenFrame | None]:
-        """A serialised WAN message, its copy, and the GBCS frame in it if it carries one."""
-        message = parse_message(octets)
+    def wan(self, direction: str, octets: bytes) -> tuple[WanMessage | None, str, SeenFrame | None]:
+        """A serialised WAN message, its copy, and the GBCS frame in it if it carries one; no
+        message where the octets are none, which whoever receives them says."""
         copy, is_masked = self._masked(octets)
+        try:
+            message = parse_message(octets)
+        except GbcsError:
+            return None, self._write("wan", "unreadable.bin", copy), None
         kind = type(message).__name__
         file = self._write("wan", f"{kind}.bin", copy)
         devices = message.devices if isinstance(message, ImageOffer) else (message.device,)

@@ -6,6 +6,8 @@ Source: ours. Everybody's events come in here; the scenario waits for what they 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from dsp_stub.desk import DspEvent, Flagged, SecurityEvent
 from dsp_stub.responses import (
     CommsHubAlert,
@@ -235,7 +237,7 @@ class Witness:
         if track is None:
             return
         verified = seen.verdicts.signature is Protection.VALID
-        time = activation.execution_date_time.isoformat().replace("+00:00", "Z")
+        time = _time_text(activation.execution_date_time)
         result = int(activation.result)
         track.alerts.append(Alert(f"{code:04X}", use_case, time, result, verified))
         if verified:
@@ -267,7 +269,7 @@ class Witness:
                         track.upgrade = Upgrade(
                             upgrade.firmware_version, upgrade.succeeded, event_id
                         )
-                    _name_alert(track, "8F8B", message.dcc_alert_code)
+                    _name_alert(track, "8F8B", alert.timestamp, message.dcc_alert_code)
             case CommsHubAlert():
                 transfer = alert.firmware_transfer
                 track = None if transfer is None else self._by_eui64.get(transfer.device_id)
@@ -276,7 +278,8 @@ class Witness:
                     track.transferred_event = event_id
                     if transfer.response_code != "FileTransferSuccess":
                         track.transfer_failed = transfer.response_code
-                    _name_alert(track, f"{alert.alert_code:04X}", message.dcc_alert_code)
+                    code = f"{alert.alert_code:04X}"
+                    _name_alert(track, code, alert.time_stamp, message.dcc_alert_code)
             case CspFirmwareDeliveryStatus():
                 track = self._by_eui64.get(alert.target_device_id)
                 if track is not None:
@@ -285,11 +288,16 @@ class Witness:
                         track.transfer_failed = "not delivered to the hub"
 
 
-def _name_alert(track: Track, code: str, dcc_alert: str) -> None:
-    """Write beside a device's alert what the DCC made of it."""
+def _name_alert(track: Track, code: str, time: datetime | None, dcc_alert: str) -> None:
+    """Write beside a device's alert what the DCC made of it, which tells of the alert's time."""
     for number, alert in enumerate(track.alerts):
-        if alert.code == code and alert.verified and alert.dcc_alert is None:
+        is_meant = alert.code == code and time in (None, datetime.fromisoformat(alert.time))
+        if is_meant and alert.verified and alert.dcc_alert is None:
             track.alerts[number] = Alert(
                 alert.code, alert.use_case, alert.time, alert.result, alert.verified, dcc_alert
             )
             return
+
+
+def _time_text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

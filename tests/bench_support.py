@@ -331,9 +331,6 @@ def start_hanbench(*arguments: object, **options: Any) -> subprocess.Popen[str]:
 SMALL_BENCH = """\
 seed = 7
 
-[tunnel]
-octets = [132]
-
 [[device]]
 id = "ppmid"
 kind = "ppmid"

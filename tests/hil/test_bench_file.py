@@ -41,8 +41,13 @@ image_kb = 700
 unit = "kb"
 scope = "body"
 
-[tunnel]
-octets = [1, 1500]
+[dsp]
+profile = "duis-5.4"
+commissioned = "strict"
+
+[dsp.codes]
+replay = "E43"
+schema = "E101"
 
 [[device]]
 id = "bridge-1"
@@ -95,7 +100,8 @@ def test_without_a_file_there_is_a_hub_a_ppmid_and_two_bridges() -> None:
     assert (bench.seed, bench.ezsp, bench.faults) == (1, 14, ())
     assert bench.epoch == datetime(2026, 1, 1, tzinfo=UTC)
     assert bench.limits.size_limit().limit_bytes == 768_000
-    assert bench.tunnel.octets == (132, 1_500)
+    assert (bench.dsp.profile, bench.dsp.commissioned) == ("mp170", "relaxed")
+    assert (bench.dsp.codes.ppmid_alert, bench.dsp.codes.replay) == ("N39", "E42")
     assert bench.resolve_clock() == "virtual"
 
 
@@ -112,7 +118,12 @@ def test_everything_a_file_says_is_heard(tmp_path: Path) -> None:
         Fault("loss", 30, "hub"),
     )
     assert bench.limits.size_limit().limit_bytes == 700_000
-    assert bench.tunnel.octets == (1, 1_500)
+    assert (bench.dsp.profile, bench.dsp.commissioned) == ("duis-5.4", "strict")
+    codes = bench.dsp.codes
+    assert (codes.replay, codes.schema_, codes.doctype) == ("E43", "E101", "E100")
+    options = bench.dsp.options(bench.limits)
+    assert (options.profile, options.commissioned) == ("duis-5.4", "strict")
+    assert options.size_limit() == bench.limits.size_limit()  # one limit for DSP, hub, devices
     bridge, ihd = bench.devices
     assert (bridge.image, bridge.image_policy, bridge.max_data_size) == (image, "opaque", 50)
     assert (ihd.image, ihd.image_size_bytes, ihd.max_data_size) == (None, 1_000, 56)
@@ -163,6 +174,9 @@ def test_a_real_radio_sets_the_real_clock(tmp_path: Path, radio: str) -> None:
         (ONE_DEVICE + "[device.extra]\n", "device[0].extra", 5, "there are"),
         (ONE_DEVICE + "[[devices]]\n", "devices", 5, "perhaps device is meant"),
         ("[[devise]]\nid = 1\n", "devise", 1, "perhaps device is meant"),
+        ("[tunnel]\noctets = [1]\n" + ONE_DEVICE, "tunnel", 1, "limits, dsp"),
+        ("[dsp]\nprofil = 1\n" + ONE_DEVICE, "dsp.profil", 2, "perhaps profile is meant"),
+        ("[dsp.codes]\nreply = 'E1'\n" + ONE_DEVICE, "dsp.codes.reply", 2, "replay is meant"),
     ],
 )
 def test_a_misspelt_key_is_named_with_its_line(
@@ -170,7 +184,7 @@ def test_a_misspelt_key_is_named_with_its_line(
 ) -> None:
     error = refused(tmp_path, text)
     assert (error.key, error.line) == (key, line)
-    assert f"{key} is not a key of a bench file: " in str(error)
+    assert f"{key} is not a key here: " in str(error)
     assert hint in str(error)
 
 
@@ -195,11 +209,15 @@ def test_a_misspelt_key_is_named_with_its_line(
         ("[hub]\nradio = 'mem://r/hub'" + ONE_DEVICE, "hub.radio", 2, '"emulated"'),
         ("[limits]\nimage_kb = 0" + ONE_DEVICE, "limits.image_kb", 2, "from 1 to 65536"),
         ("[limits]\nunit = 'MB'" + ONE_DEVICE, "limits.unit", 2, '"kib" (1024) or "kb" (1000)'),
-        ("[tunnel]\noctets = [\n1,\n1501]" + ONE_DEVICE, "tunnel.octets[1]", 4, "but tunnel"),
-        ("tunnel.octets = 7" + ONE_DEVICE, "tunnel.octets", 1, "a list of up to 16"),
-        ("device = []", "device", 1, "1 to 15 tables, [[device]]"),
-        ("device = ['x']", "device[0]", 1, "but device must be 1 to 15 tables"),
-        ("[device]\nid = 'a'", "device", 1, "1 to 15 tables, [[device]]"),
+        ("dsp.profile = 'duis-5.3'" + ONE_DEVICE, "dsp.profile", 1, '"mp170" or "duis-5.4"'),
+        ("[dsp]\ncommissioned = true" + ONE_DEVICE, "dsp.commissioned", 2, '"relaxed" or "strict"'),
+        ("[dsp.codes]\n\nreplay = 'N39'" + ONE_DEVICE, "dsp.codes.replay", 3, "a response code"),
+        ("[dsp.codes]\nppmid_alert = 'E42'" + ONE_DEVICE, "dsp.codes.ppmid_alert", 2, "a DCC al"),
+        ("dsp.codes.schema = 100" + ONE_DEVICE, "dsp.codes.schema", 1, "schema is 100, but"),
+        ("dsp.codes = 'E42'" + ONE_DEVICE, "dsp.codes", 1, "a table, [dsp.codes]"),
+        ("device = []", "device", 1, "1 to 6 tables, [[device]]"),
+        ("device = ['x']", "device[0]", 1, "but device must be 1 to 6 tables"),
+        ("[device]\nid = 'a'", "device", 1, "1 to 6 tables, [[device]]"),
         (ONE_DEVICE + "[[device]]\nid = 'x'", "device[1].kind", 5, "kind is missing: it must be"),
         (ONE_DEVICE + "image = ''", "device[0].image", 5, "the path of an OTA file"),
         (ONE_DEVICE + "image_size_bytes = 100", "device[0].image_size_bytes", 5, "from 256 to"),
@@ -225,7 +243,7 @@ def test_a_wrong_value_is_told_with_what_would_be_right(
 
 @pytest.mark.parametrize("text", ["", "seed = 1\n", "[hub]\n"])
 def test_a_bench_without_devices_is_refused(tmp_path: Path, text: str) -> None:
-    assert "device is missing: it must be 1 to 15 tables" in str(refused(tmp_path, text))
+    assert "device is missing: it must be 1 to 6 tables" in str(refused(tmp_path, text))
 
 
 # -- values that contradict each other -----------------------------------------------------

@@ -62,6 +62,24 @@ def test_a_file_that_fits_no_device_is_refused(run: Any, tmp_path: Path) -> None
     assert not (tmp_path / "ev").exists()
 
 
+def test_two_files_of_one_version_for_one_kind_are_refused(run: Any, tmp_path: Path) -> None:
+    """The CPL has one hash for a model and version: a second file can never be sent."""
+    device = '[[device]]\nid = "{}"\nkind = "ppmid"\n{}\n'
+    opaque = 'image = "{}"\nimage_policy = "opaque"'
+    for name, salt in (("one.ota", 1), ("other.ota", 2)):
+        (tmp_path / name).write_bytes(make_image(600, salt=salt).data)
+    details = {
+        "files.toml": [opaque.format("one.ota"), opaque.format("other.ota")],
+        "sizes.toml": ["image_size_bytes = 600", "image_size_bytes = 700"],
+    }
+    for name, (one, other) in details.items():
+        text = device.format("first", one) + device.format("second", other)
+        (tmp_path / name).write_text(text)
+        done = run("run", name, "--evidence", "ev")
+        refused(done, "first and second are both ppmid", "version 00010200")
+        assert not (tmp_path / "ev").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -83,6 +101,8 @@ def test_a_file_that_fits_no_device_is_refused(run: Any, tmp_path: Path) -> None
         (["tcp.toml", "--clock", "virtual"], ["tcp://lab3:4001", "virtual"]),
         (["bridge-3.toml"], ["bridge-3", "not emulated yet"]),
         (["two.toml"], ["ppmid", "taken already"]),
+        (["tunnel.toml"], ["tunnel.toml", "line 1", "tunnel is not a key"]),
+        (["profile.toml"], ["profile.toml", "line 2", '"mp170" or "duis-5.4"']),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -97,6 +117,8 @@ def test_what_cannot_be_run_is_refused_before_there_is_any_evidence(
         "tcp.toml": '[hub]\nradio = "tcp://lab3:4001"\n' + device + 'radio = "tcp://lab3:4002"\n',
         "bridge-3.toml": '[[device]]\nid = "bridge-3"\nkind = "bridge-3"\n',
         "two.toml": device + device,
+        "tunnel.toml": "[tunnel]\noctets = [132]\n" + device,
+        "profile.toml": '[dsp]\nprofile = "duis-9"\n' + device,
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)

@@ -120,7 +120,62 @@ def test_an_anomaly_cannot_play_with_the_terminal() -> None:
         assert "anomaly, \ufffd[2J: [bold]a\ufffdb\ufffd" in out.getvalue()[before:]
 
 
+# -- the DCC -------------------------------------------------------------------------------
+
+
+def of_the_dcc() -> Iterator[dict[str, Any]]:
+    """What a run with two twins tells of the DCC, beside what no reader asked for."""
+    devices = {"device_ids": ["ppmid", "twin"]}
+    asked = {"type": "duis", "service": "11.4", **devices}
+    yield {**asked, "time_s": 3, "kind": "request", "code": None, "detail": ""}
+    yield {"type": "wan", "time_s": 3, "kind": "ImageOffer", "direction": "to-hub", **devices}
+    yield {**asked, "time_s": 3, "kind": "acknowledgement", "code": "I99", "detail": ""}
+    refused = {"code": "E110403", "detail": "a second one; OtherRequestInProgressList: 2"}
+    yield {**asked, "time_s": 4, "kind": "acknowledgement", **refused}
+    yield {"type": "gbcs", "time_s": 5, "use_case": "CS09", "device_id": "twin", "detail": ""}
+    told = {"code": "N39", "device_ids": ["twin"], "detail": "ActivationSuccess of 00010200"}
+    yield {"type": "duis", "time_s": 5, "kind": "alert", "service": None, **told}
+    read = {"code": "I0", "device_ids": ["hub"], "detail": ""}
+    yield {"type": "duis", "time_s": 6, "kind": "response", "service": "8.11", **read}
+    bad = {"where": "device", "reason": "MAC", "detail": "the MAC is \x1b[31mnot that of the ACB"}
+    yield {"type": "gbcs-discarded", "time_s": 7, "device_id": "twin", **bad}
+    bad = {"where": "dsp", "reason": "WAN", "detail": ""}
+    yield {"type": "gbcs-discarded", "time_s": 8, "device_id": None, **bad}
+
+
+def test_requests_alerts_and_what_is_discarded_are_a_line_each_and_frames_are_none() -> None:
+    out = io.StringIO()
+    live = Live("virtual", console=console(out))
+    for event in of_the_dcc():
+        live.show(event)
+    assert [line[10:].rstrip() for line in out.getvalue().splitlines()] == [
+        "ppmid, twin 11.4 taken, I99",
+        "ppmid, twin 11.4 refused, E110403: a second one; OtherRequestInProgressList: 2",
+        "twin       alert N39: ActivationSuccess of 00010200",
+        "hub        8.11 answered, I0",
+        "twin       device discards a frame, MAC: the MAC is \ufffd[31mnot that of the ACB",
+        "run        dsp discards a frame, WAN",
+    ]
+
+
 # -- bars ----------------------------------------------------------------------------------
+
+
+def test_a_bar_is_a_devices_and_stays_its_updates_whatever_the_dcc_says() -> None:
+    out = io.StringIO()
+    with Live("virtual", console=console(out, terminal=True), wall=lambda: 0.0) as live:
+        live.show(
+            {"type": "transfer-started", "time_s": 2, "device_id": "twin", "size_bytes": SIZE}
+            | {"version": "00010200"}
+        )
+        for event in of_the_dcc():
+            live.show(event)
+        live.show({"type": "joined", "time_s": 9, "device_id": "ppmid", "node_id": "1A2B"})
+    bars = out.getvalue().rsplit("\x1b[1A\x1b[2K", 1)[-1].splitlines()
+    assert [bar.split()[0] for bar in bars if bar.strip("\x1b[?25h")] == ["twin", "ppmid"]
+    assert "asks for image 00010200" in bars[0]
+    assert "twin: alert N39: ActivationSuccess of 00010200\n" in out.getvalue()
+    assert "ppmid, twin: 11.4 taken, I99\n" in out.getvalue()
 
 
 def test_a_terminal_gets_a_bar_per_device_that_ends_in_the_outcome() -> None:

@@ -26,6 +26,7 @@ from bench_support import (
 
 from emulator.medium.pcapng import PcapngError, read_pcapng
 from emulator.zigbee.security import install_code_key
+from firmware_images.image import read_image
 from firmware_images.samples import MAKER_KEY_BITS, PRODUCTS, maker_key_stream
 from gbcs.protection import KeyUse, PrivateKey
 from gbcs.smki import BENCH_ORGANISATIONS, Smki
@@ -149,11 +150,25 @@ def test_a_seed_is_the_same_run_in_any_process_and_another_seed_another_run(
     hashes = [document["trace_hash"] for document in documents]
     assert hashes[0] == hashes[1] == finished_run().document["trace_hash"]
     assert hashes[2] != hashes[0]
-    captures = [(tmp_path / f"ev-{number}" / "air.pcapng").read_bytes() for number in range(3)]
-    assert captures[0] == captures[1] != captures[2]
+    copies = [evidence_of(tmp_path / f"ev-{number}") for number in range(3)]
+    assert list(copies[0]) == list(copies[1])
+    assert [name for name in copies[0] if copies[0][name] != copies[1][name]] == []
+    assert copies[0]["air.pcapng"] != copies[2]["air.pcapng"]
     for document in documents:
         del document["wall_s"]
     assert documents[0] == documents[1]
+
+
+def evidence_of(folder: Path) -> dict[str, bytes]:
+    """Every file that says nothing of how long the run took here."""
+    timed = ("junit.xml", "report.html", "verdict.json")
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    *events, ended = files["events.jsonl"].splitlines()
+    assert b'"run-ended"' in ended
+    return {name: files[name] for name in files if name not in timed} | {
+        "events.jsonl": b"\n".join(events)
+    }
 
 
 @pytest.mark.parametrize("ezsp", ["13", "14"])
@@ -179,14 +194,21 @@ def test_a_device_nobody_hears_fails_the_run_and_the_others_are_updated(
     assert [one["outcome"] for one in document["devices"]] == ["not-attempted", "activated"]
 
 
-def test_the_published_sample_is_sent_as_it_is_and_activated(run: Any) -> None:
+def test_the_published_sample_is_sent_as_it_is_and_activated(run: Any, tmp_path: Path) -> None:
     sample = published("11.4_UPDATE_PPMID_FIRMWARE_SAMPLE.ota")
     done = run("bench.toml", "--image", sample, "--evidence", "ev", "--json")
     assert done.exit_code == 0
-    device = json.loads(done.out)["devices"][0]
+    document = json.loads(done.out)
+    device = document["devices"][0]
     assert (device["image_policy"], device["outcome"]) == ("opaque", "activated")
     assert device["sha256"] == hashlib.sha256(sample.read_bytes()).hexdigest()
     assert device["bytes"] == len(sample.read_bytes())
+    version = read_image(sample.read_bytes()).header.file_version
+    assert device["version_after"] == device["read_back"]["version"] == f"{version:08X}"
+    assert document["verdict"] == "pass"
+    requests = sorted((tmp_path / "ev" / "duis").glob("*-11.4-request.xml"))
+    octets = base64.b64encode(sample.read_bytes())
+    assert sum(octets in path.read_bytes() for path in requests) == 2  # the update, and once busy
 
 
 def secrets_of(seed: int) -> dict[str, bytes]:

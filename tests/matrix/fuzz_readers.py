@@ -255,8 +255,12 @@ radio = "emulated"
 image_kb = 750
 unit = "kib"
 scope = "file"
-[tunnel]
-octets = [132, 1500]
+[dsp]
+profile = "mp170"
+commissioned = "relaxed"
+[dsp.codes]
+replay = "E42"
+ppmid_alert = "N39"
 [[device]]
 id = "bridge-1"
 kind = "bridge-1"

@@ -37,7 +37,6 @@ def bench_of(seed: int, loss_percent: int) -> Bench:
             "seed": seed,
             "device": [device],
             "faults": [f"loss {loss_percent} %"] if loss_percent else [],
-            "tunnel": {"octets": []},
         }
     )
 

@@ -30,7 +30,6 @@ def run(seed: int, folder: Path) -> Verdict:
             "device": [
                 {"id": kind, "kind": kind, "image_size_bytes": IMAGE_BYTES} for kind in KINDS
             ],
-            "tunnel": {"octets": [132]},
         }
     )
     quiet_hosts()
