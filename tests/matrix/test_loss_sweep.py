@@ -90,6 +90,13 @@ def test_an_update_over_a_lossy_air_arrives_whole(
     # `activated` is given only when the SHA-256 of what runs is that of the file.
     assert device.sha256 == device_images(bench)["bridge-1"].image.sha256
     assert device.bytes == IMAGE_BYTES
+    # Alerts and the read-back go through a tunnel over the same air.
+    assert [alert.dcc_alert for alert in device.alerts if alert.verified][-1:] == ["N39"]
+    assert device.read_back is not None
+    assert device.read_back.equals_smi
+    assert verdict.verdict == "pass", [
+        row.id for row in verdict.requirements if row.verdict == "fail"
+    ]
 
 
 @pytest.mark.matrix
