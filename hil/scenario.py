@@ -33,7 +33,7 @@ from dsp_stub.responses import (
 )
 from emulator.devices.node import NodeError, TakeOverRefused
 from emulator.medium.timing import Scheduler
-from firmware_images.image import FirmwareImage, read_image
+from firmware_images.image import FirmwareImage, build_image
 from firmware_images.samples import identity, seeded_image
 from gbcs.codes import Payload, parse_payload
 from gbcs.device_log import AddDeviceResult
@@ -340,9 +340,9 @@ class Scenario:
     async def _probe_images(self, track: Track) -> None:
         """An image nobody listed, and one a byte over the limit."""
         image = track.image.image
-        changed = bytearray(image.data)
-        changed[image.header.header_length] ^= 1
-        await self._probe("unknown-hash", "E110401", read_image(bytes(changed)), track)
+        body = bytearray(image.data[image.header.header_length :] or bytes(1))
+        body[0] ^= 1
+        await self._probe("unknown-hash", "E110401", build_image(image.header, bytes(body)), track)
         limit = self._bench.limits.size_limit()
         product = identity(track.kind)
         header_octets = image.header.header_length if limit.scope == "body" else 0

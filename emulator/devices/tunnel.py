@@ -129,6 +129,12 @@ class _Message(NamedTuple):
     is_resent: bool = False
 
 
+class _Sent(NamedTuple):
+    at_s: float
+    tunnel_id: int
+    message: _Message
+
+
 class _Half(ABC):
     """What both halves have: the tunnel, messages kept for it, and the way in for frames."""
 
@@ -145,7 +151,7 @@ class _Half(ABC):
         self._peer_max_bytes = self._parameters.max_bytes
         limit = self._parameters.queue_limit
         self._queue: deque[_Message] = deque(maxlen=limit)
-        self._sent: deque[tuple[float, _Message]] = deque(maxlen=limit)
+        self._sent: deque[_Sent] = deque(maxlen=limit)
 
     def receive(self, payload: bytes, now: float, secured: bool = True) -> list[Output]:
         """A ZCL frame from the peer; `secured` says that APS security protected it."""
@@ -214,14 +220,13 @@ class _Half(ABC):
         if octets > most:
             reason = f"{octets} octets are more than the {most} the peer takes"
             return MessageRefused(reason, message.handle)
-        self._sent.append((now, message))
+        self._sent.append(_Sent(now, self._tunnel_id, message))
         data = tunnelling.TransferData(self._tunnel_id, message.data)
         return self._command(self._TRANSFER_DATA, data)._replace(handle=message.handle)
 
     def _established(self, tunnel_id: int, peer_max_bytes: int, now: float) -> list[Output]:
         self.state = State.OPEN
         self._tunnel_id, self._peer_max_bytes = tunnel_id, peer_max_bytes
-        self._sent.clear()
         kept = list(self._queue)
         self._queue.clear()
         sent = [self._transfer(message, now) for message in kept]
@@ -243,6 +248,10 @@ class _Half(ABC):
     def _receive_error(self, frame: zcl.ZclFrame, now: float) -> list[Output]:
         tunnel_id, status = tunnelling.parse_transfer_data_error(frame.payload)
         if not self._is_current(tunnel_id):
+            if status == TransferStatus.NO_SUCH_TUNNEL and self.state is State.OPEN:
+                again = self._resend(tunnel_id, now)
+                if again:
+                    return again
             return [Anomaly("unexpected", f"error for tunnel {tunnel_id}, which is not in use")]
         if status == TransferStatus.DATA_OVERFLOW:
             return [MessageRefused("the peer has no room for the message")]
@@ -256,13 +265,26 @@ class _Half(ABC):
         """The tunnel is gone; what was sent just before is kept to be sent once more."""
         self.state = State.CLOSED
         outputs: list[Output] = [TunnelDown(reason)]
-        for sent_s, message in self._sent:
+        for sent_s, tunnel_id, message in self._sent:
+            if tunnel_id != self._tunnel_id:
+                continue
             if message.is_resent:
                 outputs.append(MessageRefused(f"{reason}, twice", message.handle))
             elif now - sent_s <= self._parameters.resend_within_s:
                 outputs += self._keep(message._replace(is_resent=True))
         self._sent.clear()
         return outputs
+
+    def _resend(self, tunnel_id: int, now: float) -> list[Output]:
+        """What went into a tunnel that another has taken the place of, once more in that one."""
+        lost = [sent for sent in self._sent if sent.tunnel_id == tunnel_id]
+        for sent in lost:
+            self._sent.remove(sent)
+        return [
+            self._transfer(sent.message._replace(is_resent=True), now)
+            for sent in lost
+            if not sent.message.is_resent and now - sent.at_s <= self._parameters.resend_within_s
+        ]
 
 
 class TunnelClient(_Half):
@@ -401,6 +423,10 @@ class TunnelServer(_Half):
             return []
         closure = tunnelling.TunnelClosureNotification(tunnel_id)
         return [self._command(tunnelling.TUNNEL_CLOSURE_NOTIFICATION, closure)]
+
+    def _lose_tunnel(self, reason: str, now: float) -> list[Output]:
+        """The hub is told: it may have opened the tunnel only after it refused what was in it."""
+        return [*super()._lose_tunnel(reason, now), *self.disown(self._tunnel_id)]
 
     def _attributes(self) -> dict[int, zcl.AttributeValue]:
         timeout = (DataType.UINT16, tunnelling.NEVER_CLOSED)

@@ -29,6 +29,7 @@ from run_support import (
 from emulator.devices.hub import Hub
 from emulator.devices.hub_wan import HubWan
 from emulator.medium.air import Loss
+from firmware_images.image import build_image
 from hil.bench_file import Bench
 from hil.errors import BenchBroke
 from hil.scenario import Scenario
@@ -230,13 +231,38 @@ async def test_twins_with_files_of_two_versions_are_each_updated_to_their_own(
     for number, version in enumerate((0x00010100, 0x00010200)):
         file = tmp_path / f"{number}.ota"
         file.write_bytes(make_image(2048, version=version).data)
-        opaque = {"kind": "ppmid", "image": str(file), "image_policy": "opaque"}
-        devices.append({"id": f"ppmid-{number}"} | opaque)
+        devices.append({"id": f"ppmid-{number}", "kind": "ppmid"} | opaque(file))
     for ordered in (devices, devices[::-1]):
         made = Bench.model_validate({"device": ordered})
         verdict = await Told(told.folder / ordered[0]["id"]).run(made)
         assert set(outcomes(verdict).values()) == {"activated"}
         assert verdict.verdict == "pass"
+
+
+@pytest.mark.parametrize("body", [b"", b"x"], ids=["no body", "one octet"])
+async def test_a_file_that_is_hardly_more_than_a_header_is_sent_like_any_other(
+    told: Told, tmp_path: Path, body: bytes
+) -> None:
+    file = tmp_path / "tiny.ota"
+    file.write_bytes(build_image(make_image(600).header, body).data)
+    verdict = await told.run(Bench.model_validate({"device": [PPMID | opaque(file)]}))
+    assert judged(verdict)["R12"] == judged(verdict)["SIZE"] == "pass"
+    assert outcomes(verdict) == {"ppmid": "activated"}
+
+
+@pytest.mark.parametrize(
+    "limits", [{"image_kb": 9999}, {"unit": "kb"}, {"scope": "body"}, {"image_kb": 2}], ids=str
+)
+async def test_whatever_the_limit_one_octet_more_is_refused(
+    told: Told, limits: dict[str, object]
+) -> None:
+    verdict = await told.run(bench(PPMID, limits=limits))
+    assert verdict.verdict == "pass", judged(verdict)
+    assert told.answers("11.4")[:2] == ["E110401", "E110405"]
+
+
+def opaque(file: Path) -> Event:
+    return {"image": str(file), "image_policy": "opaque"}
 
 
 # -- what gives out ------------------------------------------------------------------------
