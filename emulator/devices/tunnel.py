@@ -19,6 +19,8 @@ The hub's half, `TunnelClient`:
     OPEN     Transfer Data                             OPEN     MessageReceived
     OPEN     error: no such tunnel, wrong device       OPENING  TunnelDown, Request Tunnel; what was
                                                                 just sent is sent once more
+    OPEN     error: no tunnel, of the one before       OPEN     what was just sent into that one is
+                                                                sent once more in this
     OPEN     error: overflow                           OPEN     MessageRefused
     OPEN     closure notification                      CLOSED   TunnelDown
 
@@ -32,7 +34,10 @@ The device's half, `TunnelServer`, which begins without a tunnel after every res
     OPEN     send                                      OPEN     Transfer Data
     OPEN     Transfer Data                             OPEN     MessageReceived
     any      Transfer Data for another tunnel          same     error: no such tunnel
-    OPEN     Close Tunnel, error: no such tunnel       CLOSED   TunnelDown
+    OPEN     Close Tunnel                              CLOSED   TunnelDown
+    OPEN     error: no such tunnel                     CLOSED   TunnelDown, closure notification;
+                                                                what was just sent is kept
+    OPEN     error: no tunnel, of the one before       OPEN     as at the hub
     CLOSED   disown                                    CLOSED   closure notification
 
 The device has one tunnel: a new request of its hub takes the place of the old one, since a hub

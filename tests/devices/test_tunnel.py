@@ -285,6 +285,50 @@ def test_a_device_that_disowns_its_old_tunnel_closes_it_at_the_hub_and_not_a_new
     assert link.hub.state is link.device.state is State.OPEN
 
 
+def frames_of(outputs: list[tunnel.Output]) -> list[bytes]:
+    return [output.payload for output in outputs if isinstance(output, SendZcl)]
+
+
+def test_a_message_that_overtakes_the_answer_which_opens_its_tunnel_is_not_lost() -> None:
+    hub, device = TunnelClient(), TunnelServer()
+    device.send(b"alert", 0)
+    (request,) = frames_of(hub.open(0))
+    response, data = frames_of(device.receive(request, 0))
+    (error,) = frames_of(hub.receive(data, 0))  # the hub knows of no tunnel yet
+    assert TunnelUp(0, 1500) in hub.receive(response, 0)
+
+    (closure,) = frames_of(device.receive(error, 0))
+    assert TunnelDown(CLOSED_BY_DEVICE) in hub.receive(closure, 0), "else nobody opens another"
+    (request,) = frames_of(hub.open(1))
+    response, data = frames_of(device.receive(request, 1))
+    hub.receive(response, 1)
+    assert received(hub.receive(data, 1)) == [b"alert"]
+
+
+def test_a_message_refused_in_the_tunnel_before_goes_through_the_new_one_and_only_once_more() -> (
+    None
+):
+    hub, device = TunnelClient(), TunnelServer()
+    for now in (0, 1):  # a hub that was started again asks anew
+        (request,) = frames_of(hub.open(now))
+        opened = device.receive(request, now)
+        if now == 0:
+            device.send(b"alert", now)
+        hub.receive(frames_of(opened)[0], now)
+
+    def error(tunnel_id: int) -> bytes:
+        body = tunnelling.TransferDataError(tunnel_id, tunnelling.TransferStatus.NO_SUCH_TUNNEL)
+        command = tunnelling.TRANSFER_DATA_ERROR_TO_SERVER
+        return bytes((zcl.REQUEST, 9, command)) + tunnelling.build(body)
+
+    outputs = device.receive(error(0), 2)
+    assert device.state is State.OPEN
+    (data,) = frames_of(outputs)
+    assert received(hub.receive(data, 2)) == [b"alert"]
+    assert frames_of(device.receive(error(0), 2)) == []
+    assert device.state is State.OPEN
+
+
 def test_an_error_long_after_a_message_does_not_send_it_again() -> None:
     link = Link()
     link.open()
