@@ -1,0 +1,1 @@
+"""Certificate-based key establishment: its curves, certificates, key agreement and signatures."""
