@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, ValidationInfo
 
@@ -37,6 +37,9 @@ from hil.toml_lines import KeyPath
 ClockName = Literal["virtual", "real"]
 DeviceKind = Literal["ppmid", "bridge-1", "bridge-2", "bridge-3", "bridge-4"]
 ImagePolicy = Literal["maker-signed", "opaque"]
+EzspVersion = Literal[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19]
+EZSP_VERSIONS: tuple[EzspVersion, ...] = get_args(EzspVersion)
+EZSP_GAP = "there is no EZSP 15"
 
 HUB = "hub"
 EMULATED = "emulated"
@@ -46,6 +49,8 @@ MAX_DEVICES = 6  # Type 1 devices a hub holds (MP170); every kind here is one
 
 IMAGE_BYTES = 64 * 1024
 BRIDGE_1_IMAGE_BYTES = 768_000  # 750 KiB, the most an image may have (MP170)
+# A request can carry 10 240 000 octets (DUIS), and one more than the limit has to be refused.
+MAX_LIMIT_KB = 9_999
 LEAST_IMAGE_BYTES = 256  # a header, some body, the maker's trailer
 MAX_DATA_OCTETS = 56  # the largest block that fits one frame with APS security
 
@@ -140,7 +145,7 @@ class FaultTable(Table):
 
 class Limits(Table):
     image_kb: Whole = Field(
-        default=750, ge=1, le=65_536, description="a whole number from 1 to 65536"
+        default=750, ge=1, le=MAX_LIMIT_KB, description=f"a whole number from 1 to {MAX_LIMIT_KB}"
     )
     unit: Literal["kib", "kb"] = Field(default="kib", description='"kib" (1024) or "kb" (1000)')
     scope: Literal["file", "body"] = Field(default="file", description='"file" or "body"')
@@ -181,7 +186,9 @@ class Bench(Table):
         default=datetime(2026, 1, 1, tzinfo=UTC),
         description='a time from 2000 to 2099 with its zone, such as "2026-01-01T00:00:00Z"',
     )
-    ezsp: Literal[13, 14] = Field(default=14, description="13 or 14")
+    ezsp: EzspVersion = Field(
+        default=14, description=f"a whole number from 4 to 14 or from 16 to 19: {EZSP_GAP}"
+    )
     clock: ClockName | None = Field(default=None, description='"virtual" or "real"')
     hub: Hub = Field(default=Hub(), description="a table, [hub]")
     devices: tuple[Device, ...] = Field(
@@ -226,7 +233,7 @@ class Bench(Table):
         *,
         seed: int | None = None,
         clock: ClockName | None = None,
-        ezsp: Literal[13, 14] | None = None,
+        ezsp: EzspVersion | None = None,
         faults: Sequence[str] = (),
     ) -> Bench:
         """This bench as the command line wants it; its faults are added to those of the file."""

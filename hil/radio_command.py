@@ -19,6 +19,7 @@ from emulator.zigbee.state import StackState
 from hil.clock import RealClock, run_real
 from hil.errors import BenchBroke, RequestError
 from hil.faults import Fault, parse_fault
+from hil.run_command import EzspChoice
 from hil.seeds import ROOT_MAX, Seeds
 from hil.serving import interruption
 
@@ -35,7 +36,9 @@ _TCP = re.compile(r"tcp://[^/]+:\d+")
     metavar="URL",
     help="tcp://HOST:PORT, port 0 for any; one stick for each time this is given.",
 )
-@click.option("--ezsp", type=click.Choice(["13", "14"]), default="14", show_default=True)
+@click.option(
+    "--ezsp", type=EzspChoice(), default="14", show_default=True, help="4 to 14 or 16 to 19."
+)
 @click.option("--seed", type=click.IntRange(0, ROOT_MAX), default=1, show_default=True)
 @click.option("--fault", "faults", multiple=True, metavar="TEXT", help='Such as "loss 10 %".')
 @click.option(

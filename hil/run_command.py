@@ -18,7 +18,7 @@ from typing import Literal, cast
 
 import click
 
-from hil.bench_file import Bench, load_bench
+from hil.bench_file import EZSP_GAP, EZSP_VERSIONS, Bench, EzspVersion, load_bench
 from hil.clock import RealClock, VirtualLoop, run_real, run_virtual
 from hil.closing import close_run
 from hil.errors import BenchBroke
@@ -34,6 +34,20 @@ from hil.wiring import quiet_hosts, require_buildable
 EVIDENCE_ROOT = Path("evidence")
 
 
+class EzspChoice(click.Choice[str]):
+    """The versions of EZSP an emulated stick speaks."""
+
+    def __init__(self) -> None:
+        super().__init__([str(version) for version in EZSP_VERSIONS])
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        return "VERSION"
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        message = super().get_invalid_choice_message(value, ctx)
+        return f"{message} {EZSP_GAP[0].upper()}{EZSP_GAP[1:]}." if value == "15" else message
+
+
 @click.command("run", short_help="One firmware update of every device on a bench.")
 @click.argument(
     "bench_file", metavar="[BENCH.toml]", required=False, type=click.Path(path_type=Path)
@@ -44,7 +58,9 @@ EVIDENCE_ROOT = Path("evidence")
     type=click.Choice(["virtual", "real"]),
     help="Virtual time jumps; real time is for real radios.  [default: virtual where possible]",
 )
-@click.option("--ezsp", type=click.Choice(["13", "14"]), help="EZSP version of emulated sticks.")
+@click.option(
+    "--ezsp", type=EzspChoice(), help="EZSP version of emulated sticks: 4 to 14, 16 to 19."
+)
 @click.option("--fault", "faults", multiple=True, metavar="TEXT", help='Such as "loss 10 %".')
 @click.option(
     "--image",
@@ -83,7 +99,7 @@ def run_command(
     bench = load_bench(bench_file).with_options(
         seed=seed,
         clock=cast(Literal["virtual", "real"] | None, clock),
-        ezsp=cast(Literal[13, 14] | None, None if ezsp is None else int(ezsp)),
+        ezsp=cast(EzspVersion | None, None if ezsp is None else int(ezsp)),
         faults=faults,
     )
     require_buildable(bench)

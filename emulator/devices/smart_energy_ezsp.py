@@ -119,7 +119,7 @@ class SmartEnergyEzsp(EZSP):
     """bellows' EZSP for one stick, with `submit` beside it; `Received` and `Sent` go to `on_event`.
 
     `peer_of(short address, EUI-64)` names the sender of a message, None for a stranger, whose
-    messages are dropped; the EUI-64 is None where EZSP does not tell it (13).
+    messages are dropped; the EUI-64 is None where EZSP does not tell it (before 14).
     """
 
     def __init__(
@@ -283,11 +283,11 @@ class SmartEnergyEzsp(EZSP):
             self._answer = future = self._loop.create_future()
             protocol._awaiting[sequence] = (frame_id, None, future)
             protocol._seq = (sequence + 1) % 256
-            header = frames.HEADER.pack(sequence, 0, frames.EXTENDED_CONTROL, frame_id)
+            command = self._layout.command(sequence, frame_id, body)
             # What `Gateway.send_data` comes to, without a task and a shield for every frame: this
             # task is cancelled only when the line is closed anyhow.
             await self._ash._send_data_frame(
-                DataFrame(frm_num=None, re_tx=None, ack_num=None, ezsp_frame=header + body)
+                DataFrame(frm_num=None, re_tx=None, ack_num=None, ezsp_frame=command)
             )
             self._answer_due = self._loop.time() + EZSP_CMD_TIMEOUT
             if self._watch is None:
@@ -419,24 +419,25 @@ class SmartEnergyEzsp(EZSP):
 
     def frame_received(self, data: bytes) -> None:
         """An EZSP frame from the stick: this port's own are taken out, bellows gets the rest."""
-        if len(data) > frames.BODY_AT and data[2] & 3 == frames.EXTENDED_CONTROL and not data[4]:
-            frame_id = data[3]
+        layout = self._layout
+        frame_id = layout.frame_of(data)
+        if frame_id is not None:
             if frame_id == frames.INCOMING:
-                if data[6:8] == _PROFILE:
+                if data[layout.profile_of_incoming] == _PROFILE:
                     self._incoming(data)
                     return
-                if self._matches and data[6:10] == _MATCH_RESPONSE:
+                if self._matches and data[layout.cluster_of_incoming] == _MATCH_RESPONSE:
                     self._matched(data)
             elif frame_id == frames.SENT:
-                sent = self._layout.parse_sent(data)
+                sent = layout.parse_sent(data)
                 if sent is not None:
                     self._delivered(*sent)
                     return
-            elif frame_id in (frames.SEND_UNICAST, frames.SEND_REPLY) and self._answered(data):
+            elif self._answered(data, frame_id):
                 return
         super().frame_received(data)
 
-    def _answered(self, data: bytes) -> bool:
+    def _answered(self, data: bytes, frame_id: int) -> bool:
         """Whether `data` answers a command of this port (bellows' own have a schema)."""
         awaiting = self._protocol._awaiting
         waiting = awaiting.get(data[0])
@@ -445,10 +446,11 @@ class SmartEnergyEzsp(EZSP):
         del awaiting[data[0]]
         future = waiting[2]
         if not future.done():
-            end = frames.BODY_AT + self._layout.status_octets
-            status = int.from_bytes(data[frames.BODY_AT : end], "little")
+            at = self._layout.body_at
+            end = at + self._layout.status_octets
+            status = int.from_bytes(data[at:end], "little")
             sending = self._sending
-            if data[3] == frames.SEND_UNICAST and sending is not None and not sending.index:
+            if frame_id == frames.SEND_UNICAST and sending is not None and not sending.index:
                 # Here and not where it is awaited: the block's end may come in before that goes on.
                 sending.counter = data[end] if len(data) > end else 0
             future.set_result(status)

@@ -1,8 +1,8 @@
-"""The frames of the Smart Energy port as they stand on the line, in both body layouts of EZSP.
+"""The frames of the Smart Energy port as they stand on the line, in every version of EZSP.
 
-Source: Silicon Labs UG100, 8 (messaging frames): `sendUnicast`, `sendReply`,
-`incomingMessageHandler` and `messageSentHandler` with the extended header of EZSP 8 and later;
-fields changed their order with EZSP 14.
+Source: Silicon Labs UG100, 3 (frame formats: the header of EZSP 4, of 5 to 7, of 8 and later) and
+8 (messaging frames): `sendUnicast`, `sendReply`, `incomingMessageHandler` and `messageSentHandler`,
+whose fields changed their order with EZSP 14.
 """
 
 from __future__ import annotations
@@ -18,19 +18,27 @@ SEND_REPLY = 0x0039
 INCOMING = 0x0045
 SENT = 0x003F
 DIRECT = 0
-EXTENDED_CONTROL = 0x01
-BODY_AT = 5  # octets of the extended header
-
-HEADER = Struct("<BBBH")
 # EmberApsFrame: profile, cluster, source endpoint, destination endpoint, options, group, sequence
-SEND_UNICAST_V13 = Struct("<BHHHBBHHBBB")
+SEND_UNICAST_V4 = Struct("<BHHHBBHHBBB")
 SEND_UNICAST_V14 = Struct("<BHHHBBHHBHB")
 SEND_REPLY_BODY = Struct("<HHHBBHHBB")
-_INCOMING_V13 = Struct("<BHHBBHHBBbHBBB")
+_INCOMING_V4 = Struct("<BHHBBHHBBbHBBB")
 _INCOMING_V14 = Struct("<BHHBBHHBHQBBBbIB")
-_SENT_V13 = Struct("<BHHHBBHHBBB")
+_SENT_V4 = Struct("<BHHHBBHHBBB")
 _SENT_V14 = Struct("<IBHHHBBHHBH")
 _PROFILE = SMART_ENERGY_PROFILE.to_bytes(2, "little")
+
+
+_NUMBERS = (SEND_UNICAST, SEND_REPLY, INCOMING, SENT)
+
+
+def _mark(version: int, number: int) -> bytes:
+    """What stands between sequence and control, and the body."""
+    if version >= 8:
+        return b"\x01" + number.to_bytes(2, "little")
+    if version >= 5:
+        return b"\xff\x00" + bytes((number,))
+    return bytes((number,))
 
 
 class Block(NamedTuple):
@@ -48,13 +56,31 @@ class Block(NamedTuple):
 
 
 class Layout:
-    """The body layouts of one EZSP version."""
+    """The headers and body layouts of one EZSP version."""
 
     def __init__(self, version: int) -> None:
+        marks = {number: _mark(version, number) for number in _NUMBERS}
+        self._headers = {number: b"\0" + mark for number, mark in marks.items()}
+        self._numbers = {mark: number for number, mark in marks.items()}
+        self.body_at = at = 2 + len(marks[SENT])
+        self._mark = slice(2, at)
+        self.profile_of_incoming = slice(at + 1, at + 3)
+        self.cluster_of_incoming = slice(at + 1, at + 5)  # the profile and the cluster
         self.is_v14 = version >= 14
-        self.send_unicast = SEND_UNICAST_V14 if self.is_v14 else SEND_UNICAST_V13
+        self.send_unicast = SEND_UNICAST_V14 if self.is_v14 else SEND_UNICAST_V4
         self.status_octets = 4 if self.is_v14 else 1
-        self._profile_of_sent = slice(12, 14) if self.is_v14 else slice(8, 10)
+        profile_at = at + 7 if self.is_v14 else at + 3
+        self._profile_of_sent = slice(profile_at, profile_at + 2)
+
+    def frame_of(self, frame: bytes) -> int | None:
+        """Which of the port's frames this is, None for any other."""
+        if len(frame) <= self.body_at:
+            return None
+        return self._numbers.get(frame[self._mark])
+
+    def command(self, sequence: int, frame_id: int, body: bytes) -> bytes:
+        """A whole command of the port."""
+        return bytes((sequence,)) + self._headers[frame_id] + body
 
     def parse_incoming(self, frame: bytes) -> Block | None:
         """The fields of an `incomingMessageHandler`, None for one that is cut off."""
@@ -77,8 +103,8 @@ class Layout:
                     _,
                     _,
                     length,
-                ) = _INCOMING_V14.unpack_from(frame, BODY_AT)
-                payload = frame[BODY_AT + _INCOMING_V14.size :]
+                ) = _INCOMING_V14.unpack_from(frame, self.body_at)
+                payload = frame[self.body_at + _INCOMING_V14.size :]
             else:
                 (
                     _,
@@ -95,9 +121,9 @@ class Layout:
                     _,
                     _,
                     length,
-                ) = _INCOMING_V13.unpack_from(frame, BODY_AT)
+                ) = _INCOMING_V4.unpack_from(frame, self.body_at)
                 eui64 = None
-                payload = frame[BODY_AT + _INCOMING_V13.size :]
+                payload = frame[self.body_at + _INCOMING_V4.size :]
         except StructError:
             return None
         if len(payload) != length:
@@ -110,9 +136,9 @@ class Layout:
             return None
         try:
             if self.is_v14:
-                status, _, _, _, _, _, _, _, _, _, tag = _SENT_V14.unpack_from(frame, BODY_AT)
+                status, _, _, _, _, _, _, _, _, _, tag = _SENT_V14.unpack_from(frame, self.body_at)
             else:
-                _, _, _, _, _, _, _, _, _, tag, status = _SENT_V13.unpack_from(frame, BODY_AT)
+                _, _, _, _, _, _, _, _, _, tag, status = _SENT_V4.unpack_from(frame, self.body_at)
         except StructError:
             return None
         return tag, not status

@@ -43,6 +43,8 @@ _PERMIT_MAX_S = 254  # permitJoining takes no more; 255 would be for ever
 _PERMIT_STEP_S = 240
 _NOBODY = (0xFFFE, 0xFFFF)  # a node id that stands for none
 _POLICY = t.EzspDecisionBitmask.ALLOW_JOINS | t.EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY
+_FIRST_WITH_TRANSIENT_KEYS = 5
+_FIRST_WITH_POLICY_BITS = 8
 
 
 class _QuietDevice(zigpy.device.Device):
@@ -202,6 +204,9 @@ class ZigpyNode:
             # Left to itself bellows draws this one at random, and no two runs would be alike.
             stack_specific={"ezsp": {"hashed_tclk": settings.trust_center_seed.hex()}},
         )
+        if self.ezsp.ezsp_version < _FIRST_WITH_TRANSIENT_KEYS:
+            # Whoever has no entry in the key table is let in by this key there: nobody knows it.
+            info.tc_link_key.key = zigpy.types.KeyData(settings.trust_center_seed)
         node = zigpy.state.NodeInfo(
             nwk=zigpy.types.NWK(0x0000),
             ieee=_eui64(self.eui64),
@@ -242,9 +247,19 @@ class ZigpyNode:
 
     async def _started(self) -> None:
         await self.ezsp.setPolicy(
-            policyId=t.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=t.EzspDecisionId(_POLICY)
+            policyId=t.EzspPolicyId.TRUST_CENTER_POLICY,
+            decisionId=t.EzspDecisionId(self._policy()),
         )
         await self._read_key_table()
+
+    def _policy(self) -> int:
+        """Joiners need a key of their own; each version of EZSP has its words for that."""
+        version = self.ezsp.ezsp_version
+        if version >= _FIRST_WITH_POLICY_BITS:
+            return int(_POLICY)
+        if version >= _FIRST_WITH_TRANSIENT_KEYS:
+            return int(t.EzspDecisionId.BDB_JOIN_USES_INSTALL_CODE_KEY)
+        return int(t.EzspDecisionId.ALLOW_PRECONFIGURED_KEY_JOINS)
 
     async def _find_devices(self) -> None:
         """Devices do not announce themselves again when only their hub was restarted."""
@@ -256,15 +271,26 @@ class ZigpyNode:
     async def _read_key_table(self) -> None:
         self._key_index.clear()
         for index in range(KEY_TABLE_SIZE):
-            answer = await self.ezsp.exportLinkKeyByIndex(index=index)
-            by_name = dict(zip(self._link_key_fields(), answer, strict=False))
-            if t.sl_Status.from_ember_status(by_name["status"]) == t.sl_Status.OK:
-                # EZSP 14 tells the partner in the context, 13 beside it.
-                partner = by_name["eui64"] if "eui64" in by_name else by_name["context"].eui64
-                self._key_index[_integer(partner)] = index
+            partner = await self._partner_of_key(index)
+            if partner is not None:
+                self._key_index[partner] = index
 
-    def _link_key_fields(self) -> list[str]:
-        return list(self.ezsp._protocol.COMMANDS["exportLinkKeyByIndex"][2])
+    async def _partner_of_key(self, index: int) -> int | None:
+        """Whose key stands at `index` of the key table, None for nobody's."""
+        ezsp = self.ezsp
+        new = self._has_command("exportLinkKeyByIndex")
+        name = "exportLinkKeyByIndex" if new else "getKeyTableEntry"
+        answer = await getattr(ezsp, name)(index=index)
+        by_name = dict(zip(ezsp._protocol.COMMANDS[name][2], answer, strict=False))
+        if t.sl_Status.from_ember_status(by_name["status"]) != t.sl_Status.OK:
+            return None
+        if not new:
+            return _integer(by_name["keyStruct"].partnerEUI64)
+        # EZSP 14 tells the partner in the context, 12 and 13 beside it.
+        return _integer(by_name["eui64"] if "eui64" in by_name else by_name["context"].eui64)
+
+    def _has_command(self, name: str) -> bool:
+        return name in self.ezsp._protocol.COMMANDS
 
     def _application(self) -> HubApplication:
         if self._app is None:
@@ -288,8 +314,12 @@ class ZigpyNode:
         if not 1 <= duration_s <= MAX_PERMIT_S:
             raise NodeError(f"joining is opened for 1 to {MAX_PERMIT_S} s, not {duration_s}")
         with radio_errors(self.url, "does not let a device in"):
-            await self._add_transient_key(eui64, link_key)
-        self._link_keys[eui64] = link_key
+            if self.ezsp.ezsp_version < _FIRST_WITH_TRANSIENT_KEYS:
+                if not await self._write_key(eui64, link_key):
+                    raise NodeError(f"the radio {self.url} has no room for a link key")
+            else:
+                await self._add_transient_key(eui64, link_key)
+                self._link_keys[eui64] = link_key
         loop = asyncio.get_running_loop()
         self._permit_until_s = max(self._permit_until_s, loop.time() + duration_s)
         if self._permit is not None:
@@ -371,19 +401,27 @@ class ZigpyNode:
     async def keep_key(self, eui64: int) -> None:
         """Put a joiner's install-code key into the key table: transient keys expire."""
         key = self._link_keys.get(eui64)
-        if key is None:
-            return
+        # Without room the transient key serves for as long as joining stays open.
+        if key is not None and await self._write_key(eui64, key):
+            self._link_keys.pop(eui64, None)
+
+    async def _write_key(self, eui64: int, key: bytes) -> bool:
+        """Write a key to the key table, over the one the device had; whether it is there now."""
         index = self._key_index.get(eui64)
         if index is None:
             free = set(range(KEY_TABLE_SIZE)) - set(self._key_index.values())
             if not free:
-                return  # the transient key serves for as long as joining stays open
+                return False
             # Taken before anything is awaited: two devices may join at the same time.
             index = self._key_index[eui64] = min(free)
-        (status,) = await self.ezsp.importLinkKey(
-            index=index, address=_eui64(eui64), key=t.KeyData(key)
-        )
-        if t.sl_Status.from_ember_status(status) == t.sl_Status.OK:
-            self._link_keys.pop(eui64, None)
+        address, data = _eui64(eui64), t.KeyData(key)
+        if self._has_command("importLinkKey"):
+            (status,) = await self.ezsp.importLinkKey(index=index, address=address, key=data)
         else:
-            del self._key_index[eui64]
+            (status,) = await self.ezsp.setKeyTableEntry(
+                index=index, address=address, linkKey=True, keyData=data
+            )
+        if t.sl_Status.from_ember_status(status) == t.sl_Status.OK:
+            return True
+        del self._key_index[eui64]
+        return False

@@ -1,25 +1,35 @@
 """The EZSP face of a stick: command frames in, responses and callbacks out. No I/O.
 
 Source: Silicon Labs UG100, "EZSP Reference Guide", chapters 2 and 3. A response takes the form of
-its request (legacy or extended header); a callback carries the sequence of the last command
-answered, and waits until the response to a command under way is out: a host takes a frame with the
-sequence it waits for as the answer.
+its request, since a host that does not know the stick's version yet asks in the oldest form; a
+callback has the form of the stick's version. It carries the sequence of the last command answered,
+and waits until the response to a command under way is out: a host takes a frame with the sequence
+it waits for as the answer.
 
-Three frames make up a firmware transfer and have a path of their own (`struct`, no tables).
+Three frames make up a firmware transfer and have a path of their own (hot_frames.py).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from struct import Struct
-from struct import error as StructError
 from typing import Any
 
 from emulator.ncp.commands import COMMANDS, Session
 from emulator.ncp.ezsp_tables import Command, EzspError, Fields, Tables
+from emulator.ncp.hot_frames import (
+    CALLBACK,
+    EXTENDED_CONTROL,
+    FIRST_EXTENDED,
+    FIRST_WITH_MARK,
+    LEGACY_MARK,
+    LQI,
+    RSSI_DBM,
+    SEND_UNICAST,
+    HotFrames,
+    header_tail,
+)
 from emulator.zigbee.events import (
-    Aps,
     EnergyFound,
     Event,
     MessageReceived,
@@ -32,29 +42,13 @@ from emulator.zigbee.events import (
 )
 from emulator.zigbee.stack import Stack
 
+__all__ = ["LQI", "RSSI_DBM", "Ezsp"]
+
 _RESPONSE = 0x80
-_CALLBACK = 0x90
-_EXTENDED_CONTROL = 0x01  # high octet of the frame control of EZSP 8 and later
-_EXTENDED = Struct("<BBBH")
-_SEND_UNICAST = 0x0034
+_EXTENDED_UNICAST = header_tail(FIRST_EXTENDED, _RESPONSE, SEND_UNICAST)
+_MARKED_UNICAST = header_tail(FIRST_WITH_MARK, _RESPONSE, SEND_UNICAST)
+_OLDEST_UNICAST = header_tail(0, _RESPONSE, SEND_UNICAST)
 _MAX_CALLBACKS = 64
-
-LQI = 255
-RSSI_DBM = -40
-_NO_INDEX = 0xFF
-_NO_EUI64 = 0xFFFFFFFFFFFFFFFF
-
-# EmberApsFrame: profile, cluster, source endpoint, destination endpoint, options, group, sequence
-_SEND_UNICAST_V13 = Struct("<BHHHBBHHBBB")
-_SEND_UNICAST_V14 = Struct("<BHHHBBHHBHB")
-_SEND_UNICAST_RESPONSE_V13 = Struct("<BBBHBB")
-_SEND_UNICAST_RESPONSE_V14 = Struct("<BBBHIB")
-_INCOMING_V13 = Struct("<BBBHBHHBBHHBBbHBBB")
-_INCOMING_V14 = Struct("<BBBHBHHBBHHBHQBBBbIB")
-_SENT_V13 = Struct("<BBBHBHHHBBHHBBBB")
-_SENT_V14 = Struct("<BBBHIBHHHBBHHBHB")
-_INCOMING_ID = 0x0045
-_SENT_ID = 0x003F
 
 
 class Ezsp:
@@ -62,7 +56,8 @@ class Ezsp:
 
     def __init__(self, tables: Tables, stack: Stack) -> None:
         self._tables = tables
-        self._is_v14 = tables.version >= 14
+        self._hot = HotFrames(tables.version)
+        self._is_extended = tables.version >= FIRST_EXTENDED
         self._sequence = 0
         self._callbacks: deque[bytes] = deque(maxlen=_MAX_CALLBACKS)
         self.callbacks_lost = 0
@@ -86,25 +81,25 @@ class Ezsp:
 
     def receive(self, frame: bytes) -> bytes | None:
         """The response to one command frame, None for what is not even a header."""
-        if len(frame) >= 5 and frame[2] & 0x03 == _EXTENDED_CONTROL:
-            sequence = frame[0]
+        octets = len(frame)
+        if octets >= 5 and frame[2] & 0x03 == EXTENDED_CONTROL and self._is_extended:
             frame_id = frame[3] | frame[4] << 8
-            if frame_id == _SEND_UNICAST:
-                return self._send_unicast(sequence, frame)
-            header = bytes((sequence, _RESPONSE, _EXTENDED_CONTROL))
-            return self._answer(sequence, frame_id, header, 2, frame[5:])
-        if len(frame) >= 5 and frame[2] == 0xFF:
-            header = bytes((frame[0], _RESPONSE, 0xFF, 0x00))
-            return self._answer(frame[0], frame[4], header, 1, frame[5:])
-        if len(frame) >= 3:
-            header = bytes((frame[0], _RESPONSE))
-            return self._answer(frame[0], frame[2], header, 1, frame[3:])
+            if frame_id == SEND_UNICAST:
+                return self._send_unicast(frame, 5, _EXTENDED_UNICAST)
+            head = bytes((frame[0], _RESPONSE, EXTENDED_CONTROL))
+            return self._answer(frame_id, head, 2, frame[5:])
+        if octets >= 5 and frame[2] == LEGACY_MARK[0]:
+            if frame[4] == SEND_UNICAST:
+                return self._send_unicast(frame, 5, _MARKED_UNICAST)
+            return self._answer(frame[4], bytes((frame[0], _RESPONSE)) + LEGACY_MARK, 1, frame[5:])
+        if octets >= 3:
+            if frame[2] == SEND_UNICAST:
+                return self._send_unicast(frame, 3, _OLDEST_UNICAST)
+            return self._answer(frame[2], bytes((frame[0], _RESPONSE)), 1, frame[3:])
         return None
 
-    def _answer(
-        self, sequence: int, frame_id: int, header: bytes, id_octets: int, octets: bytes
-    ) -> bytes:
-        self._sequence = sequence
+    def _answer(self, frame_id: int, header: bytes, id_octets: int, octets: bytes) -> bytes:
+        self._sequence = header[0]
         command = self._tables.by_id.get(frame_id)
         handler = None if command is None else COMMANDS.get(command.name)
         if command is None or handler is None:
@@ -122,46 +117,23 @@ class Ezsp:
         body = self._tables.build_response(command, {"status": Status.NOT_FOUND})
         return header + command.frame_id.to_bytes(id_octets, "little") + body
 
-    def _send_unicast(self, sequence: int, frame: bytes) -> bytes:
-        self._sequence = sequence
-        layout = _SEND_UNICAST_V14 if self._is_v14 else _SEND_UNICAST_V13
-        try:
-            (
-                kind,
-                destination,
-                profile,
-                cluster,
-                source_endpoint,
-                destination_endpoint,
-                options,
-                group,
-                aps_sequence,
-                tag,
-                length,
-            ) = layout.unpack_from(frame, 5)
-        except StructError:
-            return self._invalid(bytes((sequence, _RESPONSE, _EXTENDED_CONTROL)), 2)
-        at = 5 + layout.size
-        payload = frame[at : at + length]
-        if len(payload) != length or kind != 0:
+    def _send_unicast(self, frame: bytes, at: int, tail: bytes) -> bytes:
+        self._sequence = frame[0]
+        asked = self._hot.parse_send_unicast(frame, at)
+        if asked is None:
+            id_octets = 2 if tail is _EXTENDED_UNICAST else 1
+            return self._invalid(frame[:1] + tail[:-id_octets], id_octets)
+        kind, destination, parameters, tag, message = asked
+        if message is None or kind != 0:
             # Only OUTGOING_DIRECT: address and binding tables are not used for sending.
             status, counter = Status.INVALID_PARAMETER, 0
         else:
-            parameters = Aps(
-                profile,
-                cluster,
-                source_endpoint,
-                destination_endpoint,
-                options,
-                group,
-                aps_sequence,
-            )
-            status, counter = self._aps.send_unicast(destination, parameters, payload, tag)
-        number = 0
-        if status is not Status.OK:
-            number = self._tables.status_number(status, ember=not self._is_v14)
-        response = _SEND_UNICAST_RESPONSE_V14 if self._is_v14 else _SEND_UNICAST_RESPONSE_V13
-        return response.pack(sequence, _RESPONSE, _EXTENDED_CONTROL, _SEND_UNICAST, number, counter)
+            status, counter = self._aps.send_unicast(destination, parameters, message, tag)
+        number = 0 if status is Status.OK else self._number(status)
+        return self._hot.build_response(frame[0], tail, number, counter)
+
+    def _number(self, status: Status) -> int:
+        return self._tables.status_number(status, ember=not self._hot.is_v14)
 
     # -- stick to host -------------------------------------------------------------------------
 
@@ -188,77 +160,16 @@ class Ezsp:
     def _callback(self, name: str, **values: object) -> bytes:
         command: Command = self._tables.by_name[name]
         fields: Fields = dict(values)
-        header = _EXTENDED.pack(self._sequence, _CALLBACK, _EXTENDED_CONTROL, command.frame_id)
-        return header + self._tables.build_response(command, fields)
+        header = header_tail(self._tables.version, CALLBACK, command.frame_id)
+        return bytes((self._sequence,)) + header + self._tables.build_response(command, fields)
 
     def _incoming_message(self, event: MessageReceived) -> bytes:
-        kind, aps, source, eui64, payload = event
-        if self._is_v14:
-            header = _INCOMING_V14.pack(
-                self._sequence,
-                _CALLBACK,
-                _EXTENDED_CONTROL,
-                _INCOMING_ID,
-                kind.value,
-                *aps,
-                source,
-                _NO_EUI64 if eui64 is None else eui64,
-                _NO_INDEX,
-                _NO_INDEX,
-                LQI,
-                RSSI_DBM,
-                0,
-                len(payload),
-            )
-        else:
-            header = _INCOMING_V13.pack(
-                self._sequence,
-                _CALLBACK,
-                _EXTENDED_CONTROL,
-                _INCOMING_ID,
-                kind.value,
-                *aps,
-                LQI,
-                RSSI_DBM,
-                source,
-                _NO_INDEX,
-                _NO_INDEX,
-                len(payload),
-            )
-        return header + payload
+        return self._hot.build_incoming(self._sequence, event)
 
     def _message_sent(self, event: MessageSent) -> bytes:
-        status, kind, destination, aps, tag = event
-        number = 0
-        if status is not Status.OK:
-            number = self._tables.status_number(status, ember=not self._is_v14)
-        # EmberOutgoingMessageType: 0 direct, 4 broadcast, as for incoming messages. The message
-        # itself is left out, which is what MESSAGE_TAG_ONLY_IN_CALLBACK says and the default is.
-        if self._is_v14:
-            return _SENT_V14.pack(
-                self._sequence,
-                _CALLBACK,
-                _EXTENDED_CONTROL,
-                _SENT_ID,
-                number,
-                kind.value,
-                destination,
-                *aps,
-                tag,
-                0,
-            )
-        return _SENT_V13.pack(
-            self._sequence,
-            _CALLBACK,
-            _EXTENDED_CONTROL,
-            _SENT_ID,
-            kind.value,
-            destination,
-            *aps,
-            tag,
-            number,
-            0,
-        )
+        status = event.status
+        number = 0 if status is Status.OK else self._number(status)
+        return self._hot.build_sent(self._sequence, event, number)
 
     def _trust_center_join(self, event: TrustCenterJoin) -> bytes:
         return self._callback(

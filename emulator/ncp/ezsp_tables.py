@@ -16,7 +16,7 @@ from bellows.types.struct import EzspStruct
 
 from emulator.zigbee.events import Status
 
-SUPPORTED_VERSIONS = (13, 14)
+SUPPORTED_VERSIONS = (*range(4, 15), *range(16, 20))
 
 Fields = dict[str, Any]
 
@@ -62,6 +62,8 @@ _STATUS: dict[Status, tuple[int, int]] = {
     Status.KEY_NOT_FOUND: (_EMBER.KEY_NOT_AUTHORIZED, _SL.ZIGBEE_KEY_NOT_AUTHORIZED),
     Status.TABLE_FULL: (_EMBER.TABLE_FULL, _SL.FULL),
     Status.NOT_FOUND: (_EMBER.NOT_FOUND, _SL.NOT_FOUND),
+    Status.INVALID_INDEX: (_EMBER.INDEX_OUT_OF_RANGE, _SL.INVALID_INDEX),
+    Status.ENTRY_ERASED: (_EMBER.TABLE_ENTRY_ERASED, _SL.NOT_FOUND),
 }
 _EZSP_ERROR = {
     Status.INVALID_PARAMETER: t.EzspStatus.ERROR_INVALID_VALUE,
@@ -76,8 +78,10 @@ class Tables:
 
     def __init__(self, version: int) -> None:
         if version not in SUPPORTED_VERSIONS:
-            supported = " and ".join(str(number) for number in SUPPORTED_VERSIONS)
-            raise ValueError(f"EZSP version {version} is not emulated, only {supported} are")
+            raise ValueError(
+                f"EZSP version {version} is not emulated, only 4 to 14 and 16 to 19 are"
+                + (": there is no EZSP 15" if version == 15 else "")
+            )
         self.version = version
         self.by_name: dict[str, Command] = {}
         self.by_id: dict[int, Command] = {}

@@ -28,6 +28,8 @@ class Status(Enum):
     KEY_NOT_FOUND = auto()
     TABLE_FULL = auto()
     NOT_FOUND = auto()
+    INVALID_INDEX = auto()
+    ENTRY_ERASED = auto()
 
 
 class NodeType(Enum):

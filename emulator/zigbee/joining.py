@@ -56,6 +56,8 @@ PERMIT_FOREVER = 0xFF
 WILDCARD_EUI64 = UNKNOWN_EUI64
 QUIET_RSSI_DBM = -95  # what an energy scan hears of an air without foreign networks
 WELL_KNOWN_KEY = b"ZigBeeAlliance09"
+_GLOBAL_LINK_KEY = 0x0004  # EmberInitialSecurityBitmask, as the host of a trust centre set it
+_HASHED_LINK_KEY = 0x0084
 
 _ASSOCIATION_RESPONSE = Struct("<BHB")
 
@@ -455,7 +457,11 @@ class Joining:
             return entry.key
         if self.policy & TrustCenterPolicy.JOINS_USE_INSTALL_CODE_KEY:
             return None
-        return transient.get(WILDCARD_EUI64)
+        if WILDCARD_EUI64 in transient:
+            return transient[WILDCARD_EUI64]
+        if stack.state.security_bitmask & _HASHED_LINK_KEY == _GLOBAL_LINK_KEY:
+            return stack.state.preconfigured_key
+        return None
 
     def _authenticate(self, short_address: int, eui64: int) -> None:
         stack = self._stack

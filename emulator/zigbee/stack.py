@@ -42,6 +42,8 @@ COORDINATOR = 0x0000
 
 Again = Callable[[], bytes | None]
 """Makes an APS frame anew, None when its counter is used up."""
+CommandHandler = Callable[[bytes, NwkFrame, int], object]
+"""Takes a NWK command (identifier first), its NWK header and the short address of the last hop."""
 
 
 class Stack:
@@ -94,6 +96,7 @@ class Stack:
         self._incoming_counters: dict[bytes, int] = {}
         self._addresses: dict[int, bytes] = {}
         self._broadcasts: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self.command_handlers: dict[int, CommandHandler] = {nwk.COMMAND_LEAVE: self._leave_heard}
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -145,7 +148,9 @@ class Stack:
         if not self.is_up or network is None or self._leaving or self.joining.is_busy:
             return Status.INVALID_CALL
         self._leaving = True
-        self._broadcast_command(bytes((nwk.COMMAND_LEAVE, 0)), lambda _: self.forget_network())
+        self.send_command(
+            nwk.BROADCAST_RX_ON, bytes((nwk.COMMAND_LEAVE, 0)), lambda _: self.forget_network()
+        )
         return Status.OK
 
     def forget_network(self) -> None:
@@ -312,7 +317,16 @@ class Stack:
         )
         self.mac.send_data(destination, header + payload, done)
 
-    def _broadcast_command(self, command: bytes, done: Done) -> None:
+    def send_command(
+        self,
+        destination: int,
+        command: bytes,
+        done: Done | None = None,
+        *,
+        destination_eui64: int | None = None,
+        radius: int = 1,
+    ) -> None:
+        """Send a NWK command (its identifier first) under the network key, in one hop."""
         network = self.state.network
         assert network is not None
         try:
@@ -321,14 +335,17 @@ class Stack:
             self._refuse(done)
             return
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
+        control = nwk.COMMAND_CONTROL
+        if destination_eui64 is not None:
+            control |= nwk.DESTINATION_IEEE
         header = nwk.build_header(
             NwkFrame(
-                nwk.COMMAND_CONTROL,
-                nwk.BROADCAST_RX_ON,
+                control,
+                destination,
                 self.mac.short_address,
-                1,
+                radius,
                 sequence,
-                None,
+                destination_eui64,
                 self.state.eui64,
                 (),
                 0,
@@ -337,7 +354,10 @@ class Stack:
         frame = nwk.seal(
             self._key, header, counter, self.eui64_octets, network.key_sequence, command
         )
-        self.mac.send_data(BROADCAST, frame, done)
+        broadcast = destination >= nwk.LOWEST_BROADCAST
+        if broadcast:
+            self._is_old_broadcast(self.mac.short_address, sequence)
+        self.mac.send_data(BROADCAST if broadcast else destination, frame, done)
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -374,11 +394,13 @@ class Stack:
         if destination == self.mac.short_address:
             if not control & 0x0003:
                 self.aps.receive(payload, source, False)
+            elif control & 0x0003 == nwk.TYPE_COMMAND:
+                self._receive_command(payload, nwk.parse(frame), mac_source)
         elif destination >= nwk.BROADCAST_ROUTERS and not self._is_old_broadcast(source, sequence):
             if not control & 0x0003:
                 self.aps.receive(payload, source, True)
             elif control & 0x0003 == nwk.TYPE_COMMAND:
-                self._receive_command(payload, nwk.parse(frame))
+                self._receive_command(payload, nwk.parse(frame), mac_source)
 
     def _is_old_broadcast(self, source: int, sequence: int) -> bool:
         now_us = self.clock.now_us()
@@ -392,8 +414,13 @@ class Stack:
             seen.popitem(last=False)
         return False
 
-    def _receive_command(self, command: bytes, header: NwkFrame) -> None:
-        if command[:1] == bytes((nwk.COMMAND_LEAVE,)) and header.source_ieee is not None:
+    def _receive_command(self, command: bytes, header: NwkFrame, mac_source: int) -> None:
+        handler = self.command_handlers.get(command[0]) if command else None
+        if handler is not None:
+            handler(command, header, mac_source)
+
+    def _leave_heard(self, _command: bytes, header: NwkFrame, _mac_source: int) -> None:
+        if header.source_ieee is not None:
             self.joining.device_left(header.source, header.source_ieee)
 
     def _receive_other(self, frame: MacFrame) -> None:

@@ -17,8 +17,33 @@ from bench_support import start_hanbench
 pytestmark = pytest.mark.real_clock
 
 _FOLDER = Path(sys.executable).parent
-RELEASES = {13: "7.4.3", 14: "8.0.0"}  # of EmberZNet, that speak these versions of EZSP
-versions = pytest.mark.parametrize("version", [13, 14])
+# Releases of EmberZNet that speak these versions of EZSP.
+RELEASES = {
+    4: "5.7.4",
+    5: "5.10.0",
+    6: "6.0.0",
+    7: "6.6.3",
+    8: "6.10.3",
+    9: "7.1.3",
+    10: "7.2.0",
+    11: "7.2.2",
+    12: "7.3.0",
+    13: "7.4.3",
+    14: "8.0.0",
+    16: "8.1.0",
+    17: "8.2.0",
+    18: "8.2.2",
+    19: "9.1.0",
+}
+versions = pytest.mark.parametrize("version", RELEASES)
+# bellows in the same process does the same on every version (test_bellows_every_version.py).
+some_versions = pytest.mark.parametrize(
+    "version",
+    [
+        version if version in (4, 13, 14) else pytest.param(version, marks=pytest.mark.matrix)
+        for version in RELEASES
+    ],
+)
 
 
 def tool(name: str) -> str:
@@ -54,7 +79,7 @@ def eui64_of(stick: dict[str, Any]) -> str:
     return ":".join(re.findall("..", stick["eui64"])).lower()
 
 
-@versions
+@some_versions
 def test_zigpy_and_bellows_form_a_network_and_read_it_back(
     version: int, stick: dict[str, Any]
 ) -> None:

@@ -11,7 +11,24 @@ from emulator.zigbee.joining import TrustCenterPolicy
 from emulator.zigbee.zdo import Endpoint
 
 MESH_STACK = 2  # stackType of a network co-processor; zigbee-herdsman insists on it
-_STACK_VERSIONS = {13: 0x7430, 14: 0x8000}
+# A release of EmberZNet that speaks each version of EZSP, one digit an octet half.
+_STACK_VERSIONS = {
+    4: 0x5740,
+    5: 0x5A00,
+    6: 0x6000,
+    7: 0x6630,
+    8: 0x6A30,
+    9: 0x7130,
+    10: 0x7200,
+    11: 0x7220,
+    12: 0x7300,
+    13: 0x7430,
+    14: 0x8000,
+    16: 0x8100,
+    17: 0x8200,
+    18: 0x8220,
+    19: 0x9100,
+}
 
 CONFIG_PACKET_BUFFER_COUNT = 0x01
 CONFIG_ADDRESS_TABLE_SIZE = 0x05
@@ -57,6 +74,19 @@ VALUE_APS_FRAME_COUNTER = 0x24
 EXTENDED_VALUE_ENDPOINT_FLAGS = 0x00
 
 POLICY_TRUST_CENTER = 0x00
+_FIRST_WITH_POLICY_BITS = 8
+# EZSP 4 to 7 choose the trust centre's policy from a list (EzspDecisionId). What would send the
+# network key in the clear sends it under the joiner's key here: no smart-metering HAN does else.
+_TRUST_CENTER_DECISIONS = {
+    0x00: TrustCenterPolicy.ALLOW_JOINS | TrustCenterPolicy.ALLOW_UNSECURED_REJOINS,
+    0x01: TrustCenterPolicy.ALLOW_JOINS,
+    0x02: TrustCenterPolicy(0),  # rejoins only
+    0x03: TrustCenterPolicy(0),
+    0x04: TrustCenterPolicy.ALLOW_JOINS,
+    0x05: TrustCenterPolicy.ALLOW_JOINS,  # and no rejoins
+    0x06: TrustCenterPolicy.ALLOW_JOINS | TrustCenterPolicy.JOINS_USE_INSTALL_CODE_KEY,
+    0x07: TrustCenterPolicy(0),  # the key is sent when the host says so, which none here does
+}
 
 TOKEN_STRING = 0x01
 TOKEN_BOARD_NAME = 0x02
@@ -108,6 +138,11 @@ def set_configuration(session: Session, request: Fields) -> Fields:
         session.stack.passes_zdo_requests = bool(value & 1)
     session.configuration[number] = value
     return {"status": Status.OK}
+
+
+def key_table_size(session: Session) -> int:
+    """How many link keys the host wants the key table to hold."""
+    return session.configuration.get(CONFIG_KEY_TABLE_SIZE, _DEFAULTS[CONFIG_KEY_TABLE_SIZE])
 
 
 def get_value(session: Session, request: Fields) -> Fields:
@@ -175,9 +210,15 @@ def add_endpoint(session: Session, request: Fields) -> Fields:
 
 def set_policy(session: Session, request: Fields) -> Fields:
     number, decision = request["policyId"], request["decisionId"]
-    session.policies[number] = decision
     if number == POLICY_TRUST_CENTER:
-        session.stack.joining.policy = TrustCenterPolicy(decision)
+        if session.version >= _FIRST_WITH_POLICY_BITS:
+            policy = TrustCenterPolicy(decision)
+        elif decision in _TRUST_CENTER_DECISIONS:
+            policy = _TRUST_CENTER_DECISIONS[decision]
+        else:
+            return {"status": Status.INVALID_PARAMETER}
+        session.stack.joining.policy = policy
+    session.policies[number] = decision
     return {"status": Status.OK}
 
 
@@ -195,6 +236,10 @@ def get_mfg_token(_session: Session, request: Fields) -> Fields:
 def refuse(_session: Session, _request: Fields) -> Fields:
     """A feature this stick does not have."""
     return {"status": Status.NOT_FOUND}
+
+
+def get_token_count(_session: Session, _request: Fields) -> Fields:
+    return {"count": 0}
 
 
 def read_counters(_session: Session, _request: Fields) -> Fields:
@@ -255,6 +300,8 @@ COMMANDS: dict[str, Handler] = {
     "setMfgToken": refuse,
     "getTokenData": refuse,
     "setTokenData": refuse,
+    "getTokenCount": get_token_count,
+    "getTokenInfo": refuse,
     "customFrame": refuse,
     "readCounters": read_counters,
     "readAndClearCounters": read_counters,
@@ -269,4 +316,6 @@ COMMANDS: dict[str, Handler] = {
     "setMulticastTableEntry": set_multicast_entry,
     "gpSinkTableClearAll": nothing,
     "gpSinkTableInit": nothing,
+    "gpClearSinkTable": nothing,
+    "gpClearProxyTable": nothing,
 }

@@ -212,6 +212,7 @@ def get_address_table_info(session: Session, request: Fields) -> Fields:
 COMMANDS: dict[str, Handler] = {
     "networkState": network_state,
     "networkInit": network_init,
+    "networkInitExtended": network_init,  # of EZSP 4 and 5, where networkInit has no options
     "getNetworkParameters": get_network_parameters,
     "getNodeId": get_node_id,
     "getEui64": get_eui64,

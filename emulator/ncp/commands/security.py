@@ -1,21 +1,23 @@
-"""Keys: what the host sets before it forms or joins, the key table, transient keys, exports.
+"""Security of a network: what the host sets before it forms or joins, and the keys it reads back.
 
 Source: Silicon Labs UG100, chapter 9 (security) and the security manager frames of EZSP 12 and
-later (0x105 to 0x116).
+later (0x105 to 0x116); `getKey` is what EZSP 4 to 12 have for them.
 """
 
 from __future__ import annotations
 
 from emulator.ncp.commands.session import Fields, Handler, InitialSecurity, Session
 from emulator.zigbee.events import Status
-from emulator.zigbee.state import LinkKey
 
 _CURRENT_BITS = 0x00FF  # bits that EmberInitial- and EmberCurrentSecurityBitmask share
 _HAVE_TRUST_CENTER_LINK_KEY = 0x0010
 _KEY_NETWORK = 1  # SecurityManagerKeyType
 _KEY_TC_LINK = 2
-_NOT_IN_TABLE = 0xFF
-_MAX_TRANSIENT_KEYS = 32
+_EMBER_TC_LINK = 1  # EmberKeyType
+_EMBER_NETWORK = 3
+_HAS_SEQUENCE = 0x0001  # EmberKeyStructBitmask
+_HAS_OUTGOING_COUNTER = 0x0002
+_HAS_PARTNER = 0x0008
 
 
 def set_initial_security_state(session: Session, request: Fields) -> Fields:
@@ -58,6 +60,31 @@ def export_key(session: Session, request: Fields) -> Fields:
     return {"status": Status.OK, "key": key, "context": request["context"]}
 
 
+def get_key(session: Session, request: Fields) -> Fields:
+    stack = session.stack
+    state = stack.state
+    kind = request["keyType"]
+    if kind == _EMBER_NETWORK and state.network is not None:
+        key: Fields = {
+            "bitmask": _HAS_SEQUENCE | _HAS_OUTGOING_COUNTER,
+            "key": state.network.key,
+            "sequenceNumber": state.network.key_sequence,
+            "outgoingFrameCounter": stack.nwk_counter.next_value,
+        }
+    elif kind == _EMBER_TC_LINK and state.preconfigured_key is not None:
+        key = {
+            "bitmask": _HAS_OUTGOING_COUNTER,
+            "key": state.preconfigured_key,
+            "outgoingFrameCounter": stack.aps_counter.next_value,
+        }
+        if state.network is not None:
+            key["bitmask"] |= _HAS_PARTNER
+            key["partnerEUI64"] = state.network.trust_center_eui64
+    else:
+        return {"status": Status.NOT_FOUND}
+    return {"status": Status.OK, "keyStruct": {"type": kind, **key}}
+
+
 def get_network_key_info(session: Session, _request: Fields) -> Fields:
     network = session.stack.state.network
     info: Fields = {"network_key_set": False}
@@ -70,101 +97,10 @@ def get_network_key_info(session: Session, _request: Fields) -> Fields:
     return {"status": Status.OK, "network_key_info": info}
 
 
-def import_link_key(session: Session, request: Fields) -> Fields:
-    stack = session.stack
-    table = stack.state.link_keys
-    index = request["index"]
-    if index >= len(table):
-        return {"status": Status.INVALID_PARAMETER}
-    known = stack.aps.link_key(request["address"])
-    incoming = 0
-    if known is not None and known.key == request["key"]:
-        incoming = known.incoming_counter  # the same key: what was received stays received
-    table[index] = LinkKey(request["address"], request["key"], incoming)
-    stack.aps.keys_changed()
-    stack.save()
-    return {"status": Status.OK}
-
-
-def import_transient_key(session: Session, request: Fields) -> Fields:
-    stack = session.stack
-    transient = stack.aps.transient_keys
-    if len(transient) >= _MAX_TRANSIENT_KEYS and request["eui64"] not in transient:
-        return {"status": Status.TABLE_FULL}
-    transient[request["eui64"]] = request["plaintext_key"]
-    stack.aps.keys_changed()
-    return {"status": Status.OK}
-
-
-def export_transient_key(session: Session, request: Fields) -> Fields:
-    key = session.stack.aps.transient_keys.get(request["eui64"])
-    if key is None:
-        return {"status": Status.NOT_FOUND}
-    return {"status": Status.OK, "plaintext_key": key}
-
-
-def clear_transient_keys(session: Session, _request: Fields) -> Fields:
-    session.stack.aps.transient_keys.clear()
-    session.stack.aps.keys_changed()
-    return {}
-
-
-def export_link_key(session: Session, request: Fields) -> Fields:
-    table = session.stack.state.link_keys
-    index = request["index"]
-    entry = table[index] if index < len(table) else None
-    if entry is None:
-        return {"status": Status.NOT_FOUND}
-    return {
-        "status": Status.OK,
-        "eui64": entry.eui64,
-        "context": {"eui64": entry.eui64, "key_index": index},
-        "plaintext_key": entry.key,
-        "key_data": {
-            "bitmask": 0,
-            "outgoing_frame_counter": session.stack.aps_counter.next_value,
-            "incoming_frame_counter": entry.incoming_counter,
-        },
-    }
-
-
-def find_key_table_entry(session: Session, request: Fields) -> Fields:
-    for index, entry in enumerate(session.stack.state.link_keys):
-        if entry is not None and entry.eui64 == request["address"]:
-            return {"index": index}
-    return {"index": _NOT_IN_TABLE}
-
-
-def erase_key_table_entry(session: Session, request: Fields) -> Fields:
-    table = session.stack.state.link_keys
-    index = request["index"]
-    if index >= len(table) or table[index] is None:
-        return {"status": Status.NOT_FOUND}
-    table[index] = None
-    session.stack.aps.keys_changed()
-    session.stack.save()
-    return {"status": Status.OK}
-
-
-def clear_key_table(session: Session, _request: Fields) -> Fields:
-    state = session.stack.state
-    state.link_keys = [None] * len(state.link_keys)
-    session.stack.aps.keys_changed()
-    session.stack.save()
-    return {"status": Status.OK}
-
-
 COMMANDS: dict[str, Handler] = {
     "setInitialSecurityState": set_initial_security_state,
     "getCurrentSecurityState": get_current_security_state,
     "exportKey": export_key,
+    "getKey": get_key,
     "getNetworkKeyInfo": get_network_key_info,
-    "importLinkKey": import_link_key,
-    "importTransientKey": import_transient_key,
-    "exportTransientKeyByEui": export_transient_key,
-    "clearTransientLinkKeys": clear_transient_keys,
-    "exportLinkKeyByIndex": export_link_key,
-    "findKeyTableEntry": find_key_table_entry,
-    "eraseKeyTableEntry": erase_key_table_entry,
-    "clearKeyTable": clear_key_table,
 }
