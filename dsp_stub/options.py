@@ -42,7 +42,7 @@ from dsp_stub.smi import (
     Premises,
     SmiDevice,
 )
-from firmware_images.checks import SizeLimit
+from firmware_images.checks import MAX_LIMIT_KB, SizeLimit
 
 OPTIONS_FILE = "dsp.toml"
 DATABASE_FILE = "dsp.sqlite"
@@ -274,7 +274,7 @@ class Options(Table):
         default="relaxed", description='"relaxed" or "strict"'
     )
     image_limit_kb: Whole = Field(
-        default=750, ge=1, le=65_536, description="a whole number from 1 to 65536"
+        default=750, ge=1, le=MAX_LIMIT_KB, description=f"a whole number from 1 to {MAX_LIMIT_KB}"
     )
     unit: Literal["kib", "kb"] = Field(default="kib", description='"kib" (1024) or "kb" (1000)')
     scope: Literal["file", "body"] = Field(default="file", description='"file" or "body"')

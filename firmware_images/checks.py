@@ -60,6 +60,10 @@ class Finding:
     sentence: str
 
 
+# A request can carry 10 240 000 octets (DUIS), and one more than the limit has to be refused.
+MAX_LIMIT_KB = 9_999
+
+
 @dataclass(frozen=True, slots=True)
 class SizeLimit:
     """MP170's "no more than 750KB".

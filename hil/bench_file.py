@@ -27,7 +27,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, ValidationInfo
 
 from dsp_stub.options import Codes, Options
-from firmware_images.checks import SizeLimit
+from firmware_images.checks import MAX_LIMIT_KB, SizeLimit
 from firmware_images.image import MAX_FILE_BYTES
 from hil.faults import Fault, parse_fault
 from hil.seeds import ROOT_MAX
@@ -49,8 +49,6 @@ MAX_DEVICES = 6  # Type 1 devices a hub holds (MP170); every kind here is one
 
 IMAGE_BYTES = 64 * 1024
 BRIDGE_1_IMAGE_BYTES = 768_000  # 750 KiB, the most an image may have (MP170)
-# A request can carry 10 240 000 octets (DUIS), and one more than the limit has to be refused.
-MAX_LIMIT_KB = 9_999
 LEAST_IMAGE_BYTES = 256  # a header, some body, the maker's trailer
 MAX_DATA_OCTETS = 56  # the largest block that fits one frame with APS security
 

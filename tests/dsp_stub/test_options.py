@@ -162,6 +162,7 @@ def test_every_role_of_duis_is_one(tmp_path: Path, role: str) -> None:
             "but it must be the name of a PEM file in the folder",
         ),
         ("[options]\nimage_limit_kb = 0\n", 2, "options.image_limit_kb is 0, but it must be"),
+        ("[options]\nimage_limit_kb = 10000\n", 2, "a whole number from 1 to 9999"),
         ("[options]\nimage_limit_kb = 750.0\n", 2, "options.image_limit_kb is 750.0, but it must"),
         ("[options]\nimage_limit_kb = true\n", 2, "options.image_limit_kb is true, but it must"),
         ('[options]\nunit = "mb"\n', 2, "options.unit is 'mb', but it must be \"kib\" (1024)"),
