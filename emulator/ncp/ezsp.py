@@ -54,14 +54,14 @@ _MAX_CALLBACKS = 64
 class Ezsp:
     """One booted NCP, from EZSP frame to stack and back."""
 
-    def __init__(self, tables: Tables, stack: Stack) -> None:
+    def __init__(self, tables: Tables, stack: Stack, *, strict: bool = False) -> None:
         self._tables = tables
         self._hot = HotFrames(tables.version)
         self._is_extended = tables.version >= FIRST_EXTENDED
         self._sequence = 0
         self._callbacks: deque[bytes] = deque(maxlen=_MAX_CALLBACKS)
         self.callbacks_lost = 0
-        self.session = Session(tables.version, stack)
+        self.session = Session(tables.version, stack, strict)
         self._aps = stack.aps
         self._translate: dict[type[Any], Callable[[Any], bytes]] = {
             MessageReceived: self._incoming_message,

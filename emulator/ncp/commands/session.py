@@ -30,6 +30,7 @@ class Session:
 
     version: int
     stack: Stack
+    strict: bool = False
     configuration: dict[int, int] = field(default_factory=dict)
     values: dict[int, bytes] = field(default_factory=dict)
     policies: dict[int, int] = field(default_factory=dict)
