@@ -125,8 +125,10 @@ class PtyLine:
         with contextlib.suppress(OSError):
             slave = os.open(self._terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
             try:
-                termios.tcflush(slave, termios.TCIFLUSH)
                 tty.setraw(slave)
+                # Both ends: octets wait on their way to an end, and at it.
+                termios.tcflush(self._master, termios.TCIOFLUSH)
+                termios.tcflush(slave, termios.TCIOFLUSH)
             finally:
                 os.close(slave)
 
