@@ -63,6 +63,9 @@ class PtyLine:
     def open(self) -> None:
         """Make the terminal and its link. Raises PtyLineError, OSError."""
         _require_free(self.path)
+        self._make_terminal()
+
+    def _make_terminal(self) -> None:
         self._master, slave = pty.openpty()
         try:
             os.set_blocking(self._master, False)
@@ -81,18 +84,21 @@ class PtyLine:
         self._watch.register(self._master, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
         self._loop.add_reader(self._watch.fileno(), self._changed)
 
+    def _drop_terminal(self, watch: select.epoll) -> None:
+        self._loop.remove_reader(watch.fileno())
+        watch.close()
+        self._watch = None
+        os.close(self._master)
+
     async def close(self) -> None:
         """Take the terminal and its link away; a host that has it open loses it."""
         if self._watch is None:
             return
-        self._loop.remove_reader(self._watch.fileno())
-        self._watch.close()
-        self._watch = None
         with contextlib.suppress(OSError):
             if str(self.path.readlink()) == self._terminal:
                 self.path.unlink()
+        self._drop_terminal(self._watch)
         self._host_gone()
-        os.close(self._master)
 
     def _changed(self) -> None:
         if self._watch is None:
@@ -106,7 +112,7 @@ class PtyLine:
         except OSError:  # EIO: nobody has the terminal open
             if self._has_host:
                 self._host_gone()
-                self._clear_terminal()
+                self._clear_terminal(self._watch)
             return
         if not self._has_host:
             self._has_host = True
@@ -120,17 +126,22 @@ class PtyLine:
             self._has_host = False
             self.wire.host_disconnected()
 
-    def _clear_terminal(self) -> None:
+    def _clear_terminal(self, watch: select.epoll) -> None:
         """Throw away what the last host left unread, and its settings, before the next host."""
-        with contextlib.suppress(OSError):
+        try:
             slave = os.open(self._terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-            try:
-                tty.setraw(slave)
-                # Both ends: octets wait on their way to an end, and at it.
-                termios.tcflush(self._master, termios.TCIOFLUSH)
-                termios.tcflush(slave, termios.TCIOFLUSH)
-            finally:
-                os.close(slave)
+        except OSError:
+            # EBUSY: the host claimed the terminal for itself (TIOCEXCL), and that outlives it.
+            self._drop_terminal(watch)
+            self._make_terminal()
+            return
+        try:
+            tty.setraw(slave)
+            # Both ends: octets wait on their way to an end, and at it.
+            termios.tcflush(self._master, termios.TCIOFLUSH)
+            termios.tcflush(slave, termios.TCIOFLUSH)
+        finally:
+            os.close(slave)
 
     def _write(self, data: bytes) -> None:
         if len(self._unsent) + len(data) > MAX_UNSENT_BYTES:

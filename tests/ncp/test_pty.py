@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import stat
+import tempfile
 import termios
 import tty
 from collections.abc import AsyncIterator, Callable
@@ -160,6 +162,30 @@ async def test_settings_one_host_left_do_not_garble_the_next(line: PtyLine, stic
         assert await host.hear(3) == b"\x01\n\x7e"
         assert stick.heard == b"\x01\n\x7e"
         host.go()
+
+
+async def test_a_host_that_claimed_the_terminal_for_itself_does_not_lock_out_the_next(
+    stick: Stick,
+) -> None:
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    user = os.geteuid()
+    if user == 0:  # whom no claim keeps out
+        os.seteuid(65534)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            line = serve_pty(str(folder / "stick"), stick)
+            for _ in range(2):
+                host = Host(line.url)
+                fcntl.ioctl(host.file, termios.TIOCEXCL)
+                host.say(b"x")
+                assert await host.hear(1) == b"X"
+                host.go()
+                await stick.disconnected.wait()
+            await line.close()
+    finally:
+        os.seteuid(user)
+        folder.rmdir()
 
 
 async def test_a_stick_without_a_host_costs_nothing(
