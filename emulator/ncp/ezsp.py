@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from emulator.ncp.commands import COMMANDS, Session
-from emulator.ncp.ezsp_tables import Command, EzspError, Fields, Tables
+from emulator.ncp.commands.strictness import refuse, refuse_message
+from emulator.ncp.ezsp_tables import Command, EzspError, Fields, Refusal, Tables
 from emulator.ncp.hot_frames import (
     CALLBACK,
     EXTENDED_CONTROL,
@@ -54,14 +55,14 @@ _MAX_CALLBACKS = 64
 class Ezsp:
     """One booted NCP, from EZSP frame to stack and back."""
 
-    def __init__(self, tables: Tables, stack: Stack) -> None:
+    def __init__(self, tables: Tables, stack: Stack, *, strict: bool = False) -> None:
         self._tables = tables
         self._hot = HotFrames(tables.version)
         self._is_extended = tables.version >= FIRST_EXTENDED
         self._sequence = 0
         self._callbacks: deque[bytes] = deque(maxlen=_MAX_CALLBACKS)
         self.callbacks_lost = 0
-        self.session = Session(tables.version, stack)
+        self.session = Session(tables.version, stack, strict)
         self._aps = stack.aps
         self._translate: dict[type[Any], Callable[[Any], bytes]] = {
             MessageReceived: self._incoming_message,
@@ -107,14 +108,22 @@ class Ezsp:
         try:
             request = self._tables.parse_request(command, octets)
         except EzspError:
-            return self._invalid(header, id_octets)
-        response = handler(self.session, request)
+            return self._invalid(header, id_octets, Refusal.INVALID_VALUE)
+        if self.session.strict:
+            refusal = refuse(self.session, command.name, request)
+            if refusal is Refusal.VERSION_NOT_SET:
+                return self._invalid(header, id_octets, refusal)
+        else:
+            refusal = None
+        response = {"status": refusal} if refusal else handler(self.session, request)
         body = self._tables.build_response(command, response)
         return header + frame_id.to_bytes(id_octets, "little") + body
 
-    def _invalid(self, header: bytes, id_octets: int) -> bytes:
+    def _invalid(
+        self, header: bytes, id_octets: int, reason: Refusal = Refusal.INVALID_FRAME_ID
+    ) -> bytes:
         command = self._tables.by_name["invalidCommand"]
-        body = self._tables.build_response(command, {"status": Status.NOT_FOUND})
+        body = self._tables.build_response(command, {"status": reason})
         return header + command.frame_id.to_bytes(id_octets, "little") + body
 
     def _send_unicast(self, frame: bytes, at: int, tail: bytes) -> bytes:
@@ -122,17 +131,22 @@ class Ezsp:
         asked = self._hot.parse_send_unicast(frame, at)
         if asked is None:
             id_octets = 2 if tail is _EXTENDED_UNICAST else 1
-            return self._invalid(frame[:1] + tail[:-id_octets], id_octets)
+            return self._invalid(frame[:1] + tail[:-id_octets], id_octets, Refusal.INVALID_VALUE)
         kind, destination, parameters, tag, message = asked
         if message is None or kind != 0:
             # Only OUTGOING_DIRECT: address and binding tables are not used for sending.
-            status, counter = Status.INVALID_PARAMETER, 0
+            status: Status | Refusal = Status.INVALID_PARAMETER
+            counter = 0
+        elif self.session.strict and (
+            refusal := refuse_message(self.session, parameters.source_endpoint)
+        ):
+            status, counter = refusal, 0
         else:
             status, counter = self._aps.send_unicast(destination, parameters, message, tag)
         number = 0 if status is Status.OK else self._number(status)
         return self._hot.build_response(frame[0], tail, number, counter)
 
-    def _number(self, status: Status) -> int:
+    def _number(self, status: Status | Refusal) -> int:
         return self._tables.status_number(status, ember=not self._hot.is_v14)
 
     # -- stick to host -------------------------------------------------------------------------

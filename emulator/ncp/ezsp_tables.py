@@ -8,6 +8,7 @@ module (integers, octets, dicts of structs' fields); bellows' types stay inside.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, NamedTuple
 
 import bellows.types as t
@@ -40,6 +41,7 @@ class Command(NamedTuple):
 # Which one a field has follows from its type, not from the version.
 _EMBER = t.EmberStatus
 _SL = t.sl_Status
+_EZSP = t.EzspStatus
 _STATUS: dict[Status, tuple[int, int]] = {
     Status.OK: (_EMBER.SUCCESS, _SL.OK),
     Status.NETWORK_UP: (_EMBER.NETWORK_UP, _SL.NETWORK_UP),
@@ -66,10 +68,70 @@ _STATUS: dict[Status, tuple[int, int]] = {
     Status.ENTRY_ERASED: (_EMBER.TABLE_ENTRY_ERASED, _SL.NOT_FOUND),
 }
 _EZSP_ERROR = {
-    Status.INVALID_PARAMETER: t.EzspStatus.ERROR_INVALID_VALUE,
-    Status.NOT_FOUND: t.EzspStatus.ERROR_INVALID_ID,
-    Status.TABLE_FULL: t.EzspStatus.ERROR_OUT_OF_MEMORY,
-    Status.INVALID_CALL: t.EzspStatus.ERROR_INVALID_CALL,
+    Status.INVALID_PARAMETER: _EZSP.ERROR_INVALID_VALUE,
+    Status.NOT_FOUND: _EZSP.ERROR_INVALID_ID,
+    Status.TABLE_FULL: _EZSP.ERROR_OUT_OF_MEMORY,
+    Status.INVALID_CALL: _EZSP.ERROR_INVALID_CALL,
+}
+
+
+class Refusal(Enum):
+    """Why a command is not done, in words the network stack does not have: the numbers are of
+    EzspStatus, EmberStatus and sl_Status, as UG100 and ember-types.h define them.
+    """
+
+    VERSION_NOT_SET = (_EZSP.ERROR_VERSION_NOT_SET, _EMBER.INVALID_CALL, _SL.ZIGBEE_EZSP_ERROR)
+    INVALID_FRAME_ID = (_EZSP.ERROR_INVALID_FRAME_ID, _EMBER.INVALID_CALL, _SL.ZIGBEE_EZSP_ERROR)
+    OUT_OF_MEMORY = (_EZSP.ERROR_OUT_OF_MEMORY, _EMBER.NO_BUFFERS, _SL.ZIGBEE_EZSP_ERROR)
+    INVALID_VALUE = (_EZSP.ERROR_INVALID_VALUE, _EMBER.BAD_ARGUMENT, _SL.ZIGBEE_EZSP_ERROR)
+    INVALID_ID = (_EZSP.ERROR_INVALID_ID, _EMBER.BAD_ARGUMENT, _SL.ZIGBEE_EZSP_ERROR)
+    INVALID_CALL = (_EZSP.ERROR_INVALID_CALL, _EMBER.INVALID_CALL, _SL.INVALID_STATE)
+    INVALID_ENDPOINT = (_EZSP.ERROR_INVALID_CALL, _EMBER.INVALID_ENDPOINT, _SL.INVALID_PARAMETER)
+    SECURITY_STATE_NOT_SET = (
+        _EZSP.ERROR_INVALID_CALL,
+        _EMBER.SECURITY_STATE_NOT_SET,
+        _SL.ZIGBEE_SECURITY_STATE_NOT_SET,
+    )
+    SECURITY_CONFIGURATION_INVALID = (
+        _EZSP.ERROR_INVALID_VALUE,
+        _EMBER.SECURITY_CONFIGURATION_INVALID,
+        _SL.INVALID_CONFIGURATION,
+    )
+    INDEX_OUT_OF_RANGE = (
+        _EZSP.ERROR_INVALID_VALUE,
+        _EMBER.INDEX_OUT_OF_RANGE,
+        _SL.INVALID_INDEX,
+    )
+    ADDRESS_TABLE_INDEX_OUT_OF_RANGE = (
+        _EZSP.ERROR_INVALID_VALUE,
+        _EMBER.ADDRESS_TABLE_INDEX_OUT_OF_RANGE,
+        _SL.INVALID_INDEX,
+    )
+    SCANNING = (_EZSP.ERROR_INVALID_CALL, _EMBER.MAC_SCANNING, _SL.MAC_SCANNING)
+    INCORRECT_SCAN_TYPE = (
+        _EZSP.ERROR_INVALID_VALUE,
+        _EMBER.MAC_INCORRECT_SCAN_TYPE,
+        _SL.MAC_INCORRECT_SCAN_TYPE,
+    )
+    BAD_SCAN_DURATION = (
+        _EZSP.ERROR_INVALID_VALUE,
+        _EMBER.MAC_BAD_SCAN_DURATION,
+        _SL.BAD_SCAN_DURATION,
+    )
+    INVALID_CHANNEL_MASK = (
+        _EZSP.ERROR_INVALID_VALUE,
+        _EMBER.MAC_INVALID_CHANNEL_MASK,
+        _SL.INVALID_CHANNEL_MASK,
+    )
+    NETWORK_DOWN = (_EZSP.ERROR_INVALID_CALL, _EMBER.NETWORK_DOWN, _SL.NETWORK_DOWN)
+
+
+# From EZSP 14 on what was an EzspStatus says only that there was one (EZSP reference, chapter 4).
+_LAST_WITH_EZSP_STATUS = 13
+_HAD_EZSP_STATUS = {
+    name
+    for name, (_, _, response) in EZSP._BY_VERSION[_LAST_WITH_EZSP_STATUS].COMMANDS.items()
+    if isinstance(response, dict) and response.get("status") is _EZSP
 }
 
 
@@ -116,13 +178,17 @@ class Tables:
         """The fields of a response or callback; those not given are zero."""
         if not isinstance(command.response, dict):
             return _build_token_data(command, values)
+        if self.version > _LAST_WITH_EZSP_STATUS and command.name in _HAD_EZSP_STATUS:
+            status = values.get("status")
+            if status is not None and status is not Status.OK:
+                values = {**values, "status": Refusal.INVALID_ID}
         return b"".join(
             _serialise(kind, values.get(name)) for name, kind in command.response.items()
         )
 
-    def status_number(self, status: Status, *, ember: bool) -> int:
+    def status_number(self, status: Status | Refusal, *, ember: bool) -> int:
         """The number of `status` as EmberStatus or as sl_Status."""
-        numbers = _STATUS[status]
+        numbers = status.value[1:] if isinstance(status, Refusal) else _STATUS[status]
         return int(numbers[0] if ember else numbers[1])
 
 
@@ -168,7 +234,7 @@ def _plain(value: Any) -> Any:
 
 
 def _serialise(kind: Any, value: Any) -> bytes:
-    if isinstance(value, Status):
+    if isinstance(value, Status | Refusal):
         return bytes(kind(_status_of(kind, value)).serialize())
     if value is None:
         zero, _ = kind.deserialize(_ZEROS)
@@ -182,9 +248,12 @@ def _serialise(kind: Any, value: Any) -> bytes:
     return bytes(kind(value).serialize())
 
 
-def _status_of(kind: Any, status: Status) -> int:
+def _status_of(kind: Any, status: Status | Refusal) -> int:
     if status is Status.OK:
         return 0
-    if issubclass(kind, t.EzspStatus):
-        return int(_EZSP_ERROR.get(status, t.EzspStatus.ERROR_INVALID_CALL))
-    return int(_STATUS[status][0 if issubclass(kind, t.EmberStatus) else 1])
+    if isinstance(status, Refusal):
+        ezsp, ember, sl = status.value
+        return int(ezsp if issubclass(kind, _EZSP) else ember if issubclass(kind, _EMBER) else sl)
+    if issubclass(kind, _EZSP):
+        return int(_EZSP_ERROR.get(status, _EZSP.ERROR_INVALID_CALL))
+    return int(_STATUS[status][0 if issubclass(kind, _EMBER) else 1])

@@ -27,7 +27,8 @@ class Ncp:
     """A stick on an air, with a serial line to a host. It is a `SerialWire`.
 
     `stored` is its non-volatile memory (`StackState.to_json`); `on_store(text)` is called with the
-    new text whenever it changes, before anything depends on it.
+    new text whenever it changes, before anything depends on it. A `strict` stick refuses what real
+    firmware refuses and hosts get away with here (commands/strictness.py).
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Ncp:
         random_bits: RandomBits,
         *,
         ezsp_version: int,
+        strict: bool = False,
         on_store: Callable[[str], object] | None = None,
     ) -> None:
         self.name = name
@@ -47,6 +49,7 @@ class Ncp:
         self._clock = clock
         self._random_bits = random_bits
         self._tables = Tables(ezsp_version)
+        self._strict = strict
         self._on_store = on_store
         self.ash = AshNcp()
         self._write: Callable[[bytes], None] | None = None
@@ -72,7 +75,7 @@ class Ncp:
             on_event=self._on_event,
             save=save,
         )
-        self.ezsp = Ezsp(self._tables, self.stack)
+        self.ezsp = Ezsp(self._tables, self.stack, strict=self._strict)
 
     def close(self) -> None:
         """Pull the stick out."""

@@ -150,7 +150,7 @@ def test_a_reset_keeps_network_and_keys_and_forgets_what_the_host_set(version: i
     assert stick.ask("networkState")["status"] == t.EmberNetworkStatus.NO_NETWORK
     assert stick.stack.endpoints == {}
     assert stick.stack.aps.transient_keys == {}
-    assert stick.ask("getPolicy", policyId=0)["status"]
+    assert stick.good("getPolicy", policyId=0)["decisionId"] == 1
     assert stick.ask("getValue", valueId=0x15)["status"]
     assert stick.good("getMulticastTableEntry", index=1)["value"].multicastId == 0
     extended = stick.ask("getExtendedTimeout", remoteEui64=PARTNER)

@@ -95,10 +95,10 @@ def octets(text: str) -> bytes:
         (14, "06 00 01 18 00", "06 80 01 18 00 00"),  # networkState, no network
         (13, "08 00 01 17 00 00 00", "08 80 01 17 00 93"),  # networkInit: NOT_JOINED
         (14, "08 00 01 17 00 00 00", "08 80 01 17 00 17 00 00 00"),
-        (13, "09 00 01 FE 0F", "09 80 01 58 00 37"),  # no such frame: ERROR_INVALID_ID
-        (14, "09 00 01 FE 0F 00 11", "09 80 01 58 00 2D 00 00 00"),  # NOT_FOUND
-        (13, "0A 00 EE", "0A 80 58 37"),
-        (13, "0B 00 FF 00 EE 00", "0B 80 FF 00 58 37"),
+        (13, "09 00 01 FE 0F", "09 80 01 58 00 31"),  # ERROR_INVALID_FRAME_ID
+        (14, "09 00 01 FE 0F 00 11", "09 80 01 58 00 1E 0C 00 00"),  # ZIGBEE_EZSP_ERROR
+        (13, "0A 00 EE", "0A 80 58 31"),
+        (13, "0B 00 FF 00 EE 00", "0B 80 FF 00 58 31"),
         # sendUnicast without a network
         (
             13,

@@ -124,7 +124,7 @@ def test_a_host_that_knows_the_version_is_answered_in_its_form(version: int) -> 
     assert (name, fields["maxRssiValue"]) == ("energyScanResultHandler", -95)
     # no such frame
     answer = host.ezsp.receive(octets(ask.format(9, 0xEE)) + octets("00"))
-    status = "2D 00 00 00" if version >= 14 else "37"
+    status = "1E 0C 00 00" if version >= 14 else "31"
     assert answer == octets(told.format(9, 0x80, 0x58)) + octets(status)
 
 

@@ -105,19 +105,92 @@ def test_a_stored_value_of_another_kind_is_refused_or_means_the_same(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"eui64": -1}, "eui64"),
-        ({"eui64": 2**64}, "eui64"),
+        ({"eui64": -1}, "eui64: -1 is not 16 hex digits"),
+        ({"eui64": "1FFFFFFFFFFFFFFFF"}, "eui64"),
         ({"nwk_counter": "7"}, "nwk_counter"),
         ({"aps_counter": 2**32}, "aps_counter"),
-        ({"preconfigured_key": "00"}, "16"),
-        ({"devices": {"70000": 1}}, "devices"),
-        ({"devices": {"x": 1}}, "x"),
-        ({"unknown": 1}, "unknown"),
-        ({"network": {}}, "node_type"),
+        ({"preconfigured_key": "00"}, "preconfigured_key: 1 octets, not 16"),
+        ({"devices": {"70000": "0000000000000001"}}, "devices"),
+        ({"devices": {"x": "0000000000000001"}}, "devices: .x. is no number"),
+        ({"unknown": 1}, "unknown: there is no such key"),
+        ({"network": {}}, "network.pan_id: is missing"),
     ],
 )
 def test_a_damaged_field_is_named(change: dict[str, object], sentence: str) -> None:
     values = json.loads(FULL.to_json()) | change
+    with pytest.raises(StateError, match=sentence):
+        StackState.from_json(json.dumps(values))
+
+
+def test_what_the_document_of_a_stick_looks_like() -> None:
+    assert json.loads(FULL.to_json()) == {
+        "schema": "hanbench-stick-1",
+        "eui64": "0000000000000001",
+        "network": {
+            "pan_id": 0x1A62,
+            "extended_pan_id": "0000000000000002",
+            "channel": 15,
+            "node_type": "router",
+            "short_address": 0x1234,
+            "key": "00" * 16,
+            "key_sequence": 0,
+            "trust_center_eui64": "FFFFFFFFFFFFFFFF",
+            "parent": 0xFFFF,
+            "tx_power_dbm": 8,
+            "manager": 0,
+            "update_id": 0,
+            "channels": 0x07FFF800,
+        },
+        "preconfigured_key": "00" * 16,
+        "security_bitmask": 0,
+        "link_keys": [{"eui64": "0000000000000003", "key": "00" * 16, "incoming_counter": 4}],
+        "devices": {"4660": "0000000000000005"},
+        "nwk_counter": 6,
+        "aps_counter": 7,
+    }
+
+
+def test_a_key_an_older_build_did_not_write_takes_its_default() -> None:
+    oldest = '{"schema": "hanbench-stick-1", "eui64": "00DB1234567890A2"}'
+    assert StackState.from_json(oldest) == StackState(0x00DB1234567890A2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"eui64": "00DB1234567890A2"}', "schema: is not 'hanbench-stick-1'"),
+        ('{"schema": "hanbench-stick-2", "eui64": "00DB1234567890A2"}', "schema"),
+        ('{"schema": "hanbench-stick-1"}', "eui64: is missing"),
+        ('{"eui64": 1, "eui64": 2}', "key 'eui64' twice"),
+        (" " * 2**20 + "{}", "longer"),
+        ("[]", "no JSON object"),
+    ],
+)
+def test_a_document_of_another_form_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(StateError, match=sentence):
+        StackState.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value", "sentence"),
+    [
+        ("network", "channel", 10, "network.channel: 10 is not in 11..26"),
+        ("network", "channel", True, "network.channel"),
+        ("network", "tx_power_dbm", 200, "network.tx_power_dbm"),
+        ("network", "node_type", "hub", "network.node_type: 'hub' is none of coordinator"),
+        ("network", "key", "00" * 15, "network.key: 15 octets, not 16"),
+        ("network", "key", "0g" * 16, "network.key: '0g0g"),
+        ("network", "chanel", 15, "network.chanel: there is no such key"),
+        ("link_keys", "eui64", 7, r"link_keys\[0\].eui64: 7 is not 16 hex digits"),
+        ("link_keys", "incoming_counter", 2**32 + 1, "link_keys"),
+    ],
+)
+def test_a_damaged_field_inside_is_named_with_its_place(
+    place: str, name: str, value: object, sentence: str
+) -> None:
+    values = json.loads(FULL.to_json())
+    inner = values[place] if place == "network" else values[place][0]
+    inner[name] = value
     with pytest.raises(StateError, match=sentence):
         StackState.from_json(json.dumps(values))
 

@@ -88,6 +88,17 @@ _TRUST_CENTER_DECISIONS = {
     0x07: TrustCenterPolicy(0),  # the key is sent when the host says so, which none here does
 }
 
+# What a policy is before a host sets it (EzspDecisionId): nothing asked of the host, nothing given.
+_DEFAULT_DECISIONS = {
+    POLICY_TRUST_CENTER: 0x01,
+    0x01: 0x10,  # binding modification: not allowed
+    0x02: 0x20,  # unicast replies: without the host
+    0x03: 0x30,  # polls: not told
+    0x04: 0x40,  # what was sent: its tag only
+    0x05: 0x50,  # trust centre key requests: denied
+    0x06: 0x60,  # application key requests: denied
+}
+
 TOKEN_STRING = 0x01
 TOKEN_BOARD_NAME = 0x02
 TOKEN_CUSTOM_EUI64 = 0x0C
@@ -102,7 +113,8 @@ _COUNTERS = 40  # EMBER_COUNTER_TYPE_COUNT
 _LIBRARY_IS_STUB = 0x80
 
 
-def version(session: Session, _request: Fields) -> Fields:
+def version(session: Session, request: Fields) -> Fields:
+    session.version_set = request["desiredProtocolVersion"] == session.version
     return {
         "protocolVersion": session.version,
         "stackType": MESH_STACK,
@@ -123,8 +135,7 @@ def get_configuration(session: Session, request: Fields) -> Fields:
     number = request["configId"]
     if number not in _DEFAULTS and number not in session.configuration:
         return {"status": Status.NOT_FOUND}
-    current = session.configuration.get(number, _DEFAULTS.get(number, 0))
-    return {"status": Status.OK, "value": current}
+    return {"status": Status.OK, "value": configured(session, number)}
 
 
 def set_configuration(session: Session, request: Fields) -> Fields:
@@ -140,9 +151,14 @@ def set_configuration(session: Session, request: Fields) -> Fields:
     return {"status": Status.OK}
 
 
+def configured(session: Session, number: int) -> int:
+    """A configuration value: what the host has set, else what it is by itself."""
+    return session.configuration.get(number, _DEFAULTS.get(number, 0))
+
+
 def key_table_size(session: Session) -> int:
     """How many link keys the host wants the key table to hold."""
-    return session.configuration.get(CONFIG_KEY_TABLE_SIZE, _DEFAULTS[CONFIG_KEY_TABLE_SIZE])
+    return configured(session, CONFIG_KEY_TABLE_SIZE)
 
 
 def get_value(session: Session, request: Fields) -> Fields:
@@ -224,9 +240,10 @@ def set_policy(session: Session, request: Fields) -> Fields:
 
 def get_policy(session: Session, request: Fields) -> Fields:
     number = request["policyId"]
-    if number not in session.policies:
+    if number not in session.policies and number not in _DEFAULT_DECISIONS:
         return {"status": Status.NOT_FOUND}
-    return {"status": Status.OK, "decisionId": session.policies[number]}
+    decision = session.policies.get(number, _DEFAULT_DECISIONS.get(number))
+    return {"status": Status.OK, "decisionId": decision}
 
 
 def get_mfg_token(_session: Session, request: Fields) -> Fields:
@@ -263,14 +280,9 @@ def get_random_number(session: Session, _request: Fields) -> Fields:
     return {"status": Status.OK, "value": session.stack.random_bits(16)}
 
 
-def _multicast_entries(session: Session) -> int:
-    number = CONFIG_MULTICAST_TABLE_SIZE
-    return session.configuration.get(number, _DEFAULTS[number])
-
-
 def get_multicast_entry(session: Session, request: Fields) -> Fields:
     index = request["index"]
-    if index >= _multicast_entries(session):
+    if index >= configured(session, CONFIG_MULTICAST_TABLE_SIZE):
         return {"status": Status.INVALID_PARAMETER}
     empty = {"multicastId": 0, "endpoint": 0, "networkIndex": 0}
     return {"status": Status.OK, "value": session.multicasts.get(index, empty)}
@@ -278,7 +290,7 @@ def get_multicast_entry(session: Session, request: Fields) -> Fields:
 
 def set_multicast_entry(session: Session, request: Fields) -> Fields:
     index = request["index"]
-    if index >= _multicast_entries(session):
+    if index >= configured(session, CONFIG_MULTICAST_TABLE_SIZE):
         return {"status": Status.INVALID_PARAMETER}
     session.multicasts[index] = {"networkIndex": 0, **request["value"]}
     return {"status": Status.OK}

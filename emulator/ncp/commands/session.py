@@ -30,6 +30,8 @@ class Session:
 
     version: int
     stack: Stack
+    strict: bool = False
+    version_set: bool = False  # the host asked for the version this stick speaks
     configuration: dict[int, int] = field(default_factory=dict)
     values: dict[int, bytes] = field(default_factory=dict)
     policies: dict[int, int] = field(default_factory=dict)
