@@ -22,6 +22,7 @@ from emulator.zigbee.aps import ApsError, ApsFrame
 from emulator.zigbee.duplicates import RecentMessages
 from emulator.zigbee.events import (
     OPTION_ENCRYPTION,
+    OPTION_FORCE_ROUTE_DISCOVERY,
     OPTION_FRAGMENT,
     OPTION_RETRY,
     Aps,
@@ -152,9 +153,11 @@ class ApsService:
 
     # -- sending -------------------------------------------------------------------------------
 
-    def max_payload_octets(self, options: int) -> int:
-        """The longest payload of one frame with `options`."""
+    def max_payload_octets(self, options: int, destination: int | None = None) -> int:
+        """The longest payload of one frame with `options`, and with its source route if any."""
         octets = aps.MAX_PAYLOAD_OCTETS
+        if destination is not None and destination not in self._stack.neighbours.heard:
+            octets -= self._stack.routing.overhead_octets(destination)
         if options & OPTION_ENCRYPTION:
             octets -= aps.SECURITY_OCTETS
         if options & OPTION_FRAGMENT:
@@ -174,8 +177,10 @@ class ApsService:
             return Status.NOT_JOINED, 0
         if destination >= nwk.LOWEST_BROADCAST:
             return Status.INVALID_PARAMETER, 0
-        if len(payload) > self.max_payload_octets(options):
+        if len(payload) > self.max_payload_octets(options, destination):
             return Status.MESSAGE_TOO_LONG, 0
+        if options & OPTION_FORCE_ROUTE_DISCOVERY:
+            stack.routing.forget(destination)
         if options & OPTION_FRAGMENT and parameters.group & 0xFF:
             counter = parameters.sequence
         else:
@@ -283,11 +288,13 @@ class ApsService:
     def _unheard(self, unicast: _Unicast) -> None:
         if self._waiting.get(unicast.slot) is not unicast:
             return
+        self._stack.routing.unacknowledged(unicast.destination)
         unicast.retries += 1
         if unicast.retries <= MAX_RETRIES:
             self._transmit(unicast)
             return
         del self._waiting[unicast.slot]
+        self._stack.routing.concentrator.delivery_failed()
         self._tell_sent(unicast, Status.DELIVERY_FAILED)
 
     def _tell_sent(self, unicast: _Unicast, status: Status) -> None:
