@@ -20,7 +20,7 @@ is cheaper than before. The destination, or its parent, replies along the way th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.medium.timing import Cancellable
@@ -94,7 +94,7 @@ class Routing:
         self.source_routes = SourceRoutes()
         self.concentrator = Concentrator(stack)
         self.conflicts = AddressConflicts(stack)
-        self.end_devices: set[int] = set()
+        self.end_devices: Container[int] = ()
         """Addresses of this node's own end device children: it answers requests for them."""
         stack.command_handlers[nwk_commands.ROUTE_REPLY] = self._receive_reply
         stack.command_handlers[nwk_commands.NETWORK_STATUS] = self._receive_status
@@ -113,7 +113,6 @@ class Routing:
         self.routes.clear()
         self.requests.clear()
         self.source_routes.clear()
-        self.end_devices.clear()
 
     # -- ways ----------------------------------------------------------------------------------
 

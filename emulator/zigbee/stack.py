@@ -89,6 +89,7 @@ class Stack:
         self.save = save
         self.eui64_octets = state.eui64.to_bytes(8, "little")
         self.endpoints: dict[int, Endpoint] = {}
+        self.groups: dict[int, list[int]] = {}  # group: the endpoints that are in it
         self.manufacturer_code = 0
         self.passes_zdo_requests = False
         self.is_up = False
@@ -248,6 +249,10 @@ class Stack:
             if known == octets:
                 return short
         return None
+
+    def incoming_counter(self, eui64: int) -> int | None:
+        """The next NWK frame counter accepted from a neighbour, None if it was never heard."""
+        return self._incoming_counters.get(eui64.to_bytes(8, "little"))
 
     def learn(self, short_address: int, eui64: int) -> None:
         """A node announced itself, or joined here: its old address is forgotten, durably."""

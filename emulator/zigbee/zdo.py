@@ -12,7 +12,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import TYPE_CHECKING
 
-from emulator.zigbee import aps
+from emulator.zigbee import aps, zdo_management
 from emulator.zigbee.events import Aps, NodeType
 
 if TYPE_CHECKING:
@@ -252,4 +252,6 @@ _HANDLERS: dict[int, _Handler] = {
     ACTIVE_ENDPOINTS: _active_endpoints,
     MATCH_DESCRIPTOR: _match_descriptor,
     MGMT_PERMIT_JOINING: _permit_joining,
+    zdo_management.MGMT_LQI: zdo_management.answer_lqi,
+    zdo_management.MGMT_RTG: zdo_management.answer_rtg,
 }
