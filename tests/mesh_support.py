@@ -30,15 +30,19 @@ def pair_key(one: int, other: int) -> bytes:
     return bytes((min(one, other), max(one, other))) * 8
 
 
-def stored_node(number: int, count: int, node_type: NodeType | None = None) -> StackState:
-    """What node `number` of `count` remembers: the network, a link key with every other node."""
+def stored_node(
+    number: int, count: int, parent: int, node_type: NodeType | None = None
+) -> StackState:
+    """What node `number` of `count` remembers: the network, its parent, a link key with everybody
+    else.
+    """
     state = StackState(node_eui64(number))
     joined = network()
     joined.trust_center_eui64 = HUB_EUI64
     joined.short_address = short_address(number)
     if number:
         joined.node_type = node_type or NodeType.ROUTER
-        joined.parent = short_address(number - 1)
+        joined.parent = short_address(parent)
     state.network = joined
     state.link_keys = [
         LinkKey(node_eui64(other), pair_key(number, other))
@@ -66,7 +70,9 @@ class Mesh:
         self.air = air or Air(1)
         self.nodes: list[StackHost] = []
         for number in range(count):
-            state = stored_node(number, count, (types or {}).get(number))
+            before = [min(link) for link in links if max(link) == number]
+            parent = max(before, default=0)
+            state = stored_node(number, count, parent, (types or {}).get(number))
             host = StackHost(self.air, f"node-{number}", state.eui64, state)
             if not link_status:
                 host.stack.neighbours.period_us = 0

@@ -41,9 +41,9 @@ BRIDGE = 0x0011223344556677
 PPMID = 0x8899AABBCCDDEEFF
 
 
-def put_on_the_air(air: Air, mpdu: bytes) -> None:
+def put_on_the_air(air: Air, mpdu: bytes, name: str = "stranger") -> None:
     """A stranger sends `mpdu`, its FCS made right."""
-    stranger = air.medium.attach("stranger", lambda _: None)
+    stranger = air.medium.attach(name, lambda _: None)
     stranger.channel = CHANNEL
     air.clock.run_for(0.05)
     stranger.transmit(mpdu + mac.fcs(mpdu), air.clock.now_us())
