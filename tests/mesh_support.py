@@ -121,9 +121,9 @@ def opened(psdu: bytes) -> tuple[NwkFrame, bytes] | None:
 
 
 def commands(air: Air, identifier: int) -> list[tuple[NwkFrame, bytes]]:
-    """Every NWK command of one kind on the air."""
+    """Every NWK command of one kind on the air, what the MAC layer sent again only once."""
     found = []
-    for _, psdu in air.frames:
+    for psdu in dict.fromkeys(psdu for _, psdu in air.frames):
         frame = opened(psdu)
         if frame and frame[0].frame_type == nwk.TYPE_COMMAND and frame[1][0] == identifier:
             found.append(frame)

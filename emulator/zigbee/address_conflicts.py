@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from emulator.zigbee.stack import Stack
 
 
+JITTER_UNIT_US = 1_000  # a new address is taken after 0 to 511 of them
+
+
 class AddressConflicts:
     """Notices and ends conflicts for one stack."""
 
@@ -36,7 +39,7 @@ class AddressConflicts:
         if known is None or known == eui64.to_bytes(8, "little"):
             return
         if short_address == stack.short_address:
-            self._take_another()
+            self._take_another_later()
             return
         stack.on_event(AddressConflict(short_address))
         status = NetworkStatus(NetworkStatusCode.ADDRESS_CONFLICT, short_address)
@@ -46,14 +49,22 @@ class AddressConflicts:
     def told(self, short_address: int) -> None:
         """A Network Status told of a conflict about `short_address`."""
         if short_address == self._stack.short_address:
-            self._take_another()
+            self._take_another_later()
         else:
             self._stack.on_event(AddressConflict(short_address))
 
-    def _take_another(self) -> None:
+    def _take_another_later(self) -> None:
+        # Both nodes hear of it at once: two announcements at once would disturb each other.
+        stack = self._stack
+        when_us = stack.clock.now_us() + stack.random_bits(9) * JITTER_UNIT_US
+        stack.clock.call_at_us(when_us, self._take_another, stack.short_address)
+
+    def _take_another(self, contested: int) -> None:
         stack = self._stack
         network = stack.state.network
-        if network is None or network.node_type is NodeType.COORDINATOR:
+        if not stack.is_up or stack.short_address != contested or network is None:
+            return
+        if network.node_type is NodeType.COORDINATOR:
             return
         while True:
             address = stack.random_bits(16)

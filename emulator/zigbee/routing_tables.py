@@ -119,7 +119,8 @@ class Requests:
 class SourceRoutes:
     """The ways from a concentrator, as a tree: of every node, the next one closer to it.
 
-    That is the form in which EmberZNet keeps them and tells a host of them.
+    That is the form in which EmberZNet keeps them and tells a host of them. It has no rings: what
+    is put last leads to the concentrator, and all else leads there or into that.
     """
 
     def __init__(self) -> None:
@@ -155,8 +156,6 @@ class SourceRoutes:
             closer = self._closer[node]
             if closer is None:
                 return tuple(relays)
-            if closer == destination or closer in relays:
-                return None  # two records of different times make a ring
             relays.append(closer)
             node = closer
         return None
