@@ -170,7 +170,8 @@ class Routing:
             return  # it sleeps, or will come back: only its parent can reach it
         self._stack.neighbours.forget(next_hop)
         self.routes.forget_through(next_hop)
-        self.source_routes.forget(next_hop)
+        if self.source_routes.get(next_hop) == ():
+            self.source_routes.forget(next_hop)
 
     def unacknowledged(self, destination: int) -> None:
         """No APS acknowledgement came: a way of several hops may be broken where nobody tells."""
