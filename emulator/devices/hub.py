@@ -28,6 +28,7 @@ from emulator.devices.node import (
     NodeEvent,
     QueueFull,
     Received,
+    Routed,
     Sent,
 )
 from emulator.devices.ota_server import (
@@ -42,6 +43,7 @@ from gbcs.endpoint import Reason
 from gbcs.wan import DeliveryResult, DeviceType
 
 FIND_RETRY_S = 3.0
+MOST_BLOCK_BYTES = 56  # of a block, in one frame under NWK and APS security
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Hub:
         self._on_event = on_event
         self.node = make_node(radio_url, models.HUB_ENDPOINTS, self._on_node_event)
         self.memory = GbcsMemory() if memory is None else memory
+        parameters = parameters or OtaServerParameters()
+        self._max_data_size = parameters.max_data_size
         self.ota = OtaServer(ImageStore(image_limit_bytes), parameters)
         self._ota_timer = Wakeup(self._loop, self.ota, self._act_on_ota)
         self.device_log = DeviceLog(self._loop, self._act_on_tunnel)
@@ -209,6 +213,11 @@ class Hub:
                 delivered = event.delivered
                 result = DeliveryResult.DELIVERED if delivered else DeliveryResult.UNREACHABLE
                 self._settle(self._carries.pop(event.tag), result)
+        elif isinstance(event, Routed):
+            if event.peer in self.device_log:
+                # What its source route takes from every frame, its blocks have less (sheet, 3.1).
+                octets = MOST_BLOCK_BYTES - event.overhead_bytes
+                self.ota.set_max_data(event.peer, min(octets, self._max_data_size))
         elif isinstance(event, Joined):
             self._joined(event)
         elif isinstance(event, Left):

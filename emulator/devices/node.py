@@ -75,6 +75,13 @@ class Sent(NamedTuple):
     delivered: bool
 
 
+class Routed(NamedTuple):
+    """Frames for this peer carry a source route from now on, so many octets of it."""
+
+    peer: int
+    overhead_bytes: int
+
+
 class Joined(NamedTuple):
     eui64: int
     node_id: int
@@ -92,7 +99,7 @@ class NetworkDown(NamedTuple):
     reason: str
 
 
-NodeEvent = Received | Sent | Joined | Left | NetworkUp | NetworkDown
+NodeEvent = Received | Sent | Routed | Joined | Left | NetworkUp | NetworkDown
 OnEvent = Callable[[NodeEvent], object]
 
 

@@ -42,6 +42,7 @@ from emulator.devices.node import (
     OnEvent,
     QueueFull,
     Received,
+    Routed,
     Sent,
 )
 from emulator.devices.smart_energy_frames import Block, Layout
@@ -53,6 +54,7 @@ OPTION_ENABLE_ROUTE_DISCOVERY = 0x0100
 MAX_PAYLOAD_BYTES = 82  # one frame under NWK security
 APS_SECURITY_BYTES = 9
 FRAGMENT_BYTES = 2
+MAX_ROUTED = 64  # nodes whose relays are remembered
 MAX_UNDER_WAY = 8  # EmberZNet keeps 10 APS messages; two are left for zigpy
 SENT_TIMEOUT_S = 10.0  # a stick tells after 4 x 1.6 s at the latest
 
@@ -151,6 +153,7 @@ class SmartEnergyEzsp(EZSP):
         self._expiry: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
         self._reassembler = Reassembler()
+        self._routed: dict[int, int] = {}  # short address: octets of its source route
         self._loop = asyncio.get_running_loop()
 
     async def connect(self, *, use_thread: bool = False) -> None:
@@ -159,6 +162,7 @@ class SmartEnergyEzsp(EZSP):
             raise ValueError("the Smart Energy port lives in the loop of its application")
         await super().connect(use_thread=False)
         self._ash = self._gw._obj._transport
+        self.add_callback(self._told)
         self._layout = Layout(self._ezsp_version)
         self._sender = self._loop.create_task(self._send_all(), name="Smart Energy port")
 
@@ -176,6 +180,8 @@ class SmartEnergyEzsp(EZSP):
             raise QueueFull(f"{MAX_QUEUED_FRAMES} messages wait for the radio already")
         options = OPTION_RETRY | OPTION_ENABLE_ROUTE_DISCOVERY
         room = MAX_PAYLOAD_BYTES
+        if self._routed:
+            room -= self._routed.get(nwk, 0)
         if frame.encrypted:
             options |= OPTION_ENCRYPTION
             room -= APS_SECURITY_BYTES
@@ -436,6 +442,19 @@ class SmartEnergyEzsp(EZSP):
             elif self._answered(data, frame_id):
                 return
         super().frame_received(data)
+
+    def _told(self, name: str, arguments: list[Any]) -> None:
+        """A Route Record: the stick sends by these relays from now on, if it keeps records."""
+        if name != "incomingRouteRecordHandler":
+            return
+        nwk, eui64, _, _, relays = arguments
+        if nwk not in self._routed and len(self._routed) >= MAX_ROUTED:
+            del self._routed[next(iter(self._routed))]
+        # Relay count, relay index, relays (ZigBee 3.3.1.9); a neighbour has none of them.
+        self._routed[nwk] = octets = 2 + 2 * len(relays) if relays else 0
+        peer = self._peer_of(nwk, int.from_bytes(eui64.serialize(), "little"))
+        if peer is not None:
+            self._on_event(Routed(peer, octets))
 
     def _answered(self, data: bytes, frame_id: int) -> bool:
         """Whether `data` answers a command of this port (bellows' own have a schema)."""

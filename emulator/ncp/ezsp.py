@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emulator.ncp.commands import COMMANDS, Session
+from emulator.ncp.commands.binding import destination_of
 from emulator.ncp.commands.strictness import refuse, refuse_message
 from emulator.ncp.ezsp_tables import Command, EzspError, Fields, Refusal, Tables
 from emulator.ncp.hot_frames import (
@@ -31,16 +32,22 @@ from emulator.ncp.hot_frames import (
     header_tail,
 )
 from emulator.zigbee.events import (
+    AddressConflict,
+    Aps,
     EnergyFound,
     Event,
+    ManyToOneRequest,
     MessageReceived,
     MessageSent,
     NetworkFound,
+    NetworkStatusHeard,
+    RouteRecordHeard,
     ScanDone,
     StackStatus,
     Status,
     TrustCenterJoin,
 )
+from emulator.zigbee.nwk_commands import NetworkStatusCode
 from emulator.zigbee.stack import Stack
 
 __all__ = ["LQI", "RSSI_DBM", "Ezsp"]
@@ -50,6 +57,12 @@ _EXTENDED_UNICAST = header_tail(FIRST_EXTENDED, _RESPONSE, SEND_UNICAST)
 _MARKED_UNICAST = header_tail(FIRST_WITH_MARK, _RESPONSE, SEND_UNICAST)
 _OLDEST_UNICAST = header_tail(0, _RESPONSE, SEND_UNICAST)
 _MAX_CALLBACKS = 64
+_MAX_BY_TABLE = 32
+# The two failures that EZSP has told of from the beginning; bellows listens to no others.
+_ROUTE_FAILURES: dict[int, Status] = {
+    NetworkStatusCode.SOURCE_ROUTE_FAILURE: Status.SOURCE_ROUTE_FAILURE,
+    NetworkStatusCode.MANY_TO_ONE_ROUTE_FAILURE: Status.MANY_TO_ONE_ROUTE_FAILURE,
+}
 
 
 class Ezsp:
@@ -64,7 +77,9 @@ class Ezsp:
         self.callbacks_lost = 0
         self.session = Session(tables.version, stack, strict)
         self._aps = stack.aps
-        self._translate: dict[type[Any], Callable[[Any], bytes]] = {
+        # Messages sent by way of a table: (node, APS counter): how the host named the node.
+        self._by_table: dict[tuple[int, int], tuple[int, int]] = {}
+        self._translate: dict[type[Any], Callable[[Any], bytes | None]] = {
             MessageReceived: self._incoming_message,
             MessageSent: self._message_sent,
             StackStatus: lambda event: self._callback("stackStatusHandler", status=event.status),
@@ -76,6 +91,24 @@ class Ezsp:
             ScanDone: lambda event: self._callback(
                 "scanCompleteHandler", channel=0, status=event.status
             ),
+            RouteRecordHeard: lambda event: self._callback(
+                "incomingRouteRecordHandler",
+                source=event.source,
+                sourceEui=event.source_eui64,
+                lastHopLqi=LQI,
+                lastHopRssi=RSSI_DBM,
+                relayList=list(event.relays),
+            ),
+            ManyToOneRequest: lambda event: self._callback(
+                "incomingManyToOneRouteRequestHandler",
+                source=event.source,
+                longId=event.source_eui64,
+                cost=event.cost,
+            ),
+            AddressConflict: lambda event: self._callback(
+                "idConflictHandler", nodeId=event.address
+            ),
+            NetworkStatusHeard: self._network_status,
         }
 
     # -- host to stick -------------------------------------------------------------------------
@@ -133,26 +166,42 @@ class Ezsp:
             id_octets = 2 if tail is _EXTENDED_UNICAST else 1
             return self._invalid(frame[:1] + tail[:-id_octets], id_octets, Refusal.INVALID_VALUE)
         kind, destination, parameters, tag, message = asked
-        if message is None or kind != 0:
-            # Only OUTGOING_DIRECT: address and binding tables are not used for sending.
-            status: Status | Refusal = Status.INVALID_PARAMETER
-            counter = 0
+        status: Status | Refusal
+        if message is None:
+            status, counter = Status.INVALID_PARAMETER, 0
         elif self.session.strict and (
             refusal := refuse_message(self.session, parameters.source_endpoint)
         ):
             status, counter = refusal, 0
+        elif kind:
+            status, counter = self._send_by_table(kind, destination, parameters, tag, message)
         else:
             status, counter = self._aps.send_unicast(destination, parameters, message, tag)
         number = 0 if status is Status.OK else self._number(status)
         return self._hot.build_response(frame[0], tail, number, counter)
+
+    def _send_by_table(
+        self, kind: int, index: int, parameters: Aps, tag: int, message: bytes
+    ) -> tuple[Status, int]:
+        node = destination_of(self.session, kind, index)
+        if node is None:
+            return Status.INVALID_PARAMETER, 0
+        status, counter = self._aps.send_unicast(node, parameters, message, tag)
+        if status is Status.OK:
+            if len(self._by_table) >= _MAX_BY_TABLE:
+                del self._by_table[next(iter(self._by_table))]
+            self._by_table[node, counter] = kind, index
+        return status, counter
 
     def _number(self, status: Status | Refusal) -> int:
         return self._tables.status_number(status, ember=not self._hot.is_v14)
 
     # -- stick to host -------------------------------------------------------------------------
 
-    def callback(self, event: Event) -> bytes:
-        """The callback frame that tells the host what the stack told."""
+    def callback(self, event: Event) -> bytes | None:
+        """The callback frame that tells the host what the stack told; None when this version of
+        EZSP has none for it.
+        """
         return self._translate[type(event)](event)
 
     def keep_callback(self, frame: bytes) -> None:
@@ -183,7 +232,20 @@ class Ezsp:
     def _message_sent(self, event: MessageSent) -> bytes:
         status = event.status
         number = 0 if status is Status.OK else self._number(status)
-        return self._hot.build_sent(self._sequence, event, number)
+        by_table = None
+        if self._by_table:
+            by_table = self._by_table.pop((event.destination, event.aps.sequence), None)
+        return self._hot.build_sent(self._sequence, event, number, by_table)
+
+    def _network_status(self, event: NetworkStatusHeard) -> bytes | None:
+        failure = _ROUTE_FAILURES.get(event.status)
+        if failure is not None:
+            return self._callback("incomingRouteErrorHandler", status=failure, target=event.address)
+        if "incomingNetworkStatusHandler" not in self._tables.by_name:
+            return None  # before EZSP 8
+        return self._callback(
+            "incomingNetworkStatusHandler", errorCode=event.status, target=event.address
+        )
 
     def _trust_center_join(self, event: TrustCenterJoin) -> bytes:
         return self._callback(

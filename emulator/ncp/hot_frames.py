@@ -17,12 +17,13 @@ from __future__ import annotations
 from struct import Struct
 from struct import error as StructError
 
-from emulator.zigbee.events import Aps, MessageReceived, MessageSent
+from emulator.zigbee.events import Aps, MessageKind, MessageReceived, MessageSent
 
 SEND_UNICAST = 0x0034
 EXTENDED_CONTROL = 0x01  # high octet of the frame control of EZSP 8 and later
 LEGACY_MARK = b"\xff\x00"  # of EZSP 5 to 7: where EZSP 4 has the frame id, and a further control
 FIRST_WITH_MARK = 5
+FIRST_WITH_ALIAS = 6
 FIRST_EXTENDED = 8
 FIRST_WITH_SL_STATUS = 14
 CALLBACK = 0x90
@@ -63,6 +64,12 @@ class HotFrames:
         self._send_unicast = _SEND_UNICAST_V14 if self.is_v14 else _SEND_UNICAST_V4
         response = _RESPONSE_V14 if self.is_v14 else _RESPONSE_V4
         self._responses = {octets: Struct(f"<B{octets}s{response}") for octets in (2, 4)}
+        # EmberOutgoingMessageType: the types with an alias, of EZSP 6, took 4 and 5.
+        broadcast = 6 if version >= FIRST_WITH_ALIAS else 4
+        self._outgoing = {
+            MessageKind.MULTICAST: 3,
+            MessageKind.BROADCAST: broadcast,
+        }
         self._incoming_tail = header_tail(version, CALLBACK, _INCOMING)
         self._sent_tail = header_tail(version, CALLBACK, _SENT)
         header = f"<B{len(self._incoming_tail)}s"
@@ -142,13 +149,21 @@ class HotFrames:
             )
         return head + payload
 
-    def build_sent(self, sequence: int, event: MessageSent, status: int) -> bytes:
+    def build_sent(
+        self, sequence: int, event: MessageSent, status: int, by_table: tuple[int, int] | None
+    ) -> bytes:
         """The whole messageSentHandler, without the message itself: that is what the policy
-        MESSAGE_TAG_ONLY_IN_CALLBACK says, and the default is.
+        MESSAGE_TAG_ONLY_IN_CALLBACK says, and the default is. `by_table` is how the host named the
+        destination when it did not by its address: outgoing type and index.
         """
-        # EmberOutgoingMessageType: 0 direct, 4 broadcast, as for incoming messages.
         _, kind, destination, aps, tag = event
+        if by_table is not None:
+            number, destination = by_table
+        elif kind is MessageKind.UNICAST:
+            number = 0
+        else:
+            number = self._outgoing[kind]
         tail = self._sent_tail
         if self.is_v14:
-            return self._sent.pack(sequence, tail, status, kind.value, destination, *aps, tag, 0)
-        return self._sent.pack(sequence, tail, kind.value, destination, *aps, tag, status, 0)
+            return self._sent.pack(sequence, tail, status, number, destination, *aps, tag, 0)
+        return self._sent.pack(sequence, tail, number, destination, *aps, tag, status, 0)

@@ -130,6 +130,8 @@ class Ncp:
     def _on_event(self, event: Event) -> None:
         ezsp = self.ezsp
         frame = ezsp.callback(event)
+        if frame is None:
+            return
         ash = self.ash
         if self._answering or ezsp.has_callbacks or ash.room <= _RESERVED_FOR_RESPONSES:
             ezsp.keep_callback(frame)

@@ -14,6 +14,7 @@ leaves that to the host, which acknowledges each fragment itself (`acknowledge_f
 from __future__ import annotations
 
 from functools import partial
+from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.medium.timing import Cancellable
@@ -22,6 +23,7 @@ from emulator.zigbee.aps import ApsError, ApsFrame
 from emulator.zigbee.duplicates import RecentMessages
 from emulator.zigbee.events import (
     OPTION_ENCRYPTION,
+    OPTION_FORCE_ROUTE_DISCOVERY,
     OPTION_FRAGMENT,
     OPTION_RETRY,
     Aps,
@@ -45,6 +47,7 @@ FRAGMENT_OVERHEAD_OCTETS = 2
 
 _DATA_UNACKED = aps.TYPE_DATA | aps.DELIVERY_UNICAST
 _HEADER = aps.HEADER
+_GROUP_HEADER = Struct("<BHHHBB")  # control, group, cluster, profile, source endpoint, counter
 
 
 class Partner(NamedTuple):
@@ -152,9 +155,11 @@ class ApsService:
 
     # -- sending -------------------------------------------------------------------------------
 
-    def max_payload_octets(self, options: int) -> int:
-        """The longest payload of one frame with `options`."""
+    def max_payload_octets(self, options: int, destination: int | None = None) -> int:
+        """The longest payload of one frame with `options`, and with its source route if any."""
         octets = aps.MAX_PAYLOAD_OCTETS
+        if destination is not None and destination not in self._stack.neighbours.heard:
+            octets -= self._stack.routing.overhead_octets(destination)
         if options & OPTION_ENCRYPTION:
             octets -= aps.SECURITY_OCTETS
         if options & OPTION_FRAGMENT:
@@ -174,8 +179,10 @@ class ApsService:
             return Status.NOT_JOINED, 0
         if destination >= nwk.LOWEST_BROADCAST:
             return Status.INVALID_PARAMETER, 0
-        if len(payload) > self.max_payload_octets(options):
+        if len(payload) > self.max_payload_octets(options, destination):
             return Status.MESSAGE_TOO_LONG, 0
+        if options & OPTION_FORCE_ROUTE_DISCOVERY:
+            stack.routing.forget(destination)
         if options & OPTION_FRAGMENT and parameters.group & 0xFF:
             counter = parameters.sequence
         else:
@@ -283,11 +290,13 @@ class ApsService:
     def _unheard(self, unicast: _Unicast) -> None:
         if self._waiting.get(unicast.slot) is not unicast:
             return
+        self._stack.routing.unacknowledged(unicast.destination)
         unicast.retries += 1
         if unicast.retries <= MAX_RETRIES:
             self._transmit(unicast)
             return
         del self._waiting[unicast.slot]
+        self._stack.routing.concentrator.delivery_failed()
         self._tell_sent(unicast, Status.DELIVERY_FAILED)
 
     def _tell_sent(self, unicast: _Unicast, status: Status) -> None:
@@ -296,36 +305,76 @@ class ApsService:
         )
 
     def send_broadcast(
-        self, destination: int, parameters: Aps, payload: bytes, tag: int
+        self, destination: int, parameters: Aps, payload: bytes, tag: int, radius: int = 0
     ) -> tuple[Status, int]:
-        """Broadcast a message to 0xFFFC..0xFFFF; it cannot carry link-key security."""
-        stack = self._stack
-        if not stack.is_up:
-            return Status.NOT_JOINED, 0
-        if destination < nwk.LOWEST_BROADCAST:
-            return Status.INVALID_PARAMETER, 0
-        if len(payload) > aps.MAX_PAYLOAD_OCTETS:
-            return Status.MESSAGE_TOO_LONG, 0
-        self._counter = counter = (self._counter + 1) & 0xFF
-        parameters = parameters._replace(sequence=counter)
+        """Broadcast a message to 0xFFFC..0xFFFF; it cannot carry link-key security.
+
+        A radius of 0 is as far as a frame goes.
+        """
         header = _HEADER.pack(
             aps.TYPE_DATA | aps.DELIVERY_BROADCAST,
             parameters.destination_endpoint,
             parameters.cluster,
             parameters.profile,
             parameters.source_endpoint,
-            counter,
+            self._counter + 1 & 0xFF,
         )
+        kind = MessageKind.BROADCAST
+        sent = self._broadcast(kind, destination, parameters, header, payload, tag, radius)
+        if (
+            sent[0] is Status.OK
+            and parameters.profile == zdo.PROFILE
+            and parameters.destination_endpoint == 0
+        ):
+            stack = self._stack
+            zdo.answer(stack, stack.short_address, parameters, payload, broadcast=True)
+        return sent
+
+    def send_multicast(
+        self, destination: int, parameters: Aps, payload: bytes, tag: int, radius: int = 0
+    ) -> tuple[Status, int]:
+        """Broadcast a message for the endpoints that are in the group `parameters.group`."""
+        header = _GROUP_HEADER.pack(
+            aps.TYPE_DATA | aps.DELIVERY_GROUP,
+            parameters.group,
+            parameters.cluster,
+            parameters.profile,
+            parameters.source_endpoint,
+            self._counter + 1 & 0xFF,
+        )
+        kind = MessageKind.MULTICAST
+        return self._broadcast(kind, destination, parameters, header, payload, tag, radius)
+
+    def _broadcast(
+        self,
+        kind: MessageKind,
+        destination: int,
+        parameters: Aps,
+        header: bytes,
+        payload: bytes,
+        tag: int,
+        radius: int,
+    ) -> tuple[Status, int]:
+        stack = self._stack
+        if not stack.is_up:
+            return Status.NOT_JOINED, 0
+        if destination < nwk.LOWEST_BROADCAST:
+            return Status.INVALID_PARAMETER, 0
+        if len(header) + len(payload) > nwk.MAX_PAYLOAD_OCTETS:
+            return Status.MESSAGE_TOO_LONG, 0
+        self._counter = counter = (self._counter + 1) & 0xFF
+        parameters = parameters._replace(sequence=counter)
 
         def done(result: SendResult) -> None:
             status = Status.OK if result is SendResult.OK else Status.DELIVERY_FAILED
-            self._stack.on_event(
-                MessageSent(status, MessageKind.BROADCAST, destination, parameters, tag)
-            )
+            self._stack.on_event(MessageSent(status, kind, destination, parameters, tag))
 
-        stack.send_nwk(destination, header + payload, done)
-        if parameters.profile == zdo.PROFILE and parameters.destination_endpoint == 0:
-            zdo.answer(stack, stack.short_address, parameters, payload, broadcast=True)
+        stack.send_nwk(
+            destination,
+            header + payload,
+            done,
+            radius=min(radius, nwk.MAX_RADIUS) or nwk.MAX_RADIUS,
+        )
         return Status.OK, counter
 
     def send_device_announce(self, payload: bytes) -> None:
@@ -435,6 +484,11 @@ class ApsService:
             group,
             header.counter,
         )
+        if control & aps.DELIVERY_GROUP == aps.DELIVERY_GROUP:
+            for endpoint in self._stack.groups.get(group, ()):
+                member = parameters._replace(destination_endpoint=endpoint)
+                self._hand_up(MessageKind.MULTICAST, member, payload, source)
+            return
         self._deliver(parameters, payload, source, broadcast)
 
     def _deliver(self, parameters: Aps, payload: bytes, source: int, broadcast: bool) -> None:
@@ -447,10 +501,15 @@ class ApsService:
             and parameters.destination_endpoint != 0xFF
         ):
             return
+        kind = MessageKind.BROADCAST if broadcast else MessageKind.UNICAST
+        self._hand_up(kind, parameters, payload, source)
+
+    def _hand_up(self, kind: MessageKind, parameters: Aps, payload: bytes, source: int) -> None:
+        stack = self._stack
         eui64 = stack.eui64_of(source)
         stack.on_event(
             MessageReceived(
-                MessageKind.BROADCAST if broadcast else MessageKind.UNICAST,
+                kind,
                 parameters,
                 source,
                 None if eui64 is None else int.from_bytes(eui64, "little"),

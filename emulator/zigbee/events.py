@@ -30,6 +30,9 @@ class Status(Enum):
     NOT_FOUND = auto()
     INVALID_INDEX = auto()
     ENTRY_ERASED = auto()
+    NODE_ID_CHANGED = auto()
+    SOURCE_ROUTE_FAILURE = auto()
+    MANY_TO_ONE_ROUTE_FAILURE = auto()
 
 
 class NodeType(Enum):
@@ -45,11 +48,13 @@ class MessageKind(Enum):
     """How a message was addressed; the values are EZSP's incoming message types."""
 
     UNICAST = 0
+    MULTICAST = 2
     BROADCAST = 4
 
 
 OPTION_ENCRYPTION = 0x0020
 OPTION_RETRY = 0x0040
+OPTION_FORCE_ROUTE_DISCOVERY = 0x0200
 OPTION_FRAGMENT = 0x8000
 
 
@@ -133,6 +138,35 @@ class TrustCenterJoin(NamedTuple):
     parent: int
 
 
+class RouteRecordHeard(NamedTuple):
+    """By which relays a message will come, the one nearest to its sender first."""
+
+    source: int
+    source_eui64: int | None
+    relays: tuple[int, ...]
+
+
+class ManyToOneRequest(NamedTuple):
+    """A concentrator asked for routes to itself."""
+
+    source: int
+    source_eui64: int | None
+    cost: int
+
+
+class NetworkStatusHeard(NamedTuple):
+    """A router could not pass a message on to `address`; `status` as ZigBee numbers it."""
+
+    status: int
+    address: int
+
+
+class AddressConflict(NamedTuple):
+    """Two nodes have this address."""
+
+    address: int
+
+
 Event = (
     MessageReceived
     | MessageSent
@@ -141,4 +175,8 @@ Event = (
     | EnergyFound
     | ScanDone
     | TrustCenterJoin
+    | RouteRecordHeard
+    | ManyToOneRequest
+    | NetworkStatusHeard
+    | AddressConflict
 )

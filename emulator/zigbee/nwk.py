@@ -41,6 +41,9 @@ COMMAND_LEAVE = 0x04
 
 MAX_RADIUS = 30  # nwkMaxDepth of the ZigBee PRO stack profile is 15
 
+MAX_PAYLOAD_OCTETS = 90
+"""What a secured frame without optional fields carries: 127 - 11 MAC - 8 header - 18 security."""
+
 HEADER = Struct("<HHHBB")  # control, destination, source, radius, sequence
 HEADER_OCTETS = 8
 AUXILIARY_OCTETS = 14
@@ -61,7 +64,11 @@ class NwkError(Exception):
 
 
 class NwkFrame(NamedTuple):
-    """A parsed frame; of a secured one `header_octets` ends before the auxiliary header."""
+    """A parsed frame; of a secured one `header_octets` ends before the auxiliary header.
+
+    `relays` begins with the relay nearest to the destination (3.3.1.9); `relay_index` is the place
+    in it of the relay whose turn it is.
+    """
 
     control: int
     destination: int
@@ -72,6 +79,7 @@ class NwkFrame(NamedTuple):
     source_ieee: int | None
     relays: tuple[int, ...]
     header_octets: int
+    relay_index: int = 0
 
     @property
     def frame_type(self) -> int:
@@ -108,6 +116,7 @@ def parse(frame: bytes) -> NwkFrame:
     if control & MULTICAST:
         at += 1
     relays: tuple[int, ...] = ()
+    relay_index = 0
     if control & SOURCE_ROUTE:
         count = frame[at] if at < len(frame) else 0
         end = at + 2 + 2 * count
@@ -116,11 +125,23 @@ def parse(frame: bytes) -> NwkFrame:
         relays = tuple(
             int.from_bytes(frame[relay : relay + 2], "little") for relay in range(at + 2, end, 2)
         )
+        relay_index = frame[at + 1]
+        if relay_index and relay_index >= count:
+            raise NwkError(f"relay index {relay_index} of {count} relays", at + 1)
         at = end
     if at > len(frame):
         raise NwkError("the header runs past the end of the frame", at)
     return NwkFrame(
-        control, destination, source, radius, sequence, destination_ieee, source_ieee, relays, at
+        control,
+        destination,
+        source,
+        radius,
+        sequence,
+        destination_ieee,
+        source_ieee,
+        relays,
+        at,
+        relay_index,
     )
 
 
@@ -142,7 +163,7 @@ def build_header(frame: NwkFrame) -> bytes:
         tail += frame.source_ieee.to_bytes(8, "little")
     if frame.relays:
         control |= SOURCE_ROUTE
-        tail += bytes((len(frame.relays), len(frame.relays) - 1))
+        tail += bytes((len(frame.relays), frame.relay_index))
         tail += b"".join(relay.to_bytes(2, "little") for relay in frame.relays)
     fixed = HEADER.pack(control, frame.destination, frame.source, frame.radius, frame.sequence)
     return fixed + tail

@@ -1,8 +1,8 @@
 """The network stack of one node: it joins the layers and keeps the network's life.
 
 Source: ZigBee specification 05-3474, 3.2.2 (forming, starting, leaving), 3.6.1 (frames), 3.6.5
-(broadcasts), 4.3 (NWK security). Every node of a bench hears its hub: frames go to their
-destination in one hop, and a frame for somebody else is not passed on yet (docs/open-points.md).
+(broadcasts), 4.3 (NWK security). A frame for a node that is heard goes straight to it; for any
+other, routing.py finds the next hop, and relaying.py passes on what others send.
 
     state   call or event             next     effect
     ------  ------------------------  -------  -------------------------------------------
@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from emulator.medium.air import Medium
 from emulator.medium.timing import RandomBits, Scheduler
@@ -29,7 +30,11 @@ from emulator.zigbee.events import Event, NodeType, StackStatus, Status
 from emulator.zigbee.joining import Joining
 from emulator.zigbee.mac import BROADCAST, MacFrame
 from emulator.zigbee.mac_link import Done, MacLink, SendResult
+from emulator.zigbee.neighbours import Neighbours
 from emulator.zigbee.nwk import NwkError, NwkFrame
+from emulator.zigbee.nwk_commands import ROUTE_REQUEST
+from emulator.zigbee.relaying import Relaying
+from emulator.zigbee.routing import Routing
 from emulator.zigbee.security import FrameKey, SecurityError
 from emulator.zigbee.state import CounterExhausted, Network, ReservedCounter, StackState
 from emulator.zigbee.zdo import Endpoint
@@ -38,12 +43,25 @@ BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
 MAX_BROADCASTS = 32
 UNICAST_RETRIES = 3  # nwkcUnicastRetries
 UNICAST_RETRY_DELAY_US = 50_000  # nwkcUnicastRetryDelay
+UNICAST_REPAIRS = 1  # then another way is looked for, once
 COORDINATOR = 0x0000
 
 Again = Callable[[], bytes | None]
 """Makes an APS frame anew, None when its counter is used up."""
 CommandHandler = Callable[[bytes, NwkFrame, int], object]
 """Takes a NWK command (identifier first), its NWK header and the short address of the last hop."""
+
+
+_Unicast = tuple[int, bytes, Done | None, Again | None, int, int, int]
+"""What `send_nwk` was called with."""
+
+# Whom a broadcast address reaches (3.6.5, table 3.54).
+_LOWEST_BROADCASTS = {
+    NodeType.COORDINATOR: nwk.BROADCAST_ROUTERS,
+    NodeType.ROUTER: nwk.BROADCAST_ROUTERS,
+    NodeType.END_DEVICE: nwk.BROADCAST_RX_ON,
+    NodeType.SLEEPY_END_DEVICE: nwk.BROADCAST_ALL,
+}
 
 
 class Stack:
@@ -71,6 +89,7 @@ class Stack:
         self.save = save
         self.eui64_octets = state.eui64.to_bytes(8, "little")
         self.endpoints: dict[int, Endpoint] = {}
+        self.groups: dict[int, list[int]] = {}  # group: the endpoints that are in it
         self.manufacturer_code = 0
         self.passes_zdo_requests = False
         self.is_up = False
@@ -87,6 +106,13 @@ class Stack:
             receive_data=self._receive_nwk,
             receive_other=self._receive_other,
         )
+        self.command_handlers: dict[int, CommandHandler] = {nwk.COMMAND_LEAVE: self._leave_heard}
+        self.neighbours = Neighbours(self)
+        self.routing = Routing(self)
+        self.relaying = Relaying(self)
+        self._heard = self.neighbours.heard
+        self._broadcast_hop = BROADCAST
+        self._lowest_broadcast = nwk.BROADCAST_ROUTERS
         self.aps = ApsService(self)
         self.joining = Joining(self)
         self._key = FrameKey(bytes(16))
@@ -96,7 +122,6 @@ class Stack:
         self._incoming_counters: dict[bytes, int] = {}
         self._addresses: dict[int, bytes] = {}
         self._broadcasts: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self.command_handlers: dict[int, CommandHandler] = {nwk.COMMAND_LEAVE: self._leave_heard}
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -140,6 +165,11 @@ class Stack:
             self._addresses[COORDINATOR] = network.trust_center_eui64.to_bytes(8, "little")
         self.aps.keys_changed()
         self.is_up = True
+        self._lowest_broadcast = _LOWEST_BROADCASTS[network.node_type]
+        self.neighbours.come_up()
+        # A sleeper's broadcast would be missed by others that sleep: its parent says it for it.
+        self._broadcast_hop = BROADCAST if self.neighbours.is_router else network.parent
+        self.routing.come_up()
         self._tell_later(StackStatus(Status.NETWORK_UP))
 
     def leave(self) -> Status:
@@ -166,7 +196,13 @@ class Stack:
         self.mac.channel = None
         self.mac.pan_id = self.mac.short_address = BROADCAST
         self.aps.clear()
+        self._clear_ways()
         self._tell_later(StackStatus(Status.NETWORK_DOWN))
+
+    def _clear_ways(self) -> None:
+        self.neighbours.clear()
+        self.routing.clear()
+        self.relaying.clear()
 
     def close(self) -> None:
         """Power off, without a word on the air."""
@@ -176,6 +212,7 @@ class Stack:
         self.mac.close()
         self.aps.clear()
         self.joining.clear()
+        self._clear_ways()
 
     def _tell_later(self, event: Event) -> None:
         self.clock.call_at_us(self.clock.now_us(), self._tell, event)
@@ -213,6 +250,10 @@ class Stack:
                 return short
         return None
 
+    def incoming_counter(self, eui64: int) -> int | None:
+        """The next NWK frame counter accepted from a neighbour, None if it was never heard."""
+        return self._incoming_counters.get(eui64.to_bytes(8, "little"))
+
     def learn(self, short_address: int, eui64: int) -> None:
         """A node announced itself, or joined here: its old address is forgotten, durably."""
         octets = eui64.to_bytes(8, "little")
@@ -224,10 +265,17 @@ class Stack:
         for short in [short for short, known in self._addresses.items() if known == octets]:
             del self._addresses[short]
             self.state.devices.pop(short, None)
+            self.routing.forget(short)
         self._addresses[short_address] = octets
         self.aps.keys_changed()
         self.state.devices[short_address] = eui64
         self.save()
+
+    def learn_address(self, short_address: int, eui64: int | None) -> None:
+        """Another node told whose address this is: believed where nothing is known yet."""
+        if eui64 is not None and short_address not in self._addresses:
+            self._addresses[short_address] = eui64.to_bytes(8, "little")
+            self.aps.keys_changed()
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -238,12 +286,27 @@ class Stack:
         done: Done | None = None,
         again: Again | None = None,
         retries: int = UNICAST_RETRIES,
+        repairs: int = UNICAST_REPAIRS,
+        radius: int = nwk.MAX_RADIUS,
     ) -> None:
         """Send `payload` (an APS frame) under the network key to a node or a broadcast address.
 
-        A unicast that the MAC layer gives up is sent again; `done` hears the end of it. `again`
-        makes a payload under a link key anew: its counter, too, may be overtaken until then.
+        A unicast that the MAC layer gives up is sent again, then by another way; `done` hears the
+        end of it. `again` makes a payload under a link key anew: its counter, too, may be
+        overtaken until then.
         """
+        next_hop = destination
+        relays: tuple[int, ...] = ()
+        if destination not in self._heard:
+            if destination >= nwk.LOWEST_BROADCAST:
+                next_hop = self._broadcast_hop
+            else:
+                way = self.routing.way_to(destination, len(payload))
+                if way is None:
+                    args = (destination, payload, done, again, retries, repairs, radius)
+                    self.routing.discover(destination, partial(self._send_waiting, *args), done)
+                    return
+                next_hop, relays = way
         try:
             counter = self.nwk_counter.take()
         except CounterExhausted:
@@ -251,61 +314,79 @@ class Stack:
             return
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
         mac = self.mac
-        frame = nwk.seal_data(
-            self._key,
-            destination,
-            mac.short_address,
-            nwk.MAX_RADIUS,
-            sequence,
-            counter,
-            self.eui64_octets,
-            self._key_sequence,
-            payload,
-        )
+        if relays:
+            header = nwk.build_header(
+                NwkFrame(
+                    nwk.DATA_CONTROL,
+                    destination,
+                    mac.short_address,
+                    radius,
+                    sequence,
+                    None,
+                    None,
+                    relays,
+                    0,
+                    len(relays) - 1,
+                )
+            )
+            frame = nwk.seal(
+                self._key, header, counter, self.eui64_octets, self._key_sequence, payload
+            )
+        else:
+            frame = nwk.seal_data(
+                self._key,
+                destination,
+                mac.short_address,
+                radius,
+                sequence,
+                counter,
+                self.eui64_octets,
+                self._key_sequence,
+                payload,
+            )
         if destination >= nwk.LOWEST_BROADCAST:
             self._is_old_broadcast(mac.short_address, sequence)
-            mac.send_data(BROADCAST, frame, done)
+            mac.send_data(next_hop, frame, done)
         else:
-            ended = partial(self._unicast_ended, destination, payload, done, again, retries)
-            mac.send_data(destination, frame, ended)
+            args = (destination, payload, done, again, retries, repairs, radius)
+            mac.send_data(next_hop, frame, partial(self._unicast_ended, next_hop, args))
 
     def _refuse(self, done: Done | None) -> None:
         if done is not None:
             self.clock.call_at_us(self.clock.now_us(), done, SendResult.COUNTER_ERROR)
 
-    def _unicast_ended(
-        self,
-        destination: int,
-        payload: bytes,
-        done: Done | None,
-        again: Again | None,
-        retries: int,
-        result: SendResult,
-    ) -> None:
-        if result is not SendResult.OK and retries and self.is_up:
+    def _send_waiting(self, *unicast: Any) -> None:
+        """A way was found for a frame that waited for one."""
+        if self.is_up:
+            self.send_nwk(*unicast)
+
+    def _unicast_ended(self, next_hop: int, unicast: _Unicast, result: SendResult) -> None:
+        done, retries, repairs = unicast[2], unicast[4], unicast[5]
+        if result is SendResult.OK or result is SendResult.EXPIRED or not self.is_up:
+            if done is not None:
+                done(result)
+        elif retries:
             # Sealed anew: a counter overtaken in the meantime would be taken for a replay.
             again_us = self.clock.now_us() + UNICAST_RETRY_DELAY_US
-            self.clock.call_at_us(
-                again_us, self._retry, destination, payload, done, again, retries - 1
-            )
-        elif done is not None:
-            done(result)
+            self.clock.call_at_us(again_us, self._retry, unicast, retries - 1, repairs)
+        else:
+            is_silent = result is SendResult.NO_ACK
+            if is_silent:
+                self.routing.hop_failed(next_hop)
+            if is_silent and repairs and self.neighbours.is_router:
+                self._retry(unicast, UNICAST_RETRIES, repairs - 1)
+            elif done is not None:
+                done(result)
 
-    def _retry(
-        self,
-        destination: int,
-        payload: bytes,
-        done: Done | None,
-        again: Again | None,
-        retries: int,
-    ) -> None:
+    def _retry(self, unicast: _Unicast, retries: int, repairs: int) -> None:
         if not self.is_up:
             return
+        destination, payload, done, again, _, _, radius = unicast
         anew = payload if again is None else again()
         if anew is None:
             self._refuse(done)
         else:
-            self.send_nwk(destination, anew, done, again, retries)
+            self.send_nwk(destination, anew, done, again, retries, repairs, radius)
 
     def send_nwk_unsecured(
         self, destination: int, payload: bytes, done: Done | None = None
@@ -326,50 +407,64 @@ class Stack:
         destination_eui64: int | None = None,
         radius: int = 1,
     ) -> None:
-        """Send a NWK command (its identifier first) under the network key, in one hop."""
-        network = self.state.network
-        assert network is not None
+        """Send a NWK command (its identifier first) under the network key.
+
+        To a neighbour, or by a route that is known: none is looked for, since it is commands that
+        look for routes.
+        """
+        self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
+        control = nwk.COMMAND_CONTROL
+        if destination_eui64 is not None:
+            control |= nwk.DESTINATION_IEEE
+        header = NwkFrame(
+            control,
+            destination,
+            self.mac.short_address,
+            radius,
+            sequence,
+            destination_eui64,
+            self.state.eui64,
+            (),
+            0,
+        )
+        if destination >= nwk.LOWEST_BROADCAST:
+            self._is_old_broadcast(self.mac.short_address, sequence)
+            self.forward(header, command, self._broadcast_hop, done)
+        else:
+            next_hop = self.routing.hop_to(destination)
+            self.forward(header, command, destination if next_hop is None else next_hop, done)
+
+    def forward(
+        self, header: NwkFrame, payload: bytes, next_hop: int, done: Done | None = None
+    ) -> None:
+        """Hand a frame with any header, under this node's own counter, to the next hop."""
         try:
             counter = self.nwk_counter.take()
         except CounterExhausted:
             self._refuse(done)
             return
-        self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
-        control = nwk.COMMAND_CONTROL
-        if destination_eui64 is not None:
-            control |= nwk.DESTINATION_IEEE
-        header = nwk.build_header(
-            NwkFrame(
-                control,
-                destination,
-                self.mac.short_address,
-                radius,
-                sequence,
-                destination_eui64,
-                self.state.eui64,
-                (),
-                0,
-            )
-        )
         frame = nwk.seal(
-            self._key, header, counter, self.eui64_octets, network.key_sequence, command
+            self._key,
+            nwk.build_header(header),
+            counter,
+            self.eui64_octets,
+            self._key_sequence,
+            payload,
         )
-        broadcast = destination >= nwk.LOWEST_BROADCAST
-        if broadcast:
-            self._is_old_broadcast(self.mac.short_address, sequence)
-        self.mac.send_data(BROADCAST if broadcast else destination, frame, done)
+        self.mac.send_data(next_hop, frame, done)
 
     # -- receiving -----------------------------------------------------------------------------
 
-    def _receive_nwk(self, frame: bytes, mac_source: int, _mac_destination: int) -> None:
+    def _receive_nwk(self, frame: bytes, mac_source: int, mac_destination: int) -> None:
         try:
             plain = nwk.split_plain_data(frame)
             if plain is not None:
-                control, destination, source, _, sequence, _, counter, eui64, key_sequence = plain
+                control, destination, source, _, _, _, counter, eui64, key_sequence = plain
                 at = nwk.HEADER_OCTETS
             else:
                 header = nwk.parse(frame)
-                control, destination, source, _, sequence, _, _, _, at = header
+                control, destination, source = header[:3]
+                at = header.header_octets
                 if not control & nwk.SECURITY:
                     if not self.is_up:
                         self.joining.receive_unsecured(frame[at:])
@@ -391,16 +486,32 @@ class Stack:
         if mac_source == source and self._addresses.get(source) != eui64:
             self._addresses[source] = eui64
             self.aps.keys_changed()
+        if mac_source not in self._heard and self._addresses.get(mac_source) == eui64:
+            self.neighbours.hear(mac_source)
         if destination == self.mac.short_address:
             if not control & 0x0003:
                 self.aps.receive(payload, source, False)
             elif control & 0x0003 == nwk.TYPE_COMMAND:
                 self._receive_command(payload, nwk.parse(frame), mac_source)
-        elif destination >= nwk.BROADCAST_ROUTERS and not self._is_old_broadcast(source, sequence):
-            if not control & 0x0003:
-                self.aps.receive(payload, source, True)
-            elif control & 0x0003 == nwk.TYPE_COMMAND:
-                self._receive_command(payload, nwk.parse(frame), mac_source)
+        elif destination >= nwk.BROADCAST_ROUTERS:
+            self._receive_broadcast(nwk.parse(frame), payload, mac_source)
+        elif mac_destination == self.mac.short_address:
+            self.relaying.relay(nwk.parse(frame), payload, mac_source)
+
+    def _receive_broadcast(self, header: NwkFrame, payload: bytes, mac_source: int) -> None:
+        is_command = header.frame_type == nwk.TYPE_COMMAND
+        if is_command and payload[:1] == _ROUTE_REQUEST:
+            # A copy that came a cheaper way counts, though the frame was heard before.
+            self.routing.receive_request(payload, header, mac_source)
+            return
+        if self._is_old_broadcast(header.source, header.sequence):
+            return
+        if header.destination >= self._lowest_broadcast:
+            if header.frame_type == nwk.TYPE_DATA:
+                self.aps.receive(payload, header.source, True)
+            elif is_command:
+                self._receive_command(payload, header, mac_source)
+        self.relaying.repeat(header, payload)
 
     def _is_old_broadcast(self, source: int, sequence: int) -> bool:
         now_us = self.clock.now_us()
@@ -429,6 +540,7 @@ class Stack:
     def forget_device(self, short_address: int) -> None:
         """A device left: its address may be given to another."""
         self._addresses.pop(short_address, None)
+        self.routing.forget(short_address)
         self.aps.keys_changed()
         self.state.devices.pop(short_address, None)
         self.save()
@@ -436,6 +548,9 @@ class Stack:
     def announce(self) -> None:
         """Broadcast Device Announce, as every node does that has just joined."""
         self.aps.send_device_announce(zdo.device_announce(self))
+
+
+_ROUTE_REQUEST = bytes((ROUTE_REQUEST,))
 
 
 def _nobody(_event: Event) -> None:

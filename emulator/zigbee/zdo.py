@@ -12,7 +12,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import TYPE_CHECKING
 
-from emulator.zigbee import aps
+from emulator.zigbee import aps, zdo_management
 from emulator.zigbee.events import Aps, NodeType
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def _hear_announce(stack: Stack, payload: bytes) -> bool:
     if not 0x0001 <= short_address <= 0xFFF7:
         return False  # the coordinator's address and broadcasts are nobody's to claim
     if eui64 != stack.state.eui64:
+        stack.routing.conflicts.announced(short_address, eui64)
         stack.learn(short_address, eui64)
     return True
 
@@ -251,4 +252,6 @@ _HANDLERS: dict[int, _Handler] = {
     ACTIVE_ENDPOINTS: _active_endpoints,
     MATCH_DESCRIPTOR: _match_descriptor,
     MGMT_PERMIT_JOINING: _permit_joining,
+    zdo_management.MGMT_LQI: zdo_management.answer_lqi,
+    zdo_management.MGMT_RTG: zdo_management.answer_rtg,
 }

@@ -85,10 +85,13 @@ class Transfer:
             assert event.status.name == "OK"
 
 
+LINK_STATUS = (47, 50)  # octets, naming nobody and one neighbour: one in 15 s from each node
+
+
 def test_a_transfer_without_host_costs_takes_the_physical_time_within_one_percent() -> None:
     blocks = 1500
     transfer = Transfer(blocks, seed=5)
-    frames = transfer.air.frames
+    frames = [frame for frame in transfer.air.frames if len(frame[1]) not in LINK_STATUS]
     sizes = {len(psdu) for _, psdu in frames}
     assert sizes == {5, 54, 71, 127}
     # what the frames really sent cost by the formula, with the mean back-off

@@ -158,7 +158,7 @@ APS_OCTETS = "09 01 19 00 01 02 60 00 03 01 07"
         (
             14,
             MessageSent(Status.OK, MessageKind.BROADCAST, 0xFFFD, APS, 0x012B),
-            f"2A 90 01 3F 00 00 00 00 00 04 FD FF {APS_OCTETS} 2B 01 00",
+            f"2A 90 01 3F 00 00 00 00 00 06 FD FF {APS_OCTETS} 2B 01 00",
         ),
         (
             14,

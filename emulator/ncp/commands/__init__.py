@@ -5,7 +5,15 @@ Source: Silicon Labs UG100, chapters 4 to 11; which answers hosts insist on is t
 
 from __future__ import annotations
 
-from emulator.ncp.commands import configuration, link_keys, messaging, networking, security
+from emulator.ncp.commands import (
+    binding,
+    configuration,
+    link_keys,
+    messaging,
+    networking,
+    routing,
+    security,
+)
 from emulator.ncp.commands.session import Handler, Session
 
 COMMANDS: dict[str, Handler] = {
@@ -14,6 +22,8 @@ COMMANDS: dict[str, Handler] = {
     **security.COMMANDS,
     **link_keys.COMMANDS,
     **messaging.COMMANDS,
+    **routing.COMMANDS,
+    **binding.COMMANDS,
 }
 
 __all__ = ["COMMANDS", "Session"]

@@ -5,6 +5,8 @@ Source: Silicon Labs UG100, chapter 4 (configuration) and 5 (utilities).
 
 from __future__ import annotations
 
+from emulator.ncp.commands.binding import CONFIG_BINDING_TABLE_SIZE, DEFAULT_BINDING_TABLE_SIZE
+from emulator.ncp.commands.routing import configure as configure_routing
 from emulator.ncp.commands.session import Fields, Handler, Session
 from emulator.zigbee.events import Status
 from emulator.zigbee.joining import TrustCenterPolicy
@@ -42,7 +44,7 @@ _DEFAULTS = {
     CONFIG_PACKET_BUFFER_COUNT: 75,
     0x02: 16,  # neighbour table
     0x03: 10,  # APS unicast messages
-    0x04: 0,  # binding table
+    CONFIG_BINDING_TABLE_SIZE: DEFAULT_BINDING_TABLE_SIZE,
     CONFIG_ADDRESS_TABLE_SIZE: 8,
     CONFIG_MULTICAST_TABLE_SIZE: 8,
     0x07: 16,  # route table
@@ -53,7 +55,6 @@ _DEFAULTS = {
     0x11: 32,  # maximum end device children
     0x12: 3000,  # indirect transmission timeout
     0x13: 6,  # end device poll timeout
-    0x17: 1,  # disable relay
     0x19: 2,  # trust centre address cache
     0x1A: 2,  # source route table
     CONFIG_KEY_TABLE_SIZE: 4,
@@ -147,6 +148,7 @@ def set_configuration(session: Session, request: Fields) -> Fields:
         table.extend([None] * (value - len(table)))
     elif number == CONFIG_APPLICATION_ZDO_FLAGS:
         session.stack.passes_zdo_requests = bool(value & 1)
+    configure_routing(session.stack, number, value)
     session.configuration[number] = value
     return {"status": Status.OK}
 
@@ -263,10 +265,6 @@ def read_counters(_session: Session, _request: Fields) -> Fields:
     return {"values": [0] * _COUNTERS}
 
 
-def set_source_route_discovery_mode(_session: Session, _request: Fields) -> Fields:
-    return {"remainingTime": 0}
-
-
 def set_manufacturer_code(session: Session, request: Fields) -> Fields:
     session.stack.manufacturer_code = request["code"]
     return {"status": Status.OK}
@@ -293,6 +291,11 @@ def set_multicast_entry(session: Session, request: Fields) -> Fields:
     if index >= configured(session, CONFIG_MULTICAST_TABLE_SIZE):
         return {"status": Status.INVALID_PARAMETER}
     session.multicasts[index] = {"networkIndex": 0, **request["value"]}
+    groups: dict[int, list[int]] = {}
+    for _, entry in sorted(session.multicasts.items()):
+        if entry["endpoint"]:  # 0 marks an entry that is not used
+            groups.setdefault(entry["multicastId"], []).append(entry["endpoint"])
+    session.stack.groups = groups
     return {"status": Status.OK}
 
 
@@ -317,8 +320,6 @@ COMMANDS: dict[str, Handler] = {
     "customFrame": refuse,
     "readCounters": read_counters,
     "readAndClearCounters": read_counters,
-    "setConcentrator": nothing,
-    "setSourceRouteDiscoveryMode": set_source_route_discovery_mode,
     "setManufacturerCode": set_manufacturer_code,
     "setPowerDescriptor": nothing,
     "setRadioPower": nothing,

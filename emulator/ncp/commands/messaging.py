@@ -31,13 +31,23 @@ def send_broadcast(session: Session, request: Fields) -> Fields:
         _aps(request["aps_frame"] if "aps_frame" in request else request["apsFrame"]),
         request["message"] if "message" in request else request["messageContents"],
         request["message_tag"] if "message_tag" in request else request["messageTag"],
+        request["radius"],
     )
     return {"status": status, "sequence": sequence}
 
 
 def send_multicast(session: Session, request: Fields) -> Fields:
-    # Groups are no part of a smart-metering HAN: the message goes to everybody awake.
-    return send_broadcast(session, {**request, "destination": BROADCAST_RX_ON})
+    """A message to a group. Before EZSP 14 it goes to all that are awake; `nonmemberRadius` and
+    aliases have no meaning here.
+    """
+    status, sequence = session.stack.aps.send_multicast(
+        request.get("broadcast_addr") or BROADCAST_RX_ON,
+        _aps(request["aps_frame"] if "aps_frame" in request else request["apsFrame"]),
+        request["message"] if "message" in request else request["messageContents"],
+        request["message_tag"] if "message_tag" in request else request["messageTag"],
+        request["hops"],
+    )
+    return {"status": status, "sequence": sequence}
 
 
 def send_reply(session: Session, request: Fields) -> Fields:

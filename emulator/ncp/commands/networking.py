@@ -194,7 +194,13 @@ def replace_address_table_entry(session: Session, request: Fields) -> Fields:
 
 def get_address_table_node(session: Session, request: Fields) -> Fields:
     entry = session.addresses.get(request["addressTableIndex"])
-    return {"nodeId": _UNKNOWN_NODE if entry is None else entry[1]}
+    return {"nodeId": _UNKNOWN_NODE if entry is None else _node_of(session, entry)}
+
+
+def _node_of(session: Session, entry: tuple[int, int]) -> int:
+    """The node id of an address table entry: a device that took another address is followed."""
+    known = session.stack.short_of(entry[0])
+    return entry[1] if known is None else known
 
 
 def get_address_table_eui64(session: Session, request: Fields) -> Fields:
@@ -206,7 +212,7 @@ def get_address_table_info(session: Session, request: Fields) -> Fields:
     entry = session.addresses.get(request["index"])
     if entry is None:
         return {"status": Status.NOT_FOUND, "nwk": _UNKNOWN_NODE, "eui64": UNKNOWN_EUI64}
-    return {"status": Status.OK, "nwk": entry[1], "eui64": entry[0]}
+    return {"status": Status.OK, "nwk": _node_of(session, entry), "eui64": entry[0]}
 
 
 COMMANDS: dict[str, Handler] = {
