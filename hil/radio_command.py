@@ -95,6 +95,9 @@ def radio_command(
 
     A stick without --state forgets everything when this ends.
     """
+    for url in urls:
+        if url.startswith("mem:"):
+            raise RequestError(f"{url!r} is for hosts in one process: say tcp:// or pty://")
     eui64_of = _by_stick("--eui64", eui64s, len(urls))
     state_of = _by_stick("--state", states, len(urls))
     profile_of = _by_stick("--profile", profiles, len(urls))

@@ -276,7 +276,7 @@ def _store_first(file: StateFile, text: str) -> None:
     except FileExistsError:
         raise BenchBroke(f"{file.path} has just appeared: somebody else made it") from None
     except OSError as error:
-        raise BenchBroke(f"{file.path} cannot be written: {error.strerror}") from None
+        raise RequestError(f"{file.path} cannot be written: {error.strerror}") from None
 
 
 def _keeper(file: StateFile, served: Sticks) -> Callable[[str], None]:

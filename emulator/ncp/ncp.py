@@ -56,6 +56,7 @@ class Ncp:
         self._ash_timer: Cancellable | None = None
         self._booting: Cancellable | None = None
         self._answering = False
+        self._closed = False
         self._boot()
 
     def _boot(self) -> None:
@@ -78,7 +79,8 @@ class Ncp:
         self.ezsp = Ezsp(self._tables, self.stack, strict=self._strict)
 
     def close(self) -> None:
-        """Pull the stick out."""
+        """Pull the stick out: nothing a host sends wakes it any more."""
+        self._closed = True
         self.stack.close()
         self._write = None
         for timer in (self._ash_timer, self._booting):
@@ -114,6 +116,8 @@ class Ncp:
         self._pump()
 
     def _reset(self) -> None:
+        if self._closed:
+            return
         self.stack.close()
         self._boot()
         if self._booting is not None:

@@ -15,6 +15,8 @@ from typing import Final
 
 from emulator.ncp.wire import SerialWire
 
+# A host that closes and opens again at once may be met before its first connection has ended here.
+SECOND_LOOK_S: Final = 0.1
 MAX_UNSENT_BYTES: Final = 64 * 1024  # a host that lets this much pile up is not reading
 
 
@@ -38,6 +40,7 @@ class TcpLine:
         self._server: asyncio.Server | None = None
         self._host: _HostConnection | None = None
         self.refused_connections = 0
+        self._is_open = True
 
     async def listen(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
@@ -47,8 +50,7 @@ class TcpLine:
 
     def take(self, host: _HostConnection) -> bool:
         """Whether the line is free for `host`; then it holds the line."""
-        if self._host is not None:
-            self.refused_connections += 1
+        if self._host is not None or not self._is_open:
             return False
         self._host = host
         return True
@@ -61,6 +63,7 @@ class TcpLine:
         if self._server is None:
             return
         self._server.close()
+        self._is_open = False
         if self._host is not None:
             await self._host.drop()
         await self._server.wait_closed()
@@ -80,11 +83,24 @@ class _HostConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if not self._take_line():
+            transport.pause_reading()
+            asyncio.get_running_loop().call_later(SECOND_LOOK_S, self._look_again)
+
+    def _take_line(self) -> bool:
         self._holds_line = self._line.take(self)
         if self._holds_line:
             self._wire.host_connected(self.write)
+        return self._holds_line
+
+    def _look_again(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._take_line():
+            self._transport.resume_reading()
         else:
-            transport.abort()
+            self._line.refused_connections += 1
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._wire.data_received(data)

@@ -117,6 +117,23 @@ async def test_a_second_host_is_turned_away_and_the_first_not_disturbed(
         writer.close()
 
 
+async def test_a_host_that_comes_back_at_once_is_let_in(line: TcpLine, stick: Stick) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        host, _, port = line.url.removeprefix("tcp://").rpartition(":")
+        for _ in range(20):
+            first = socket.create_connection((host, int(port)))
+            await stick.connected.wait()
+            stick.connected.clear()
+            first.close()
+            with socket.create_connection((host, int(port))) as second:
+                second.setblocking(False)
+                await asyncio.get_running_loop().sock_sendall(second, b"x")
+                assert await asyncio.get_running_loop().sock_recv(second, 1) == b"X"
+            stick.disconnected.clear()
+            await stick.disconnected.wait()
+            stick.connected.clear()
+
+
 async def test_the_next_host_is_let_in_when_the_first_has_gone(line: TcpLine, stick: Stick) -> None:
     async with asyncio.timeout(PATIENCE_S):
         for _ in range(3):
