@@ -41,6 +41,7 @@ from emulator.zigbee.zdo import Endpoint
 
 BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
 MAX_BROADCASTS = 32
+MAX_LEARNED_ADDRESSES = 256  # beyond these nobody is believed as to a third node's address
 UNICAST_RETRIES = 3  # nwkcUnicastRetries
 UNICAST_RETRY_DELAY_US = 50_000  # nwkcUnicastRetryDelay
 UNICAST_REPAIRS = 1  # then another way is looked for, once
@@ -273,7 +274,11 @@ class Stack:
 
     def learn_address(self, short_address: int, eui64: int | None) -> None:
         """Another node told whose address this is: believed where nothing is known yet."""
-        if eui64 is not None and short_address not in self._addresses:
+        if (
+            eui64 is not None
+            and short_address not in self._addresses
+            and len(self._addresses) < MAX_LEARNED_ADDRESSES
+        ):
             self._addresses[short_address] = eui64.to_bytes(8, "little")
             self.aps.keys_changed()
 
@@ -484,6 +489,7 @@ class Stack:
             return
         self._incoming_counters[eui64] = counter + 1
         if mac_source == source and self._addresses.get(source) != eui64:
+            self.routing.conflicts.claimed(source, eui64)
             self._addresses[source] = eui64
             self.aps.keys_changed()
         if mac_source not in self._heard and self._addresses.get(mac_source) == eui64:
