@@ -366,11 +366,13 @@ class Stack:
             self.send_nwk(*unicast)
 
     def _unicast_ended(self, next_hop: int, unicast: _Unicast, result: SendResult) -> None:
-        done, retries, repairs = unicast[2], unicast[4], unicast[5]
+        done = unicast[2]
         if result is SendResult.OK or result is SendResult.EXPIRED or not self.is_up:
             if done is not None:
                 done(result)
-        elif retries:
+            return
+        retries, repairs = unicast[4:6]
+        if retries:
             # Sealed anew: a counter overtaken in the meantime would be taken for a replay.
             again_us = self.clock.now_us() + UNICAST_RETRY_DELAY_US
             self.clock.call_at_us(again_us, self._retry, unicast, retries - 1, repairs)
