@@ -196,6 +196,19 @@ def test_a_parent_answers_for_its_end_device() -> None:
     mesh.deliver(3, 0)
 
 
+def test_an_end_device_that_does_not_answer_does_not_keep_others_waiting() -> None:
+    mesh = Mesh(4, [(0, 1), (1, 2), (1, 3)], types={3: NodeType.END_DEVICE})
+    mesh.nodes[1].stack.routing.end_devices = {short_address(3)}
+    mesh.deliver(0, 3)
+    mesh.deliver(0, 2)
+    mesh.nodes[3].stack.close()
+    for _ in range(10):
+        mesh.nodes[0].stack.aps.send_zdo(short_address(3), 0x8000, b"\x00")
+    mesh.deliver(0, 2, b"at once all the same")
+    mesh.run(5)
+    assert mesh.nodes[1].stack.relaying._under_way == 0
+
+
 def test_a_router_that_may_not_relay_does_not() -> None:
     mesh = line(3)
     mesh.nodes[1].stack.relaying.is_enabled = False
