@@ -416,8 +416,8 @@ class Stack:
     ) -> None:
         """Send a NWK command (its identifier first) under the network key.
 
-        To a neighbour, or by a route that is known: none is looked for, since it is commands that
-        look for routes.
+        With a radius of 1 to a neighbour, else also by a route that is known: none is looked for,
+        since it is commands that look for routes.
         """
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
         control = nwk.COMMAND_CONTROL
@@ -438,7 +438,7 @@ class Stack:
             self._is_old_broadcast(self.mac.short_address, sequence)
             self.forward(header, command, self._broadcast_hop, done)
         else:
-            next_hop = self.routing.hop_to(destination)
+            next_hop = self.routing.hop_to(destination) if radius > 1 else destination
             self.forward(header, command, destination if next_hop is None else next_hop, done)
 
     def forward(
