@@ -4,8 +4,8 @@ Source: ZigBee specification 05-3474, 3.6.1.9 (address conflicts), 3.4.3.3.1 (Ne
 
     who                              event                         effect
     -------------------------------  ----------------------------  ------------------------------
-    the node whose address it is     another announces it          a new address, announced
-    any other                        a known address is announced  Network Status 0x0D, broadcast;
+    the node whose address it is     another uses it               a new address, announced
+    any other                        a known address is used       Network Status 0x0D, broadcast;
                                      by another EUI-64             the host is told
     the node whose address it is     Network Status 0x0D           a new address, announced
     a coordinator                    Network Status 0x0D           nothing: 0x0000 is its alone
@@ -26,21 +26,32 @@ if TYPE_CHECKING:
 JITTER_UNIT_US = 1_000  # a new address is taken after 0 to 511 of them
 
 
+TELL_AGAIN_US = 10_000_000
+MAX_TOLD = 16
+
+
 class AddressConflicts:
     """Notices and ends conflicts for one stack."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
+        self._told_until_us: dict[int, int] = {}
 
-    def announced(self, short_address: int, eui64: int) -> None:
-        """A node announced itself with an address; called before it is learned."""
+    def claimed(self, short_address: int, eui64: bytes) -> None:
+        """A node uses an address, or announces it; called before that is learned."""
         stack = self._stack
         known = stack.eui64_of(short_address)
-        if known is None or known == eui64.to_bytes(8, "little"):
+        if known is None or known == eui64:
             return
         if short_address == stack.short_address:
             self._take_another_later()
             return
+        now_us = stack.clock.now_us()
+        if now_us < self._told_until_us.get(short_address, 0):
+            return
+        if len(self._told_until_us) >= MAX_TOLD:
+            del self._told_until_us[next(iter(self._told_until_us))]
+        self._told_until_us[short_address] = now_us + TELL_AGAIN_US
         stack.on_event(AddressConflict(short_address))
         status = NetworkStatus(NetworkStatusCode.ADDRESS_CONFLICT, short_address)
         command = nwk_commands.build_network_status(status)

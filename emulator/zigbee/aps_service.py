@@ -85,6 +85,7 @@ class ApsService:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
+        self._heard = stack.neighbours.heard
         self._counter = stack.random_bits(8)
         self._waiting: dict[int, _Unicast] = {}
         self._watch: Cancellable | None = None
@@ -158,7 +159,7 @@ class ApsService:
     def max_payload_octets(self, options: int, destination: int | None = None) -> int:
         """The longest payload of one frame with `options`, and with its source route if any."""
         octets = aps.MAX_PAYLOAD_OCTETS
-        if destination is not None and destination not in self._stack.neighbours.heard:
+        if destination is not None and destination not in self._heard:
             octets -= self._stack.routing.overhead_octets(destination)
         if options & OPTION_ENCRYPTION:
             octets -= aps.SECURITY_OCTETS
@@ -407,7 +408,7 @@ class ApsService:
         if tag is not None:
             kind = MessageKind.UNICAST
             stack.on_event(MessageSent(Status.OK, kind, own, parameters, tag))
-        self._deliver(parameters, payload, own, broadcast=False)
+        self._deliver(parameters, payload, own, MessageKind.UNICAST)
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -487,25 +488,23 @@ class ApsService:
         if control & aps.DELIVERY_GROUP == aps.DELIVERY_GROUP:
             for endpoint in self._stack.groups.get(group, ()):
                 member = parameters._replace(destination_endpoint=endpoint)
-                self._hand_up(MessageKind.MULTICAST, member, payload, source)
+                self._deliver(member, payload, source, MessageKind.MULTICAST)
             return
-        self._deliver(parameters, payload, source, broadcast)
+        kind = MessageKind.BROADCAST if broadcast else MessageKind.UNICAST
+        self._deliver(parameters, payload, source, kind)
 
-    def _deliver(self, parameters: Aps, payload: bytes, source: int, broadcast: bool) -> None:
+    def _deliver(self, parameters: Aps, payload: bytes, source: int, kind: MessageKind) -> None:
         stack = self._stack
         if parameters.profile == zdo.PROFILE and parameters.destination_endpoint == 0:
+            broadcast = kind is MessageKind.BROADCAST
             if not zdo.answer(stack, source, parameters, payload, broadcast=broadcast):
                 return
         elif (
             parameters.destination_endpoint not in stack.endpoints
             and parameters.destination_endpoint != 0xFF
+            and kind is not MessageKind.MULTICAST
         ):
             return
-        kind = MessageKind.BROADCAST if broadcast else MessageKind.UNICAST
-        self._hand_up(kind, parameters, payload, source)
-
-    def _hand_up(self, kind: MessageKind, parameters: Aps, payload: bytes, source: int) -> None:
-        stack = self._stack
         eui64 = stack.eui64_of(source)
         stack.on_event(
             MessageReceived(

@@ -126,6 +126,11 @@ class Relaying:
                 go_on = partial(self._hand_on, onward, payload, None, retries)
                 stack.routing.discover(onward.destination, go_on, partial(self._not_found, onward))
                 return
+        if onward.destination in stack.routing.end_devices:
+            # It may sleep for seconds: its frame waits in the MAC, and nothing waits for it here.
+            self._end()
+            stack.forward(onward, payload, hop)
+            return
         ended = partial(self._handed_on, onward, payload, next_hop, hop, retries)
         stack.forward(onward, payload, hop, ended)
 

@@ -233,7 +233,7 @@ class Routing:
             now_us = stack.clock.now_us()
             own = stack.short_address
             request = Request(request_id, own, 0, now_us + REQUEST_MEMORY_US)
-            self.requests.put(own, destination, request, now_us)
+            self.requests.put(own, destination, request, now_us, is_own=True)
         command = nwk_commands.build_route_request(
             RouteRequest(request_id, destination, 0, many_to_one)
         )
@@ -278,7 +278,8 @@ class Routing:
         else:
             until_us = now_us + REQUEST_MEMORY_US
             request = Request(asked.request_id, mac_source, cost, until_us)
-            if not self.requests.put(originator, asked.destination, request, now_us):
+            key = (originator, asked.destination)
+            if not self.requests.put(*key, request, now_us, is_own=False):
                 return
         self._keep_way_back(header, asked, mac_source, cost)
         if asked.destination == own or asked.destination in self.end_devices:

@@ -103,15 +103,21 @@ class Requests:
         request = self._requests.get((originator, destination))
         return request if request is not None and now_us < request.until_us else None
 
-    def put(self, originator: int, destination: int, request: Request, now_us: int) -> bool:
-        """Remember a request; False when the table is full of others still under way."""
+    def put(
+        self, originator: int, destination: int, request: Request, now_us: int, *, is_own: bool
+    ) -> bool:
+        """Remember a request; False when the table is full of others still under way. One of this
+        node's own takes the place of the oldest then.
+        """
         key = (originator, destination)
         if key not in self._requests and len(self._requests) >= self.size:
             past = [key for key, old in self._requests.items() if now_us >= old.until_us]
-            if not past:
-                return False
             for old in past:
                 del self._requests[old]
+            if not past and not is_own:
+                return False
+            if not past and self._requests:
+                self._requests.popitem(last=False)
         self._requests[key] = request
         return True
 

@@ -41,6 +41,7 @@ from emulator.zigbee.zdo import Endpoint
 
 BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
 MAX_BROADCASTS = 32
+MAX_LEARNED_ADDRESSES = 256  # beyond these nobody is believed as to a third node's address
 UNICAST_RETRIES = 3  # nwkcUnicastRetries
 UNICAST_RETRY_DELAY_US = 50_000  # nwkcUnicastRetryDelay
 UNICAST_REPAIRS = 1  # then another way is looked for, once
@@ -273,7 +274,11 @@ class Stack:
 
     def learn_address(self, short_address: int, eui64: int | None) -> None:
         """Another node told whose address this is: believed where nothing is known yet."""
-        if eui64 is not None and short_address not in self._addresses:
+        if (
+            eui64 is not None
+            and short_address not in self._addresses
+            and len(self._addresses) < MAX_LEARNED_ADDRESSES
+        ):
             self._addresses[short_address] = eui64.to_bytes(8, "little")
             self.aps.keys_changed()
 
@@ -361,11 +366,13 @@ class Stack:
             self.send_nwk(*unicast)
 
     def _unicast_ended(self, next_hop: int, unicast: _Unicast, result: SendResult) -> None:
-        done, retries, repairs = unicast[2], unicast[4], unicast[5]
+        done = unicast[2]
         if result is SendResult.OK or result is SendResult.EXPIRED or not self.is_up:
             if done is not None:
                 done(result)
-        elif retries:
+            return
+        retries, repairs = unicast[4:6]
+        if retries:
             # Sealed anew: a counter overtaken in the meantime would be taken for a replay.
             again_us = self.clock.now_us() + UNICAST_RETRY_DELAY_US
             self.clock.call_at_us(again_us, self._retry, unicast, retries - 1, repairs)
@@ -409,8 +416,8 @@ class Stack:
     ) -> None:
         """Send a NWK command (its identifier first) under the network key.
 
-        To a neighbour, or by a route that is known: none is looked for, since it is commands that
-        look for routes.
+        With a radius of 1 to a neighbour, else also by a route that is known: none is looked for,
+        since it is commands that look for routes.
         """
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
         control = nwk.COMMAND_CONTROL
@@ -431,7 +438,7 @@ class Stack:
             self._is_old_broadcast(self.mac.short_address, sequence)
             self.forward(header, command, self._broadcast_hop, done)
         else:
-            next_hop = self.routing.hop_to(destination)
+            next_hop = self.routing.hop_to(destination) if radius > 1 else destination
             self.forward(header, command, destination if next_hop is None else next_hop, done)
 
     def forward(
@@ -484,6 +491,7 @@ class Stack:
             return
         self._incoming_counters[eui64] = counter + 1
         if mac_source == source and self._addresses.get(source) != eui64:
+            self.routing.conflicts.claimed(source, eui64)
             self._addresses[source] = eui64
             self.aps.keys_changed()
         if mac_source not in self._heard and self._addresses.get(mac_source) == eui64:

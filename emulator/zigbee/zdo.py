@@ -129,7 +129,7 @@ def _hear_announce(stack: Stack, payload: bytes) -> bool:
     if not 0x0001 <= short_address <= 0xFFF7:
         return False  # the coordinator's address and broadcasts are nobody's to claim
     if eui64 != stack.state.eui64:
-        stack.routing.conflicts.announced(short_address, eui64)
+        stack.routing.conflicts.claimed(short_address, eui64.to_bytes(8, "little"))
         stack.learn(short_address, eui64)
     return True
 

@@ -6,6 +6,8 @@ import random
 
 import pytest
 from air_support import Air, StackHost, smart_energy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mesh_support import Mesh, commands, line, node_eui64, opened, ring, short_address
 from test_stack import put_on_the_air
 
@@ -194,6 +196,19 @@ def test_a_parent_answers_for_its_end_device() -> None:
     mesh.deliver(3, 0)
 
 
+def test_an_end_device_that_does_not_answer_does_not_keep_others_waiting() -> None:
+    mesh = Mesh(4, [(0, 1), (1, 2), (1, 3)], types={3: NodeType.END_DEVICE})
+    mesh.nodes[1].stack.routing.end_devices = {short_address(3)}
+    mesh.deliver(0, 3)
+    mesh.deliver(0, 2)
+    mesh.nodes[3].stack.close()
+    for _ in range(10):
+        mesh.nodes[0].stack.aps.send_zdo(short_address(3), 0x8000, b"\x00")
+    mesh.deliver(0, 2, b"at once all the same")
+    mesh.run(5)
+    assert mesh.nodes[1].stack.relaying._under_way == 0
+
+
 def test_a_router_that_may_not_relay_does_not() -> None:
     mesh = line(3)
     mesh.nodes[1].stack.relaying.is_enabled = False
@@ -361,6 +376,27 @@ def test_a_message_reaches_a_node_at_its_new_address() -> None:
     assert hub.short_of(node_eui64(2)) == 0x2222
     assert hub.routing.routes.get(short_address(2)) is None
     mesh.deliver(0, 2, b"where it is now")
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), nodes=st.integers(3, 9), seed=st.integers(0, 99))
+def test_in_any_network_that_hangs_together_everybody_reaches_everybody(
+    data: st.DataObject, nodes: int, seed: int
+) -> None:
+    links = [(data.draw(st.integers(0, at - 1)), at) for at in range(1, nodes)]
+    pairs = st.tuples(st.integers(0, nodes - 1), st.integers(0, nodes - 1))
+    links += [pair for pair in data.draw(st.lists(pairs, max_size=6)) if pair[0] != pair[1]]
+    mesh = Mesh(nodes, links, air=Air(seed))
+    for _ in range(4):
+        source, destination = data.draw(pairs.filter(lambda pair: pair[0] != pair[1]))
+        told = len(mesh.nodes[source].sent())
+        mesh.nodes[source].send(mesh.nodes[destination], b"x" * 30, tag=told)
+        mesh.air.clock.run_until(lambda s=source, t=told: len(mesh.nodes[s].sent()) > t, 10)  # type: ignore[misc]
+        assert mesh.nodes[source].sent()[-1].status is Status.OK
+    mesh.run(1)
+    # nothing goes round and round: 4 messages, 4 acknowledgements, and what looked for routes
+    assert len(mesh.air.frames) < 4 * (4 * nodes * 4 + 9 * nodes)
+    assert all(host.stack.relaying._under_way == 0 for host in mesh.nodes)
 
 
 def test_received_messages_name_their_author_not_the_relay() -> None:

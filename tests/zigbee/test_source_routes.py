@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from air_support import NETWORK_KEY, Air, StackHost, smart_energy
+from hypothesis import given
+from hypothesis import strategies as st
 from mesh_support import Mesh, commands, line, node_eui64, opened, pair_key, short_address
 from test_stack import put_on_the_air
 
@@ -291,6 +293,27 @@ def test_source_routes_are_a_tree_of_bounded_size() -> None:
     assert (table.get(1), table.get(2)) == ((), (1,))  # the later record counts
     table.size = 0
     assert not table.put(3, ())
+
+
+ways = st.lists(st.integers(0, 9), min_size=1, max_size=5, unique=True)
+
+
+@given(size=st.integers(0, 8), puts=st.lists(ways, max_size=12), gone=st.integers(0, 9))
+def test_whatever_records_come_in_no_way_leads_round_and_round(
+    size: int, puts: list[list[int]], gone: int
+) -> None:
+    table = SourceRoutes()
+    table.size = size
+    for destination, *relays in puts:
+        assert table.put(destination, tuple(relays)) is (len(relays) < size)
+        if len(relays) < size:
+            assert table.get(destination) == tuple(relays)
+        assert len(table) <= size
+    table.forget(gone)
+    for node in range(10):
+        way = table.get(node)
+        assert way is None or len({node, *way}) == 1 + len(way)
+        assert way is None or gone not in (node, *way)
 
 
 def test_a_full_routing_table_forgets_the_route_longest_unused() -> None:
