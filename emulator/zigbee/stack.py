@@ -12,6 +12,8 @@ destination in one hop, and a frame for somebody else is not passed on yet (docs
     DOWN    join                      JOINING  see joining.py
     JOINING network key received      UP       StackStatus(NETWORK_UP), Device Announce
     JOINING refused, or no answer     DOWN     StackStatus(NO_BEACONS, JOIN_FAILED, …)
+    DOWN    resume, as an end device  JOINING  see rejoin.py
+    any     rejoin, network stored    JOINING  see rejoin.py; nobody is told that it is down
     UP      leave                     DOWN     Leave on the air, StackStatus(NETWORK_DOWN)
 """
 
@@ -23,13 +25,17 @@ from functools import partial
 
 from emulator.medium.air import Medium
 from emulator.medium.timing import RandomBits, Scheduler
-from emulator.zigbee import nwk, zdo
+from emulator.zigbee import nwk, rejoin_commands, zdo
+from emulator.zigbee.admission import Admission
 from emulator.zigbee.aps_service import ApsService
+from emulator.zigbee.children import Children
 from emulator.zigbee.events import Event, NodeType, StackStatus, Status
 from emulator.zigbee.joining import Joining
 from emulator.zigbee.mac import BROADCAST, MacFrame
 from emulator.zigbee.mac_link import Done, MacLink, SendResult
 from emulator.zigbee.nwk import NwkError, NwkFrame
+from emulator.zigbee.polling import Polling
+from emulator.zigbee.rejoin import Rejoining
 from emulator.zigbee.security import FrameKey, SecurityError
 from emulator.zigbee.state import CounterExhausted, Network, ReservedCounter, StackState
 from emulator.zigbee.zdo import Endpoint
@@ -39,7 +45,6 @@ MAX_BROADCASTS = 32
 UNICAST_RETRIES = 3  # nwkcUnicastRetries
 UNICAST_RETRY_DELAY_US = 50_000  # nwkcUnicastRetryDelay
 COORDINATOR = 0x0000
-
 Again = Callable[[], bytes | None]
 """Makes an APS frame anew, None when its counter is used up."""
 CommandHandler = Callable[[bytes, NwkFrame, int], object]
@@ -89,6 +94,12 @@ class Stack:
         )
         self.aps = ApsService(self)
         self.joining = Joining(self)
+        self.command_handlers: dict[int, CommandHandler] = {nwk.COMMAND_LEAVE: self._leave_heard}
+        self.children = Children(self)
+        self.admission = Admission(self)
+        self.rejoining = Rejoining(self)
+        self.polling = Polling(self)
+        self._parent: int | None = None  # of an end device: the next hop to everybody
         self._key = FrameKey(bytes(16))
         self._leaving = False
         self._key_sequence = 0
@@ -96,7 +107,6 @@ class Stack:
         self._incoming_counters: dict[bytes, int] = {}
         self._addresses: dict[int, bytes] = {}
         self._broadcasts: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self.command_handlers: dict[int, CommandHandler] = {nwk.COMMAND_LEAVE: self._leave_heard}
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -109,16 +119,23 @@ class Stack:
         network.trust_center_eui64 = self.state.eui64
         self.state.network = network
         self.state.devices.clear()
+        self.state.children.clear()
         self.save()
         self.come_up()
         return Status.OK
 
-    def resume(self) -> Status:
-        """Go on in the stored network, as after a reset: no frame is needed for that."""
+    def resume(self, *, rejoin: bool = True) -> Status:
+        """Go on in the stored network, as after a reset. An end device asks its parent first, or
+        another one, if it is to `rejoin`; for others no frame is needed.
+        """
+        network = self.state.network
         if self.is_up or self.joining.is_busy:
             return Status.INVALID_CALL
-        if self.state.network is None:
+        if network is None:
             return Status.NOT_JOINED
+        if rejoin and network.node_type.is_end_device:
+            self._use_key(network)
+            return self.rejoining.start([network.channel], secured=True)
         self.come_up()
         return Status.OK
 
@@ -126,10 +143,9 @@ class Stack:
         """The stored network is complete: tune in, and say so (later, as an event)."""
         network = self.state.network
         assert network is not None
-        if self._key.octets != network.key:
-            self._incoming_counters.clear()  # counters count per key
-            self._key = FrameKey(network.key)
-        self._key_sequence = network.key_sequence
+        self._use_key(network)
+        self._parent = network.parent if network.node_type.is_end_device else None
+        self.mac.sleeps = network.node_type.sleeps
         self.mac.pan_id = network.pan_id
         self.mac.short_address = network.short_address
         self.mac.channel = network.channel
@@ -139,30 +155,58 @@ class Stack:
         if network.node_type is not NodeType.COORDINATOR:
             self._addresses[COORDINATOR] = network.trust_center_eui64.to_bytes(8, "little")
         self.aps.keys_changed()
+        self.polling.parent_lost = False
+        self.children.load()
         self.is_up = True
         self._tell_later(StackStatus(Status.NETWORK_UP))
 
-    def leave(self) -> Status:
-        """Leave the network and forget it, its keys and its devices."""
+    def _use_key(self, network: Network) -> None:
+        if self._key.octets != network.key:
+            self._incoming_counters.clear()  # counters count per key
+            self._key = FrameKey(network.key)
+        self._key_sequence = network.key_sequence
+
+    def suspend(self) -> None:
+        """Down for a while, in order to rejoin: nobody is told, nothing is forgotten."""
+        self.is_up = False
+        self._parent = None
+        self.mac.sleeps = False
+        self.children.clear()
+
+    def leave(self, *, rejoin: bool = False) -> Status:
+        """Leave the network and forget it, its keys and its devices; or, to `rejoin`, say that one
+        leaves and come back.
+        """
         network = self.state.network
         if not self.is_up or network is None or self._leaving or self.joining.is_busy:
             return Status.INVALID_CALL
         self._leaving = True
-        self.send_command(
-            nwk.BROADCAST_RX_ON, bytes((nwk.COMMAND_LEAVE, 0)), lambda _: self.forget_network()
-        )
+        options = rejoin_commands.LEAVE_REJOIN if rejoin else 0
+        destination = nwk.BROADCAST_RX_ON if self._parent is None else self._parent
+
+        def done(_result: SendResult) -> None:
+            if not rejoin:
+                self.forget_network()
+            else:
+                self._leaving = False
+                self.rejoining.start([network.channel], secured=True)
+
+        self.send_command(destination, rejoin_commands.leave(options), done)
         return Status.OK
 
     def forget_network(self) -> None:
         """Go down and know no network, no keys and no devices any more; nothing is sent."""
         self.state.network = None
         self.state.devices.clear()
+        self.state.children.clear()
         self.state.link_keys = [None] * len(self.state.link_keys)
         self.save()
         self._go_down()
 
     def _go_down(self) -> None:
-        self.is_up = self._leaving = False
+        self.suspend()
+        self._leaving = False
+        self.polling.stop()
         self.mac.channel = None
         self.mac.pan_id = self.mac.short_address = BROADCAST
         self.aps.clear()
@@ -173,6 +217,9 @@ class Stack:
         self.is_up = False
         self.on_event = _nobody
         self.save = _nothing
+        self.children.clear()
+        self.polling.stop()
+        self.rejoining.clear()
         self.mac.close()
         self.aps.clear()
         self.joining.clear()
@@ -264,10 +311,17 @@ class Stack:
         )
         if destination >= nwk.LOWEST_BROADCAST:
             self._is_old_broadcast(mac.short_address, sequence)
-            mac.send_data(BROADCAST, frame, done)
+            self._send_broadcast(destination, frame, done)
         else:
             ended = partial(self._unicast_ended, destination, payload, done, again, retries)
-            mac.send_data(destination, frame, ended)
+            parent = self._parent
+            mac.send_data(destination if parent is None else parent, frame, ended)
+
+    def _send_broadcast(self, destination: int, frame: bytes, done: Done | None) -> None:
+        """An end device leaves it to its parent to tell everybody (05-3474, 3.6.5)."""
+        self.mac.send_data(BROADCAST if self._parent is None else self._parent, frame, done)
+        if destination == nwk.BROADCAST_ALL:
+            self.children.hold_broadcast(frame)
 
     def _refuse(self, done: Done | None) -> None:
         if done is not None:
@@ -282,7 +336,12 @@ class Stack:
         retries: int,
         result: SendResult,
     ) -> None:
-        if result is not SendResult.OK and retries and self.is_up:
+        if (
+            result is not SendResult.OK
+            and result is not SendResult.EXPIRED  # not worth another wait for a sleeper
+            and retries
+            and self.is_up
+        ):
             # Sealed anew: a counter overtaken in the meantime would be taken for a replay.
             again_us = self.clock.now_us() + UNICAST_RETRY_DELAY_US
             self.clock.call_at_us(
@@ -325,17 +384,20 @@ class Stack:
         *,
         destination_eui64: int | None = None,
         radius: int = 1,
+        secured: bool = True,
     ) -> None:
-        """Send a NWK command (its identifier first) under the network key, in one hop."""
+        """Send a NWK command (its identifier first) under the network key, in one hop. Without
+        security: only to or from a node that has not got the network key and asks to rejoin.
+        """
         network = self.state.network
         assert network is not None
         try:
-            counter = self.nwk_counter.take()
+            counter = self.nwk_counter.take() if secured else 0
         except CounterExhausted:
             self._refuse(done)
             return
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
-        control = nwk.COMMAND_CONTROL
+        control = nwk.COMMAND_CONTROL if secured else nwk.COMMAND_CONTROL & ~nwk.SECURITY
         if destination_eui64 is not None:
             control |= nwk.DESTINATION_IEEE
         header = nwk.build_header(
@@ -351,13 +413,16 @@ class Stack:
                 0,
             )
         )
-        frame = nwk.seal(
-            self._key, header, counter, self.eui64_octets, network.key_sequence, command
-        )
-        broadcast = destination >= nwk.LOWEST_BROADCAST
-        if broadcast:
+        if secured:
+            key_sequence = network.key_sequence
+            frame = nwk.seal(self._key, header, counter, self.eui64_octets, key_sequence, command)
+        else:
+            frame = header + command
+        if destination >= nwk.LOWEST_BROADCAST:
             self._is_old_broadcast(self.mac.short_address, sequence)
-        self.mac.send_data(BROADCAST if broadcast else destination, frame, done)
+            self._send_broadcast(destination, frame, done)
+        else:
+            self.mac.send_data(destination, frame, done)
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -371,11 +436,10 @@ class Stack:
                 header = nwk.parse(frame)
                 control, destination, source, _, sequence, _, _, _, at = header
                 if not control & nwk.SECURITY:
-                    if not self.is_up:
-                        self.joining.receive_unsecured(frame[at:])
-                    return  # a running network takes nothing unsecured
+                    self._receive_unsecured(frame[at:], header, mac_source)
+                    return
                 counter, eui64, key_sequence = nwk.parse_auxiliary(frame, at)
-            if not self.is_up:
+            if not self.is_up and not self.rejoining.awaits_answer:
                 return
             if key_sequence != self._key_sequence:
                 self.undecodable += 1
@@ -391,6 +455,8 @@ class Stack:
         if mac_source == source and self._addresses.get(source) != eui64:
             self._addresses[source] = eui64
             self.aps.keys_changed()
+        elif mac_source != source and self.children.has(source):
+            self._child_heard_by_relay(source, sequence, destination)
         if destination == self.mac.short_address:
             if not control & 0x0003:
                 self.aps.receive(payload, source, False)
@@ -401,6 +467,15 @@ class Stack:
                 self.aps.receive(payload, source, True)
             elif control & 0x0003 == nwk.TYPE_COMMAND:
                 self._receive_command(payload, nwk.parse(frame), mac_source)
+
+    def _child_heard_by_relay(self, source: int, sequence: int, destination: int) -> None:
+        """What a child says reaches its parent first: this one has another parent now. (What this
+        node passed on for it may come by again, and is no sign of that.)
+        """
+        if destination == self.mac.short_address or (
+            destination >= nwk.BROADCAST_ROUTERS and (source, sequence) not in self._broadcasts
+        ):
+            self.children.heard_behind_another(source)
 
     def _is_old_broadcast(self, source: int, sequence: int) -> bool:
         now_us = self.clock.now_us()
@@ -419,9 +494,45 @@ class Stack:
         if handler is not None:
             handler(command, header, mac_source)
 
-    def _leave_heard(self, _command: bytes, header: NwkFrame, _mac_source: int) -> None:
-        if header.source_ieee is not None:
-            self.joining.device_left(header.source, header.source_ieee)
+    def _receive_unsecured(self, rest: bytes, header: NwkFrame, mac_source: int) -> None:
+        """A running network takes nothing unsecured, but for who asks to rejoin."""
+        if header.frame_type == nwk.TYPE_COMMAND:
+            if self.is_up:
+                self.children.receive_unsecured(rest, header, mac_source)
+            else:
+                self.rejoining.receive_unsecured(rest, header, mac_source)
+        elif not self.is_up:
+            self.joining.receive_unsecured(rest)
+
+    def _leave_heard(self, command: bytes, header: NwkFrame, mac_source: int) -> None:
+        try:
+            options = rejoin_commands.parse_leave(command)
+        except NwkError:
+            self.undecodable += 1
+            return
+        rejoins = bool(options & rejoin_commands.LEAVE_REJOIN)
+        if options & rejoin_commands.LEAVE_REQUEST:
+            if self._may_ask_to_leave(header, mac_source):
+                self._leave_asked(rejoins)
+        elif header.source_ieee is not None:
+            self.children.left(header.source, header.source_ieee, rejoins=rejoins)
+
+    def _may_ask_to_leave(self, header: NwkFrame, mac_source: int) -> bool:
+        """Only its parent sends an end device away; nobody the coordinator."""
+        network = self.state.network
+        if not self.is_up or network is None or header.destination != self.mac.short_address:
+            return False
+        if network.node_type.is_end_device:
+            return header.source == mac_source == network.parent
+        return network.node_type is NodeType.ROUTER
+
+    def _leave_asked(self, rejoins: bool) -> None:
+        network = self.state.network
+        assert network is not None
+        if rejoins:
+            self.rejoining.start([network.channel], secured=True)
+        else:
+            self.leave()
 
     def _receive_other(self, frame: MacFrame) -> None:
         self.joining.receive_mac(frame)

@@ -66,6 +66,18 @@ class LinkKey:
 
 
 @dataclass(slots=True)
+class Child:
+    """An end device that has this node as its parent; the parent forgets it `timeout_s` after it
+    heard it last.
+    """
+
+    eui64: int
+    short_address: int
+    node_type: NodeType
+    timeout_s: int
+
+
+@dataclass(slots=True)
 class StackState:
     """Everything durable of one node. `save` is called after each change that must last."""
 
@@ -77,6 +89,7 @@ class StackState:
     devices: dict[int, int] = field(default_factory=dict)  # short address -> EUI-64
     nwk_counter: int = 0  # no counter at or above this was ever used
     aps_counter: int = 0
+    children: list[Child | None] = field(default_factory=list)  # the index is the host's too
 
     def to_json(self) -> str:
         """One JSON document; keys are in it, so it is as secret as the stick itself."""
@@ -100,6 +113,12 @@ class StackState:
                 else LinkKey(entry["eui64"], bytes.fromhex(entry["key"]), entry["incoming_counter"])
                 for entry in values["link_keys"]
             ]
+            values["children"] = [
+                None
+                if entry is None
+                else Child(**entry | {"node_type": NodeType(entry["node_type"])})
+                for entry in values.get("children", [])
+            ]
             values["devices"] = {int(at): eui64 for at, eui64 in values["devices"].items()}
             state = cls(**values)
             state._check()
@@ -115,6 +134,11 @@ class StackState:
         for short_address, eui64 in self.devices.items():
             _check_range("devices", short_address, 0xFFFF)
             _check_range("devices", eui64, UNKNOWN_EUI64)
+        for child in self.children:
+            if child is not None:
+                _check_range("children", child.eui64, UNKNOWN_EUI64)
+                _check_range("children", child.short_address, 0xFFFF)
+                _check_range("children", child.timeout_s, 0xFFFFFFFF)
         keys = [] if self.preconfigured_key is None else [self.preconfigured_key]
         for entry in self.link_keys:
             if entry is not None:

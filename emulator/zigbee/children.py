@@ -1,0 +1,493 @@
+"""A parent's half: whom it takes in, the end devices it answers for, and when it forgets them.
+
+Source: ZigBee specification 05-3474, 3.6.1.4 (joining, rejoining), 3.6.1.10 (leaving), 3.6.10
+(ageing of end devices); IEEE 802.15.4-2006, 7.5.3.1 (association). A stranger that polls is told to
+leave and come back, as EmberZNet does. Only what comes under the network key proves a newcomer.
+
+    child     event                              next     effect
+    --------  ---------------------------------  -------  -------------------------------------
+    (none)    Association Request, room          UNPROVEN ChildJoined, response held for it
+    (none)    Association Request, no room       (none)   response: PAN at capacity
+    (none)    Rejoin Request under the key       PROVEN   ChildJoined, Rejoin Response
+    (none)    Rejoin Request without security    UNPROVEN ChildJoined, Rejoin Response
+    (none)    Data Request                       (none)   Leave with request and rejoin
+    UNPROVEN  anything under the network key     PROVEN
+    UNPROVEN  10 s over, or denied               (none)   ChildJoined(joining=False)
+    PROVEN    Data Request, End Device Timeout   PROVEN   its timeout begins anew
+    PROVEN    timeout over, Leave, heard
+              behind another parent, removed     (none)   ChildJoined(joining=False)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from emulator.medium.timing import Cancellable
+from emulator.zigbee import mac, rejoin_commands
+from emulator.zigbee.events import ChildJoined, ChildPolled, DeviceUpdate, NodeType
+from emulator.zigbee.mac import Beacon, MacFrame
+from emulator.zigbee.mac_link import SendResult
+from emulator.zigbee.nwk import NwkError, NwkFrame
+from emulator.zigbee.rejoin_commands import (
+    TIMEOUTS_S,
+    RejoinResponse,
+    RejoinStatus,
+    TimeoutResponse,
+    TimeoutStatus,
+)
+from emulator.zigbee.state import Child
+
+if TYPE_CHECKING:
+    from emulator.zigbee.stack import Stack
+
+MAX_CHILDREN = 32  # EZSP_CONFIG_MAX_END_DEVICE_CHILDREN, EmberZNet's default
+DEFAULT_TIMEOUT = 8  # index of TIMEOUTS_S: 256 minutes
+PROOF_US = 10_000_000
+
+_ASSOCIATION_RESPONSE = Struct("<BHB")
+_LOWEST_ADDRESS, _HIGHEST_ADDRESS = 0x0001, 0xFFF7
+
+
+def node_type_of(capability: int) -> NodeType:
+    """The role of a node with this MAC capability."""
+    if capability & rejoin_commands.CAPABILITY_ROUTER:
+        return NodeType.ROUTER
+    if capability & rejoin_commands.CAPABILITY_RX_ON:
+        return NodeType.END_DEVICE
+    return NodeType.SLEEPY_END_DEVICE
+
+
+class Children:
+    """The child table of one stack, and what its MAC needs to know of it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.max_children = MAX_CHILDREN
+        self.timeout = DEFAULT_TIMEOUT  # of a child that has not asked for one, and asked for here
+        self.tells_of_polls = False
+        self._due_us: dict[int, int] = {}  # short address of every child: when it is forgotten
+        self._unproven: set[int] = set()
+        self._watch: Cancellable | None = None
+        stack.mac.on_poll = self._polled
+        stack.command_handlers[rejoin_commands.COMMAND_REJOIN_REQUEST] = self._rejoin_asked
+        stack.command_handlers[rejoin_commands.COMMAND_TIMEOUT_REQUEST] = self._timeout_asked
+
+    def load(self) -> None:
+        """The stack has come up: the children it remembers begin their timeouts."""
+        self.clear()
+        if not self._is_parent:
+            self._stack.state.children.clear()
+            return
+        for child in self._stack.state.children:
+            if child is not None:
+                self._begin(child)
+
+    def clear(self) -> None:
+        """No network, or no power: nobody is a child here; what is stored stays."""
+        self._due_us.clear()
+        self._unproven.clear()
+        self._stack.mac.forget_children()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    @property
+    def _is_parent(self) -> bool:
+        network = self._stack.state.network
+        return network is not None and not network.node_type.is_end_device
+
+    # -- the table -----------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many children there are."""
+        return len(self._due_us)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more end device may become a child."""
+        return self.count < self.max_children
+
+    def has(self, short_address: int) -> bool:
+        """Whether a child has this short address."""
+        return short_address in self._due_us
+
+    def at(self, index: int) -> Child | None:
+        """The child at an index of the table."""
+        table = self._stack.state.children
+        return table[index] if index < len(table) else None
+
+    def remaining_ms(self, child: Child) -> int:
+        """How long until a child is forgotten if it keeps silent."""
+        due_us = self._due_us.get(child.short_address, 0)
+        return max(0, due_us - self._stack.clock.now_us()) // 1000
+
+    def of_eui64(self, eui64: int) -> Child | None:
+        """The child with this EUI-64."""
+        return next((c for c in self._stack.state.children if c and c.eui64 == eui64), None)
+
+    def of_address(self, short_address: int) -> Child | None:
+        """The child with this short address."""
+        if short_address not in self._due_us:
+            return None
+        return next(
+            (c for c in self._stack.state.children if c and c.short_address == short_address), None
+        )
+
+    def put(self, index: int, child: Child) -> None:
+        """The host restores a child at an index of the table."""
+        table = self._stack.state.children
+        old = self.at(index)
+        if old is not None:
+            self._forget(old)
+        table.extend([None] * (index + 1 - len(table)))
+        table[index] = child
+        self._stack.save()
+        if self._stack.is_up:
+            self._begin(child)
+
+    def _add(self, eui64: int, short_address: int, node_type: NodeType, *, proven: bool) -> None:
+        table = self._stack.state.children
+        child = Child(eui64, short_address, node_type, TIMEOUTS_S[self.timeout])
+        known = self.of_eui64(eui64)
+        if known is not None:
+            index = table.index(known)
+            self._forget(known)
+        else:
+            index = next((i for i, entry in enumerate(table) if entry is None), len(table))
+        if index == len(table):
+            table.append(None)
+        table[index] = child
+        self._begin(child)
+        if not proven:
+            self._unproven.add(short_address)
+            self._set_due(short_address, PROOF_US)
+        self._stack.save()
+        self._stack.on_event(ChildJoined(index, True, short_address, eui64, node_type))
+
+    def _begin(self, child: Child) -> None:
+        if child.node_type.sleeps:
+            self._stack.mac.sleepers.add(child.short_address)
+        self._set_due(child.short_address, child.timeout_s * 1_000_000)
+
+    def _forget(self, child: Child) -> None:
+        mac_link = self._stack.mac
+        mac_link.sleepers.discard(child.short_address)
+        mac_link.held.drop(child.short_address)
+        self._due_us.pop(child.short_address, None)
+        self._unproven.discard(child.short_address)
+
+    def remove(self, child: Child) -> None:
+        """It is no child of this node any more; it is not told."""
+        self._forget(child)
+        table = self._stack.state.children
+        index = table.index(child)
+        table[index] = None
+        self._stack.save()
+        self._stack.on_event(
+            ChildJoined(index, False, child.short_address, child.eui64, child.node_type)
+        )
+
+    # -- ageing --------------------------------------------------------------------------------
+
+    def _set_due(self, short_address: int, wait_us: int) -> None:
+        clock = self._stack.clock
+        self._due_us[short_address] = due_us = clock.now_us() + wait_us
+        if self._watch is None:
+            self._watch = clock.call_at_us(due_us, self._look)
+        elif wait_us == PROOF_US:  # earlier than what the watch waits for, maybe
+            self._watch.cancel()
+            self._watch = clock.call_at_us(min(self._due_us.values()), self._look)
+
+    def _look(self) -> None:
+        """One timer watches all children; most were heard long before it looks."""
+        now_us = self._stack.clock.now_us()
+        for short_address in [one for one, due_us in self._due_us.items() if due_us <= now_us]:
+            child = self.of_address(short_address)
+            if child is not None:
+                self.remove(child)
+        self._watch = None
+        if self._due_us:
+            self._watch = self._stack.clock.call_at_us(min(self._due_us.values()), self._look)
+
+    def _polled(self, short_address: int) -> bool:
+        stack = self._stack
+        if not stack.is_up or not self._is_parent:
+            return False
+        if short_address not in self._due_us:
+            if short_address in stack.mac.sleepers:
+                return False  # it rejoins, and asks at its old address for the new one
+            options = rejoin_commands.LEAVE_REQUEST | rejoin_commands.LEAVE_REJOIN
+            stack.send_command(short_address, rejoin_commands.leave(options))
+            return True
+        if short_address not in self._unproven:
+            child = self.of_address(short_address)
+            assert child is not None
+            self._set_due(short_address, child.timeout_s * 1_000_000)
+        if self.tells_of_polls:
+            stack.on_event(ChildPolled(short_address, stack.mac.held.count(short_address) > 0))
+        return False
+
+    def proven(self, short_address: int) -> None:
+        """A frame of a child came under the network key."""
+        child = self.of_address(short_address)
+        if child is not None:
+            self._unproven.discard(short_address)
+            self._set_due(short_address, child.timeout_s * 1_000_000)
+
+    def announced(self, short_address: int, eui64: int) -> None:
+        """A node announced itself: a child at another address has another parent."""
+        child = self.of_eui64(eui64)
+        if child is None:
+            return
+        if child.short_address == short_address:
+            self.proven(short_address)
+        else:
+            self.remove(child)
+
+    def heard_behind_another(self, short_address: int) -> None:
+        """A frame of this source came by way of another node: whose child it is now."""
+        child = self.of_address(short_address)
+        if child is not None:
+            self.remove(child)
+
+    def _timeout_asked(self, command: bytes, header: NwkFrame, mac_source: int) -> None:
+        stack = self._stack
+        child = self.of_address(header.source)
+        if child is None or mac_source != header.source:
+            return
+        try:
+            timeout = rejoin_commands.parse_timeout_request(command)
+        except NwkError:
+            stack.undecodable += 1
+            return
+        status = TimeoutStatus.OK
+        if timeout < len(TIMEOUTS_S):
+            if child.timeout_s != TIMEOUTS_S[timeout]:
+                child.timeout_s = TIMEOUTS_S[timeout]
+                stack.save()
+        else:
+            status = TimeoutStatus.INCORRECT_VALUE
+        self.proven(header.source)
+        information = rejoin_commands.PARENT_TAKES_POLLS | rejoin_commands.PARENT_TAKES_REQUESTS
+        stack.send_command(
+            header.source,
+            rejoin_commands.timeout_response(TimeoutResponse(status, information)),
+            destination_eui64=child.eui64,
+        )
+
+    # -- taking in -----------------------------------------------------------------------------
+
+    def send_beacon(self) -> None:
+        """Somebody looks for networks."""
+        stack = self._stack
+        network = stack.state.network
+        if network is None or network.node_type.is_end_device:
+            return
+        coordinator = network.node_type is NodeType.COORDINATOR
+        payload = mac.build_beacon(
+            Beacon(
+                coordinator,
+                stack.joining.permits,
+                2,  # ZigBee PRO
+                True,
+                0 if coordinator else 1,
+                self.has_room,
+                network.extended_pan_id,
+                network.update_id,
+            )
+        )
+        stack.mac.send(
+            MacFrame(
+                mac.TYPE_BEACON,
+                False,
+                False,
+                0,
+                None,
+                None,
+                False,
+                network.pan_id,
+                network.short_address,
+                False,
+                payload,
+            )
+        )
+
+    def associate(self, frame: MacFrame) -> None:
+        """An Association Request came in."""
+        stack = self._stack
+        eui64 = frame.source
+        if (
+            not self._is_parent
+            or not stack.joining.permits
+            or eui64 is None
+            or not frame.source_extended
+        ):
+            return
+        node_type = node_type_of(frame.payload[1]) if len(frame.payload) == 2 else NodeType.ROUTER
+        short_address = self.address_for(eui64)
+        status = mac.ASSOCIATION_SUCCESSFUL
+        if node_type.is_end_device:
+            if self.has_room or self.of_eui64(eui64) is not None:
+                self._add(eui64, short_address, node_type, proven=False)
+            else:
+                short_address, status = mac.BROADCAST, mac.ASSOCIATION_PAN_AT_CAPACITY
+        response = _ASSOCIATION_RESPONSE.pack(
+            mac.COMMAND_ASSOCIATION_RESPONSE, short_address, status
+        )
+        stack.mac.send_indirect(
+            MacFrame(
+                mac.TYPE_COMMAND,
+                True,
+                False,
+                0,
+                stack.mac.pan_id,
+                eui64,
+                True,
+                stack.mac.pan_id,
+                stack.state.eui64,
+                True,
+                response,
+            ),
+            partial(self._associated, short_address, eui64, status),
+        )
+
+    def _associated(self, short_address: int, eui64: int, status: int, result: SendResult) -> None:
+        if result is SendResult.OK and status == mac.ASSOCIATION_SUCCESSFUL:
+            update = DeviceUpdate.STANDARD_SECURITY_UNSECURED_JOIN
+            self._stack.admission.arrived(short_address, eui64, update)
+
+    def address_for(self, eui64: int) -> int:
+        """The short address of a newcomer: the one it had, else a free one."""
+        stack = self._stack
+        known = stack.short_of(eui64)
+        if known is not None:
+            return known
+        while True:
+            short_address = stack.random_bits(16)
+            if (
+                _LOWEST_ADDRESS <= short_address <= _HIGHEST_ADDRESS
+                and stack.eui64_of(short_address) is None
+                and short_address not in self._due_us
+            ):
+                return short_address
+
+    def _rejoin_asked(self, command: bytes, header: NwkFrame, mac_source: int) -> None:
+        eui64 = self._stack.eui64_of(mac_source)
+        if (
+            mac_source == header.source
+            and eui64 is not None
+            and header.source_ieee == int.from_bytes(eui64, "little")
+        ):
+            self._take_back(command, header, secured=True)
+
+    def receive_unsecured(self, command: bytes, header: NwkFrame, mac_source: int) -> None:
+        """A NWK command without security: one without the network key may ask to rejoin."""
+        if (
+            command[:1] == bytes((rejoin_commands.COMMAND_REJOIN_REQUEST,))
+            and mac_source == header.source
+            and header.destination == self._stack.short_address
+        ):
+            self._take_back(command, header, secured=False)
+
+    def _take_back(self, command: bytes, header: NwkFrame, *, secured: bool) -> None:
+        stack = self._stack
+        asked = header.source
+        eui64 = header.source_ieee
+        if not stack.is_up or not self._is_parent or eui64 is None or eui64 == stack.state.eui64:
+            return
+        try:
+            node_type = node_type_of(rejoin_commands.parse_rejoin_request(command))
+        except NwkError:
+            stack.undecodable += 1
+            return
+        known = self.of_eui64(eui64)
+        short_address = asked
+        if not self._may_have(asked, eui64):
+            short_address = self.address_for(eui64)
+        status = RejoinStatus.OK
+        if node_type.is_end_device and known is None and not self.has_room:
+            status = RejoinStatus.PAN_AT_CAPACITY
+        elif not node_type.is_end_device:
+            if secured and known is not None:
+                self.remove(known)
+        elif secured or known is None:
+            self._add(eui64, short_address, node_type, proven=secured)
+        else:
+            short_address = known.short_address  # what nobody proved changes nothing
+        asks_there = node_type.sleeps and asked not in stack.mac.sleepers
+        if asks_there:
+            stack.mac.sleepers.add(asked)
+
+        def done(result: SendResult) -> None:
+            if asks_there and asked not in self._due_us:
+                stack.mac.sleepers.discard(asked)
+            if result is SendResult.OK and status is RejoinStatus.OK:
+                update = (
+                    DeviceUpdate.STANDARD_SECURITY_SECURED_REJOIN
+                    if secured
+                    else DeviceUpdate.STANDARD_SECURITY_UNSECURED_REJOIN
+                )
+                stack.admission.arrived(short_address, eui64, update)
+
+        stack.send_command(
+            asked,
+            rejoin_commands.rejoin_response(RejoinResponse(short_address, status)),
+            done,
+            destination_eui64=eui64,
+            secured=secured,
+        )
+
+    def _may_have(self, short_address: int, eui64: int) -> bool:
+        """Whether a node may keep its address: nobody else has it."""
+        if not _LOWEST_ADDRESS <= short_address <= _HIGHEST_ADDRESS:
+            return False
+        owner = self.of_address(short_address)
+        return (owner is None or owner.eui64 == eui64) and self._stack.state.devices.get(
+            short_address, eui64
+        ) == eui64
+
+    # -- letting go ----------------------------------------------------------------------------
+
+    def dismiss(self, eui64: int) -> None:
+        """The trust centre does not let a newcomer in; it waits for a key in vain."""
+        child = self.of_eui64(eui64)
+        if child is not None and child.short_address in self._unproven:
+            self.remove(child)
+
+    def remove_device(self, eui64: int) -> None:
+        """The trust centre wants a node to go: a newcomer waits in vain, a child leaves."""
+        self.dismiss(eui64)
+        child = self.of_eui64(eui64)
+        if child is not None:
+            self.request_leave(child, rejoin=False)
+
+    def request_leave(self, child: Child, *, rejoin: bool) -> None:
+        """Tell a child to leave; it is one until it has heard that, or its frame expired."""
+        options = rejoin_commands.LEAVE_REQUEST | (rejoin_commands.LEAVE_REJOIN if rejoin else 0)
+
+        def done(_result: SendResult) -> None:
+            if child in self._stack.state.children:
+                self.remove(child)
+
+        self._stack.send_command(
+            child.short_address,
+            rejoin_commands.leave(options),
+            done,
+            destination_eui64=child.eui64,
+        )
+
+    def left(self, short_address: int, eui64: int, *, rejoins: bool) -> None:
+        """A node said that it leaves."""
+        child = self.of_eui64(eui64)
+        if child is not None and child.short_address == short_address:
+            self.remove(child)
+        if not rejoins:
+            self._stack.admission.left(short_address, eui64, was_child=child is not None)
+
+    def hold_broadcast(self, frame: bytes) -> None:
+        """A NWK frame for all, also for those asleep: each gets it when it asks."""
+        for short_address in sorted(self._stack.mac.sleepers):
+            self._stack.mac.send_data(short_address, frame)
