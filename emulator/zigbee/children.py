@@ -363,7 +363,7 @@ class Children:
         """The short address of a newcomer: the one it had, else a free one."""
         stack = self._stack
         known = stack.short_of(eui64)
-        if known is not None:
+        if known is not None and self._owner(known) in (None, eui64):
             return known
         while True:
             short_address = stack.random_bits(16)
@@ -373,6 +373,13 @@ class Children:
                 and short_address not in self._due_us
             ):
                 return short_address
+
+    def _owner(self, short_address: int) -> int | None:
+        """The EUI-64 of whoever was given this address, as far as is known here for sure."""
+        child = self.of_address(short_address)
+        if child is not None:
+            return child.eui64
+        return self._stack.state.devices.get(short_address)
 
     def _rejoin_asked(self, command: bytes, header: NwkFrame, mac_source: int) -> None:
         eui64 = self._stack.eui64_of(mac_source)
@@ -404,8 +411,12 @@ class Children:
             stack.undecodable += 1
             return
         known = self.of_eui64(eui64)
+        owner = self._owner(asked)
         short_address = asked
-        if not self._may_have(asked, eui64):
+        if owner not in (None, eui64):
+            assert owner is not None
+            stack.learn(asked, owner)  # which the frame that asks made believe to be another
+        if owner not in (None, eui64) or not _LOWEST_ADDRESS <= asked <= _HIGHEST_ADDRESS:
             short_address = self.address_for(eui64)
         status = RejoinStatus.OK
         if node_type.is_end_device and known is None and not self.has_room:
@@ -439,15 +450,6 @@ class Children:
             destination_eui64=eui64,
             secured=secured,
         )
-
-    def _may_have(self, short_address: int, eui64: int) -> bool:
-        """Whether a node may keep its address: nobody else has it."""
-        if not _LOWEST_ADDRESS <= short_address <= _HIGHEST_ADDRESS:
-            return False
-        owner = self.of_address(short_address)
-        return (owner is None or owner.eui64 == eui64) and self._stack.state.devices.get(
-            short_address, eui64
-        ) == eui64
 
     # -- letting go ----------------------------------------------------------------------------
 

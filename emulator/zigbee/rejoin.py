@@ -7,7 +7,8 @@ key; with it, nothing that is not under the network key is taken for an answer.
     state     event                              next      effect
     --------  ---------------------------------  --------  --------------------------------------
     IDLE      start                              SEEKING   down without a word, Beacon Requests
-    SEEKING   nobody of this network has room    IDLE      StackStatus(NO_BEACONS)
+    SEEKING   nobody of this network has room    SEEKING   again; a beacon is easily lost
+    SEEKING   the same, third time               IDLE      StackStatus(NO_BEACONS)
     SEEKING   somebody has                       ASKING    Rejoin Request; the old parent first
     ASKING    every 250 ms, if it sleeps         ASKING    Data Request
     ASKING    refused, or no answer for 1 s      ASKING    Rejoin Request to the next
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 RESPONSE_TIMEOUT_US = 1_000_000
 RESPONSE_POLL_US = 250_000
 MAX_PARENTS = 4  # tried one after the other
+MAX_SEARCHES = 3
 
 
 class Rejoining:
@@ -42,6 +44,8 @@ class Rejoining:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._secured = True
+        self._channels: list[int] = []
+        self._searches = 0
         self._parents: list[NetworkFound] = []
         self._parent: NetworkFound | None = None
         stack.command_handlers[rejoin_commands.COMMAND_REJOIN_RESPONSE] = self._answered
@@ -62,9 +66,15 @@ class Rejoining:
         if network is None or network.node_type is NodeType.COORDINATOR or stack.joining.is_busy:
             return Status.INVALID_CALL
         self._secured = secured
+        self._channels = channels
+        self._searches = 0
         stack.suspend()
-        stack.joining.search(channels, self._choose)
+        self._search()
         return Status.OK
+
+    def _search(self) -> None:
+        self._searches += 1
+        self._stack.joining.search(self._channels, self._choose)
 
     def _choose(self, heard: list[Heard]) -> None:
         network = self._stack.state.network
@@ -76,6 +86,9 @@ class Rejoining:
             if found.extended_pan_id == network.extended_pan_id
             and (beacon.end_device_capacity or not network.node_type.is_end_device)
         ]
+        if not fitting and self._searches < MAX_SEARCHES:
+            self._search()
+            return
         if not fitting:
             self._stack.joining.give_up(Status.NO_BEACONS)
             return

@@ -37,7 +37,13 @@ from emulator.zigbee.nwk import NwkError, NwkFrame
 from emulator.zigbee.polling import Polling
 from emulator.zigbee.rejoin import Rejoining
 from emulator.zigbee.security import FrameKey, SecurityError
-from emulator.zigbee.state import CounterExhausted, Network, ReservedCounter, StackState
+from emulator.zigbee.state import (
+    COUNTER_LIMIT,
+    CounterExhausted,
+    Network,
+    ReservedCounter,
+    StackState,
+)
 from emulator.zigbee.zdo import Endpoint
 
 BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
@@ -162,7 +168,8 @@ class Stack:
 
     def _use_key(self, network: Network) -> None:
         if self._key.octets != network.key:
-            self._incoming_counters.clear()  # counters count per key
+            # Counters count per key; what is under this node's own name is its own, come back.
+            self._incoming_counters = {self.eui64_octets: COUNTER_LIMIT + 1}
             self._key = FrameKey(network.key)
         self._key_sequence = network.key_sequence
 
