@@ -30,11 +30,14 @@ from emulator.ncp.hot_frames import (
     header_tail,
 )
 from emulator.zigbee.events import (
+    ChildJoined,
+    ChildPolled,
     EnergyFound,
     Event,
     MessageReceived,
     MessageSent,
     NetworkFound,
+    PollComplete,
     ScanDone,
     StackStatus,
     Status,
@@ -75,6 +78,11 @@ class Ezsp:
             ScanDone: lambda event: self._callback(
                 "scanCompleteHandler", channel=0, status=event.status
             ),
+            ChildJoined: self._child_joined,
+            ChildPolled: lambda event: self._callback(
+                "pollHandler", childId=event.short_address, transmitExpected=event.frame_follows
+            ),
+            PollComplete: lambda event: self._callback("pollCompleteHandler", status=event.status),
         }
 
     # -- host to stick -------------------------------------------------------------------------
@@ -179,6 +187,16 @@ class Ezsp:
             status=event.update.value,
             policyDecision=event.decision.value,
             parentOfNewNodeId=event.parent,
+        )
+
+    def _child_joined(self, event: ChildJoined) -> bytes:
+        return self._callback(
+            "childJoinHandler",
+            index=event.child_index,
+            joining=event.joining,
+            childId=event.short_address,
+            childEui64=event.eui64,
+            childType=event.node_type.value,
         )
 
     def _network_found(self, event: NetworkFound) -> bytes:

@@ -110,6 +110,7 @@ class Joining:
         self._search: list[int] = []
         self._found: Callable[[list[Heard]], object] = _nothing
         self._network: Network | None = None
+        self._known: Network | None = None  # of who comes back
         self._permit_until_us = 0
         self.policy = TrustCenterPolicy.ALLOW_JOINS
 
@@ -301,11 +302,14 @@ class Joining:
             return
         network.short_address = short_address
         self._stack.mac.short_address = short_address
-        self.await_key(network)
+        self.await_key(network, None)
 
-    def await_key(self, network: Network) -> None:
-        """The parent took this node in; `network` is complete but for its key."""
+    def await_key(self, network: Network, known: Network | None) -> None:
+        """The parent took this node in; `network` is complete but for its key. Who comes back has
+        `known` it before.
+        """
         self._network = network
+        self._known = known
         self._state = _State.KEYLESS
         self._set_timer(KEY_TIMEOUT_US, self.give_up, Status.NO_LINK_KEY_RECEIVED)
         if network.node_type.sleeps:
@@ -325,7 +329,7 @@ class Joining:
         """A NWK frame without security: for one without the network key, it may carry it."""
         stack = self._stack
         network = self._network
-        known = stack.state.network  # of who rejoins
+        known = self._known
         keys = self._link_keys(known)
         if self._state is not _State.KEYLESS or network is None or not keys:
             return

@@ -168,7 +168,7 @@ class Rejoining:
         if self._secured:
             stack.joining.finish(moved)
         else:
-            stack.joining.await_key(moved)
+            stack.joining.await_key(moved, network)
 
 
 def _ignore_poll(_result: SendResult, _more: bool) -> None:

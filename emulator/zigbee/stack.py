@@ -185,8 +185,11 @@ class Stack:
         leaves and come back.
         """
         network = self.state.network
-        if not self.is_up or network is None or self._leaving or self.joining.is_busy:
+        if network is None or self._leaving or self.joining.is_busy:
             return Status.INVALID_CALL
+        if not self.is_up:  # nobody is there who could be told
+            self.forget_network()
+            return Status.OK
         self._leaving = True
         options = rejoin_commands.LEAVE_REJOIN if rejoin else 0
         destination = nwk.BROADCAST_RX_ON if self._parent is None else self._parent

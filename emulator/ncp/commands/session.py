@@ -35,7 +35,6 @@ class Session:
     policies: dict[int, int] = field(default_factory=dict)
     multicasts: dict[int, dict[str, int]] = field(default_factory=dict)
     addresses: dict[int, tuple[int, int]] = field(default_factory=dict)  # index: EUI-64, node id
-    extended_timeouts: set[int] = field(default_factory=set)
     security: InitialSecurity | None = None
 
 
