@@ -220,8 +220,8 @@ class EzspNode:
         # Not bellows' own `pollForData`: that waits for the first failure of a poll.
         (status,) = await self.ezsp._command(
             "pollForData",
-            interval=round(interval_s * 1000),
-            units=t.EmberEventUnits.EVENT_MS_TIME,
+            interval=max(1, round(interval_s * 4)),
+            units=t.EmberEventUnits.EVENT_QS_TIME,  # in milliseconds a minute is too long for it
             failureLimit=MAX_MISSED_POLLS,
         )
         return t.sl_Status.from_ember_status(status) == t.sl_Status.OK

@@ -94,6 +94,9 @@ async def test_a_device_joins_is_updated_and_talks_through_its_tunnel(
         (outcome,) = home.told(TransferOutcome)
         assert outcome.response_code is ResponseCode.SUCCESS
         assert home.told(HubLost) == []
+        child = made.sticks["hub"].stack.children.of_eui64(EUI64)
+        assert (child is not None and child.node_type.sleeps) is (role is Role.SLEEPY)
+        assert made.sticks[f"device-{EUI64:X}"].stack.mac.sleeps is (role is Role.SLEEPY)
 
 
 # -- what comes before, between and after ----------------------------------------------------
