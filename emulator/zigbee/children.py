@@ -467,12 +467,14 @@ class Children:
             self.request_leave(child, rejoin=False)
 
     def request_leave(self, child: Child, *, rejoin: bool) -> None:
-        """Tell a child to leave; it is one until it has heard that, or its frame expired."""
+        """Tell a child to leave; it is one until it has heard that. One that never asks for what
+        waits for it is gone when that expires.
+        """
         options = rejoin_commands.LEAVE_REQUEST | (rejoin_commands.LEAVE_REJOIN if rejoin else 0)
 
-        def done(_result: SendResult) -> None:
-            if child in self._stack.state.children:
-                self.remove(child)
+        def done(result: SendResult) -> None:
+            if result is SendResult.OK or not rejoin:
+                self.left(child.short_address, child.eui64, rejoins=rejoin)
 
         self._stack.send_command(
             child.short_address,
