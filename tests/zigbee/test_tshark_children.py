@@ -185,7 +185,7 @@ def test_a_join_through_a_router_reads(frames: list[dict[str, Any]]) -> None:
     assert [frame["update"] for frame in updates] == [["0x01"], ["0x02"]]
     assert {frame["device"][0] for frame in updates} == {"00:11:22:33:44:55:66:78"}
     assert {frame["aps_secured"][0] for frame in updates} == {"1"}
-    (removed,) = of(frames, aps_command="0x07")
+    removed = of(frames, aps_command="0x07")[0]
     assert removed["device"] == ["00:11:22:33:44:55:66:78"]
 
 
