@@ -3,8 +3,8 @@
 Source: ZigBee specification 05-3474, 3.6.1.4 (joining), 4.6.3.2 (authentication of a joiner), 4.4.3
 (transport key); IEEE 802.15.4-2006, 7.5.3.1 (association); Smart Energy 07-5356, 5.4.8.1 (install
 codes). A joiner's link key is known beforehand: the network key crosses the air under a key derived
-from it, and nobody else can read it. What a parent does is in children.py, what the trust centre
-does in admission.py; rejoin.py uses the search and the wait for the key of this module.
+from it, and nobody else can read it. What a parent does is in newcomers.py, what the trust
+centre does in admission.py; rejoin.py uses the search and the wait for the key of this module.
 
     joiner       event                        next         effect
     -----------  ---------------------------  -----------  ------------------------------------
@@ -428,9 +428,9 @@ class Joining:
             if command == mac.COMMAND_ASSOCIATION_RESPONSE:
                 self._associated(frame.payload)
             elif self._stack.is_up and command == mac.COMMAND_BEACON_REQUEST:
-                self._stack.children.send_beacon()
+                self._stack.newcomers.send_beacon()
             elif self._stack.is_up and command == mac.COMMAND_ASSOCIATION_REQUEST:
-                self._stack.children.associate(frame)
+                self._stack.newcomers.associate(frame)
 
     def _hear_beacon(self, frame: MacFrame) -> None:
         channel = self._stack.mac.channel

@@ -1,7 +1,7 @@
 """How a node comes back into its network: to its old parent or another, with the key or without.
 
 Source: ZigBee specification 05-3474, 3.6.1.4.2 (rejoining), 4.6.3.3 (authentication); the parent's
-half is in children.py. Without security the network key comes as it does in a join, under the link
+half is in newcomers.py. Without security the network key comes as it does in a join, under the link
 key; with it, nothing that is not under the network key is taken for an answer.
 
     state     event                              next      effect

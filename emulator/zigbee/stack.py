@@ -33,6 +33,7 @@ from emulator.zigbee.events import Event, NodeType, StackStatus, Status
 from emulator.zigbee.joining import Joining
 from emulator.zigbee.mac import BROADCAST, MacFrame
 from emulator.zigbee.mac_link import Done, MacLink, SendResult
+from emulator.zigbee.newcomers import Newcomers
 from emulator.zigbee.nwk import NwkError, NwkFrame
 from emulator.zigbee.polling import Polling
 from emulator.zigbee.rejoin import Rejoining
@@ -102,6 +103,7 @@ class Stack:
         self.joining = Joining(self)
         self.command_handlers: dict[int, CommandHandler] = {nwk.COMMAND_LEAVE: self._leave_heard}
         self.children = Children(self)
+        self.newcomers = Newcomers(self)
         self.admission = Admission(self)
         self.rejoining = Rejoining(self)
         self.polling = Polling(self)
@@ -508,7 +510,7 @@ class Stack:
         """A running network takes nothing unsecured, but for who asks to rejoin."""
         if header.frame_type == nwk.TYPE_COMMAND:
             if self.is_up:
-                self.children.receive_unsecured(rest, header, mac_source)
+                self.newcomers.receive_unsecured(rest, header, mac_source)
             else:
                 self.rejoining.receive_unsecured(rest, header, mac_source)
         elif not self.is_up:
