@@ -52,6 +52,7 @@ class Children:
         self._due_us: dict[int, int] = {}  # short address of every child: when it is forgotten
         self._unproven: set[int] = set()
         self._watch: Cancellable | None = None
+        self._watch_us = 0
         stack.mac.on_poll = self._polled
         stack.command_handlers[rejoin_commands.COMMAND_TIMEOUT_REQUEST] = self._timeout_asked
 
@@ -175,13 +176,15 @@ class Children:
     # -- ageing --------------------------------------------------------------------------------
 
     def _set_due(self, short_address: int, wait_us: int) -> None:
-        clock = self._stack.clock
-        self._due_us[short_address] = due_us = clock.now_us() + wait_us
-        if self._watch is None:
-            self._watch = clock.call_at_us(due_us, self._look)
-        elif wait_us == PROOF_US:  # earlier than what the watch waits for, maybe
+        self._due_us[short_address] = due_us = self._stack.clock.now_us() + wait_us
+        if self._watch is None or due_us < self._watch_us:
+            self._set_watch(due_us)
+
+    def _set_watch(self, due_us: int) -> None:
+        if self._watch is not None:
             self._watch.cancel()
-            self._watch = clock.call_at_us(min(self._due_us.values()), self._look)
+        self._watch_us = due_us
+        self._watch = self._stack.clock.call_at_us(due_us, self._look)
 
     def _look(self) -> None:
         """One timer watches all children; most were heard long before it looks."""
@@ -192,7 +195,7 @@ class Children:
                 self.remove(child)
         self._watch = None
         if self._due_us:
-            self._watch = self._stack.clock.call_at_us(min(self._due_us.values()), self._look)
+            self._set_watch(min(self._due_us.values()))
 
     def _polled(self, short_address: int) -> bool:
         stack = self._stack

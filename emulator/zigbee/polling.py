@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emulator.medium.timing import Cancellable
+from emulator.medium.timing import MAX_FRAME_TOTAL_WAIT_US, Cancellable
 from emulator.zigbee import rejoin_commands
 from emulator.zigbee.events import PollComplete, Status
 from emulator.zigbee.mac_link import SendResult
@@ -43,6 +43,7 @@ class Polling:
         self._failure_limit = 0
         self._failures = 0
         self._timer: Cancellable | None = None
+        self._is_postponed = False
         self.parent_lost = False
         self.parent_information = 0  # how the parent lets its children keep themselves alive
         stack.command_handlers[rejoin_commands.COMMAND_TIMEOUT_RESPONSE] = self._timeout_given
@@ -98,8 +99,18 @@ class Polling:
     def _poll(self) -> None:
         stack = self._stack
         network = stack.state.network
-        if stack.is_up and network is not None and not stack.mac.is_polling:
+        if not stack.is_up or network is None:
+            return
+        if not stack.mac.is_polling:
             stack.mac.poll(network.parent, self._ended)
+        elif not self._is_postponed:  # the last poll of a join may not have ended yet
+            self._is_postponed = True
+            clock = stack.clock
+            clock.call_at_us(clock.now_us() + MAX_FRAME_TOTAL_WAIT_US, self._poll_postponed)
+
+    def _poll_postponed(self) -> None:
+        self._is_postponed = False
+        self._poll()
 
     def _ended(self, result: SendResult, more: bool) -> None:
         stack = self._stack

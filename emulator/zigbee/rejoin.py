@@ -69,6 +69,7 @@ class Rejoining:
         self._channels = channels
         self._searches = 0
         stack.suspend()
+        stack.polling.parent_lost = True  # until it has come up again
         self._search()
         return Status.OK
 

@@ -219,6 +219,7 @@ class Stack:
         self.suspend()
         self._leaving = False
         self.polling.stop()
+        self.polling.parent_lost = False
         self.mac.channel = None
         self.mac.pan_id = self.mac.short_address = BROADCAST
         self.aps.clear()

@@ -313,6 +313,33 @@ def test_a_child_that_falls_silent_is_forgotten_after_its_timeout() -> None:
     assert hub.stack.short_of(SLEEPER) == device.stack.short_address
 
 
+def test_children_with_different_timeouts_are_forgotten_each_in_its_time() -> None:
+    air, hub, device = home()
+    other = join(air, hub, "other", OTHER, node_type=SLEEPY)
+    for host in (device, other):
+        poll(host)
+    air.clock.run_for(1)
+    other.stack.send_command(0, rejoin_commands.timeout_request(0))  # 10 s
+    air.clock.run_for(9)
+    assert hub.stack.children.count == 2
+    air.clock.run_for(2)
+    assert hub.stack.children.of_eui64(OTHER) is None
+    air.clock.run_for(TIMEOUTS_S[8] - 60)
+    assert hub.stack.children.count == 1
+    air.clock.run_for(60)
+    assert hub.stack.children.count == 0
+
+
+def test_a_poll_asked_for_while_another_is_under_way_is_made_after_it() -> None:
+    _, hub, device = home()
+    air = device.air
+    device.stack.mac.poll(0, lambda *_: None)
+    poll(device)
+    hub.send(device, b"held")
+    air.clock.run_for(1)
+    assert polls(device) != []
+
+
 def test_a_forgotten_child_that_polls_is_sent_away_and_comes_back_by_itself() -> None:
     air, hub, device = home()
     poll(device)

@@ -20,9 +20,11 @@ _MAX_ADDRESSES = 64
 
 def network_state(session: Session, _request: Fields) -> Fields:
     stack = session.stack
-    if stack.is_up:
-        return {"status": _JOINED_NO_PARENT if stack.polling.parent_lost else _JOINED}
-    return {"status": _JOINING if stack.joining.is_busy else _NO_NETWORK}
+    if stack.joining.is_busy and not stack.is_up:
+        return {"status": _JOINING}
+    if stack.polling.parent_lost:
+        return {"status": _JOINED_NO_PARENT}
+    return {"status": _JOINED if stack.is_up else _NO_NETWORK}
 
 
 def get_network_parameters(session: Session, _request: Fields) -> Fields:
