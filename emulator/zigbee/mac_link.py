@@ -34,7 +34,6 @@ from emulator.medium.timing import (
     MAX_BE,
     MAX_CSMA_BACKOFFS,
     MAX_FRAME_RETRIES,
-    MAX_FRAME_TOTAL_WAIT_US,
     MIN_BE,
     SIFS_MAX_OCTETS,
     SIFS_US,
@@ -46,6 +45,7 @@ from emulator.medium.timing import (
     air_us,
 )
 from emulator.zigbee import mac
+from emulator.zigbee.data_poll import DataPoll, Polled
 from emulator.zigbee.held_frames import (
     TRANSACTION_PERSISTENCE_US,
     Done,
@@ -66,10 +66,6 @@ DUPLICATE_MEMORY_US = 200_000
 
 _ACK_AIR_US = air_us(ACK_OCTETS)
 _DATA = Struct("<HBHHH")
-
-
-Polled = Callable[[SendResult, bool], object]
-"""Called with how a Data Request ended, EXPIRED when nothing came, and whether more waits."""
 
 
 class _Outgoing:
@@ -129,11 +125,7 @@ class MacLink:
         self.held = HeldFrames(clock)
         self.on_poll: Callable[[int], bool] = _knows_nobody
         self._sleeps = False
-        self._awake_until_us = 0
-        self._polled: Polled | None = None
-        self._poll_timer: Cancellable | None = None
-        self._poll_heard: bool | None = None  # whether what the poll brought said that more waits
-        self._frame_follows = False  # whether the last ACK said so
+        self._data_poll = DataPoll(clock)
 
     # -- configuration -------------------------------------------------------------------------
 
@@ -173,10 +165,9 @@ class MacLink:
             timer.cancel()
         self._indirect.clear()
         self.held.clear()
-        for cancellable in (self._ack_timer, self._poll_timer):
-            if cancellable is not None:
-                cancellable.cancel()
-        self._polled = None
+        self._data_poll.clear()
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
         self._transceiver.channel = None
         self._medium.detach(self._transceiver)
 
@@ -201,10 +192,7 @@ class MacLink:
 
     def poll(self, parent: int, polled: Polled) -> None:
         """Ask `parent` for one frame; one poll at a time."""
-        assert self._polled is None
-        self._polled = polled
-        self._poll_heard = None
-        self._frame_follows = False
+        self._data_poll.start(polled)
         request = MacFrame(
             mac.TYPE_COMMAND,
             True,
@@ -218,40 +206,12 @@ class MacLink:
             False,
             bytes((mac.COMMAND_DATA_REQUEST,)),
         )
-        self.send(request, self._poll_sent)
+        self.send(request, self._data_poll.request_ended)
 
     @property
     def is_polling(self) -> bool:
         """Whether a Data Request is under way, or what it was told of."""
-        return self._polled is not None
-
-    def _poll_sent(self, result: SendResult) -> None:
-        if self._poll_heard is not None:
-            self._poll_ended(SendResult.OK)
-        elif result is not SendResult.OK:
-            self._poll_ended(result)
-        elif not self._frame_follows:
-            self._poll_ended(SendResult.EXPIRED)
-        else:
-            self._awake_until_us = self._clock.now_us() + MAX_FRAME_TOTAL_WAIT_US
-            self._poll_timer = self._clock.call_at_us(
-                self._awake_until_us, self._poll_ended, SendResult.EXPIRED
-            )
-
-    def _heard_while_polling(self, more: bool) -> None:
-        """A frame for this node came in during a poll: that is what the poll was for."""
-        self._poll_heard = more
-        if self._poll_timer is not None:
-            self._poll_ended(SendResult.OK)
-
-    def _poll_ended(self, result: SendResult) -> None:
-        polled, self._polled = self._polled, None
-        if self._poll_timer is not None:
-            self._poll_timer.cancel()
-            self._poll_timer = None
-        self._awake_until_us = 0
-        if polled is not None:
-            polled(result, bool(self._poll_heard))
+        return self._data_poll.is_under_way
 
     def send_indirect(self, frame: MacFrame, done: Done | None = None) -> None:
         """Hold `frame` until its destination asks with a Data Request, or it expires."""
@@ -374,7 +334,7 @@ class MacLink:
     # -- receiving -----------------------------------------------------------------------------
 
     def _receive_if_awake(self, psdu: bytes) -> None:
-        if self._current is not None or self._clock.now_us() < self._awake_until_us:
+        if self._current is not None or self._clock.now_us() < self._data_poll.awake_until_us:
             self._receive(psdu)
 
     def _receive(self, psdu: bytes) -> None:
@@ -408,7 +368,7 @@ class MacLink:
         """Whether `psdu` acknowledges `sequence` and says that a frame follows; so noted."""
         if psdu != mac.build_ack(sequence, frame_pending=True):
             return False
-        self._frame_follows = True
+        self._data_poll.frame_follows()
         return True
 
     def _receive_short_data(self, psdu: bytes) -> None:
@@ -431,8 +391,8 @@ class MacLink:
             return
         self._remember((source, False), sequence, now_us)
         self._receive_data(psdu[9:-2], source, destination)
-        if self._polled is not None and destination != mac.BROADCAST:
-            self._heard_while_polling(bool(control & mac.FRAME_PENDING))
+        if self._data_poll.is_under_way and destination != mac.BROADCAST:
+            self._data_poll.heard(bool(control & mac.FRAME_PENDING))
 
     def _receive_rare(self, frame: MacFrame, octets: int) -> None:
         source = None if frame.source is None else (frame.source, frame.source_extended)
@@ -447,8 +407,8 @@ class MacLink:
             self._acknowledge(mac.ACKS[frame.sequence], octets)
         if source is None or not self._is_duplicate(source, frame.sequence):
             self._receive_other(frame)
-        if self._polled is not None and frame.frame_type == mac.TYPE_COMMAND:
-            self._heard_while_polling(frame.frame_pending)
+        if self._data_poll.is_under_way and frame.frame_type == mac.TYPE_COMMAND:
+            self._data_poll.heard(frame.frame_pending)
 
     def _receive_data_request(self, frame: MacFrame, source: tuple[int, bool], octets: int) -> None:
         """Somebody asks for a frame: the ACK says whether there is one, and it follows."""
