@@ -42,7 +42,16 @@ Done = Callable[[SendResult], object]
 class HeldFrame:
     """A frame that waits; `octets` is the MAC frame without its FCS, nothing said to be pending."""
 
-    __slots__ = ("address", "done", "expired", "octets", "sequence", "timer", "under_way")
+    __slots__ = (
+        "address",
+        "done",
+        "expired",
+        "is_renewed",
+        "octets",
+        "sequence",
+        "timer",
+        "under_way",
+    )
 
     def __init__(self, address: int, octets: bytes, sequence: int, done: Done | None) -> None:
         self.address = address
@@ -52,6 +61,7 @@ class HeldFrame:
         self.timer: Cancellable | None = None
         self.under_way = False
         self.expired = False
+        self.is_renewed = False
 
     def end(self, result: SendResult) -> None:
         """It waits no more."""

@@ -87,7 +87,7 @@ class MacLink:
 
     As a parent it holds the frames for the short addresses in `sleepers` until they are asked for.
     `on_poll(short address)` hears each Data Request and answers whether something that is not held
-    here will follow.
+    here will follow; `renew(payload)` makes a payload that has waited anew before it goes out.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class MacLink:
         self.sleepers: set[int] = set()
         self.held = HeldFrames(clock)
         self.on_poll: Callable[[int], bool] = _knows_nobody
+        self.renew: Callable[[bytes], bytes] = _as_it_is
         self._sleeps = False
         self._data_poll = DataPoll(clock)
 
@@ -430,6 +431,10 @@ class MacLink:
             self._enqueue(outgoing)
 
     def _release(self, held: HeldFrame, more: bool) -> None:
+        if not held.is_renewed:  # once: a repetition must be known for one
+            held.is_renewed = True
+            at = mac.DATA_HEADER_OCTETS
+            held.octets = held.octets[:at] + self.renew(held.octets[at:])
         octets = held.octets
         if more:
             octets = bytes((octets[0] | mac.FRAME_PENDING,)) + octets[1:]
@@ -474,3 +479,8 @@ class MacLink:
 def _knows_nobody(_address: int) -> bool:
     """Who is no parent promises nothing to those that ask."""
     return False
+
+
+def _as_it_is(payload: bytes) -> bytes:
+    """Nothing about a payload grows old."""
+    return payload

@@ -99,6 +99,7 @@ class Stack:
             receive_data=self._receive_nwk,
             receive_other=self._receive_other,
         )
+        self.mac.renew = self._renew
         self.aps = ApsService(self)
         self.joining = Joining(self)
         self.command_handlers: dict[int, CommandHandler] = {nwk.COMMAND_LEAVE: self._leave_heard}
@@ -388,6 +389,26 @@ class Stack:
             nwk.UNSECURED_DATA_CONTROL, destination, self.mac.short_address, 1, sequence
         )
         self.mac.send_data(destination, header + payload, done)
+
+    def _renew(self, frame: bytes) -> bytes:
+        """A frame that waited for a sleeper, under a counter that nothing sent since overtook: who
+        heard that would take it for a replay.
+        """
+        try:
+            header = nwk.parse(frame)
+            at = header.header_octets
+            if not header.secured:
+                return frame
+            counter, eui64, _ = nwk.parse_auxiliary(frame, at)
+            if counter + 1 == self.nwk_counter.next_value:
+                return frame
+            payload = nwk.open_sealed(self._key, frame, at, eui64)
+            counter = self.nwk_counter.take()
+        except (NwkError, SecurityError, CounterExhausted):
+            return frame  # under an old key: whoever can read it may
+        return nwk.seal(
+            self._key, frame[:at], counter, self.eui64_octets, self._key_sequence, payload
+        )
 
     def send_command(
         self,

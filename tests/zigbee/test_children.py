@@ -131,6 +131,25 @@ def test_a_sleeper_hears_nothing_between_its_polls() -> None:
     assert device.received() == []
 
 
+def test_what_a_sleeper_hears_meanwhile_does_not_make_its_frames_replays() -> None:
+    air, hub, device = home()
+    poll(device)
+    air.clock.run_for(0.1)
+    hub.send(device, b"sealed first")
+    air.clock.run_for(0.1)
+    device.stack.mac.sleeps = False  # awake for something of its own
+    hub.stack.aps.send_broadcast(nwk.BROADCAST_RX_ON, smart_energy(0), b"sealed later", 0)
+    air.clock.run_for(0.1)
+    device.stack.mac.sleeps = True
+    poll(device)
+    air.clock.run_for(1)
+    assert device.received() == [b"sealed later", b"sealed first"]
+    assert device.stack.replays_rejected == 0
+    assert hub.sent()[-1].status is Status.OK
+    nonces = air.nwk_nonces()
+    assert len(nonces) == len(set(nonces))
+
+
 def test_a_broadcast_for_all_reaches_the_sleepers_when_they_poll() -> None:
     air, hub, device = home()
     other = join(air, hub, "other", OTHER, node_type=SLEEPY)
