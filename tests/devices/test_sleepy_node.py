@@ -68,8 +68,13 @@ def data_requests(made: Bench) -> int:
     return sum(psdu[0] & 7 == 3 and psdu[-3] == 4 for psdu in made.frames)
 
 
-@end_devices
-@pytest.mark.parametrize("ezsp", SUPPORTED_VERSIONS)
+@pytest.mark.parametrize(
+    ("ezsp", "role"),
+    [
+        *((version, Role.SLEEPY) for version in SUPPORTED_VERSIONS),
+        *((version, Role.END_DEVICE) for version in (4, 8, 14)),
+    ],
+)
 async def test_an_end_device_goes_on_after_its_stick_was_reset(ezsp: int, role: Role) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await home(made, role)
