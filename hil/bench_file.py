@@ -12,6 +12,7 @@ bench: hub, PPMID, bridges 1 and 2, the image of bridge 1 exactly 768 000 bytes,
     [dsp]                            profile = "mp170", commissioned = "relaxed"
     [dsp.codes]                      replay = "E42"
     [[device]]                       id = "bridge-1", kind = "bridge-1", radio = "emulated",
+                                     role = "router", "end-device" or "sleepy",
                                      image = "bridge.ota" or image_size_bytes = 768000, ...
     [[fault]]                        kind = "loss", percent = 10, on = "bridge-1"
 """
@@ -37,6 +38,7 @@ from hil.toml_lines import KeyPath
 ClockName = Literal["virtual", "real"]
 DeviceKind = Literal["ppmid", "bridge-1", "bridge-2", "bridge-3", "bridge-4"]
 ImagePolicy = Literal["maker-signed", "opaque"]
+DeviceRole = Literal["router", "end-device", "sleepy"]
 EzspVersion = Literal[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19]
 EZSP_VERSIONS: tuple[EzspVersion, ...] = get_args(EzspVersion)
 EZSP_GAP = "there is no EZSP 15"
@@ -116,6 +118,7 @@ class Device(Table):
     )
     kind: DeviceKind = Field(description='"ppmid" or "bridge-1" to "bridge-4"')
     radio: Radio = Field(default=EMULATED, description=_RADIO_SAYS)
+    role: DeviceRole = Field(default="router", description='"router", "end-device" or "sleepy"')
     image: Image | None = Field(
         default=None, description="the path of an OTA file, seen from the folder of the bench file"
     )

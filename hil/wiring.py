@@ -18,7 +18,7 @@ from emulator.devices.ezsp_node import EzspNode
 from emulator.devices.flash import Flash, FlashContents, PagePool, Slot
 from emulator.devices.hub import Hub, HubEvent
 from emulator.devices.models import DeviceModel
-from emulator.devices.node import NetworkSettings
+from emulator.devices.node import NetworkSettings, Role
 from emulator.devices.ota_client import OtaClientParameters
 from emulator.devices.ppmid import PPMID
 from emulator.devices.zigpy_node import ZigpyNode
@@ -165,7 +165,7 @@ class Wiring:
                 build,
                 han,
                 pool,
-                partial(EzspNode, take_over=take_over or emulated),
+                partial(EzspNode, take_over=take_over or emulated, role=Role(entry.role)),
                 partial(on_device_event, entry.id),
             )
         self.keys = Keys(

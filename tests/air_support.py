@@ -201,14 +201,22 @@ def link_key(eui64: int) -> bytes:
     return eui64.to_bytes(8, "big") * 2
 
 
-def join(air: Air, hub: StackHost, name: str, eui64: int, *, attempts: int = 10) -> StackHost:
+def join(
+    air: Air,
+    hub: StackHost,
+    name: str,
+    eui64: int,
+    *,
+    attempts: int = 10,
+    node_type: NodeType = NodeType.ROUTER,
+) -> StackHost:
     device = StackHost(air, name, eui64)
     device.stack.state.preconfigured_key = link_key(eui64)
     hub.stack.aps.transient_keys[eui64] = link_key(eui64)
     hub.stack.joining.permit(255)
     for _ in range(attempts):
         told = len(device.statuses())
-        request = JoinRequest(CHANNEL, EXTENDED_PAN_ID, NodeType.ROUTER)
+        request = JoinRequest(CHANNEL, EXTENDED_PAN_ID, node_type)
         assert device.stack.joining.join(request) is Status.OK
         air.clock.run_until(lambda told=told: len(device.statuses()) > told)  # type: ignore[misc]
         if device.stack.is_up:

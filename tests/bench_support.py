@@ -30,7 +30,7 @@ from emulator.devices.ezsp_node import EzspNode
 from emulator.devices.flash import FlashContents, PagePool
 from emulator.devices.hub import Hub, HubEvent
 from emulator.devices.models import HUB_ENDPOINTS
-from emulator.devices.node import NetworkSettings, NodeEvent
+from emulator.devices.node import NetworkSettings, NodeEvent, Role
 from emulator.devices.ota_server import OtaServerParameters
 from emulator.devices.ppmid import PPMID
 from emulator.devices.zigpy_node import ZigpyNode
@@ -189,12 +189,17 @@ async def hub_node(bench: Bench, *, form: bool = True, take_over: bool = False) 
 
 
 async def device_node(
-    bench: Bench, eui64: int, *, name: str | None = None, take_over: bool = False
+    bench: Bench,
+    eui64: int,
+    *,
+    name: str | None = None,
+    take_over: bool = False,
+    role: Role = Role.ROUTER,
 ) -> DeviceNode:
     """A device's node, its stick reset and idle."""
     events: list[NodeEvent] = []
     url = bench.stick(name or f"device-{eui64:X}", eui64)
-    node = EzspNode(url, PPMID.endpoints, events.append, take_over=take_over)
+    node = EzspNode(url, PPMID.endpoints, events.append, take_over=take_over, role=role)
     bench.closing(node.close)
     await node.open()
     return DeviceNode(node, events)
@@ -241,7 +246,9 @@ class House:
     device_events: dict[int, list[DeviceEvent]] = field(default_factory=dict)
     pool: PagePool = field(default_factory=PagePool)
 
-    async def add(self, eui64: int, *, admit: bool = True, **changes: Any) -> Device:
+    async def add(
+        self, eui64: int, *, admit: bool = True, role: Role = Role.ROUTER, **changes: Any
+    ) -> Device:
         """One more device: built, let in (or left to somebody else to let in), and begun."""
         events: list[DeviceEvent] = []
         built: dict[str, Any] = {
@@ -259,7 +266,7 @@ class House:
             DeviceBuild(**(built | changes)),
             HanToJoin(CHANNEL, EXTENDED_PAN_ID),
             self.pool,
-            partial(EzspNode, take_over=True),
+            partial(EzspNode, take_over=True, role=role),
             events.append,
         )
         self.devices[eui64] = device

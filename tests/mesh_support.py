@@ -11,7 +11,7 @@ from emulator.zigbee import nwk
 from emulator.zigbee.events import NodeType, Status
 from emulator.zigbee.nwk import NwkFrame
 from emulator.zigbee.security import FrameKey
-from emulator.zigbee.state import LinkKey, StackState
+from emulator.zigbee.state import Child, LinkKey, StackState
 
 HUB_EUI64 = 0x00DB1234567890A2
 KEY = FrameKey(NETWORK_KEY)
@@ -31,7 +31,7 @@ def pair_key(one: int, other: int) -> bytes:
 
 
 def stored_node(
-    number: int, count: int, parent: int, node_type: NodeType | None = None
+    number: int, count: int, parent: int, node_type: NodeType = NodeType.ROUTER
 ) -> StackState:
     """What node `number` of `count` remembers: the network, its parent, a link key with everybody
     else.
@@ -41,7 +41,7 @@ def stored_node(
     joined.trust_center_eui64 = HUB_EUI64
     joined.short_address = short_address(number)
     if number:
-        joined.node_type = node_type or NodeType.ROUTER
+        joined.node_type = node_type
         joined.parent = short_address(parent)
     state.network = joined
     state.link_keys = [
@@ -69,10 +69,16 @@ class Mesh:
     ) -> None:
         self.air = air or Air(1)
         self.nodes: list[StackHost] = []
+        states: list[StackState] = []
         for number in range(count):
             before = [min(link) for link in links if max(link) == number]
             parent = max(before, default=0)
-            state = stored_node(number, count, parent, (types or {}).get(number))
+            node_type = (types or {}).get(number, NodeType.ROUTER)
+            states.append(stored_node(number, count, parent, node_type))
+            if node_type.is_end_device:
+                child = Child(node_eui64(number), short_address(number), node_type, 15_360)
+                states[parent].children.append(child)
+        for number, state in enumerate(states):
             host = StackHost(self.air, f"node-{number}", state.eui64, state)
             if not link_status:
                 host.stack.neighbours.period_us = 0
@@ -84,6 +90,7 @@ class Mesh:
         for host in self.nodes:
             assert host.stack.resume() is Status.OK
         self.air.clock.run_for(0.01)
+        self.air.clock.run_until(lambda: all(host.stack.is_up for host in self.nodes), 10)
 
     def run(self, seconds: float) -> None:
         self.air.clock.run_for(seconds)

@@ -1,7 +1,8 @@
-"""A device's node: a router joined through bellows' EZSP on any stick.
+"""A device's node: a router or an end device joined through bellows' EZSP on any stick.
 
 Source: Silicon Labs UG100, 6 (networking) and 9 (security). zigpy's application can only be a
-coordinator, so devices sit on the layer below it.
+coordinator, so devices sit on the layer below it. An end device whose parent is lost looks for
+another one of its network, with the network key it has and, should that be an old one, without.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import bellows.types as t
 
+from emulator.devices.ezsp_polling import Polls
 from emulator.devices.node import (
     IN_A_NETWORK,
     Frame,
@@ -19,7 +21,10 @@ from emulator.devices.node import (
     NetworkSettings,
     NetworkUp,
     NodeError,
+    NodeEvent,
     OnEvent,
+    Role,
+    Sent,
     SmartEnergyEndpoint,
     TakeOverRefused,
     radio_errors,
@@ -32,8 +37,18 @@ STACK_PROFILE_PRO = 2
 SECURITY_LEVEL = 5
 JOIN_TIMEOUT_S = 30.0
 RESUME_TIMEOUT_S = 10.0
+REJOIN_TIMEOUT_S = 60.0
+REJOIN_WAITS_S = (0.0, 5.0, 15.0, 60.0, 120.0, 300.0)  # before each attempt to find a parent
+POLL_INTERVAL_S = 1.0
+MAX_MISSED_POLLS = 3
 TX_POWER_DBM = 8
+_FIRST_WITH_REJOIN_REASON = 14
 
+_NODE_TYPES = {
+    Role.ROUTER: t.EmberNodeType.ROUTER,
+    Role.END_DEVICE: t.EmberNodeType.END_DEVICE,
+    Role.SLEEPY: t.EmberNodeType.SLEEPY_END_DEVICE,
+}
 _CONFIGURATION = (
     (t.EzspConfigId.CONFIG_STACK_PROFILE, STACK_PROFILE_PRO),
     (t.EzspConfigId.CONFIG_SECURITY_LEVEL, SECURITY_LEVEL),
@@ -50,13 +65,19 @@ class EzspNode:
         on_event: OnEvent,
         *,
         take_over: bool = False,
+        role: Role = Role.ROUTER,
+        poll_interval_s: float = POLL_INTERVAL_S,
     ) -> None:
         self.url = url
+        self.role = role
         self.eui64 = 0
         self.hub_eui64: int | None = None
         self._endpoints = endpoints
         self._on_event = on_event
         self._take_over = take_over
+        self._poll_interval_s = poll_interval_s
+        self._polls: Polls | None = None
+        self._returning: asyncio.Task[None] | None = None
         self._ezsp: SmartEnergyEzsp | None = None
         self._status: asyncio.Future[t.sl_Status] | None = None
 
@@ -74,12 +95,14 @@ class EzspNode:
             config,
             self,
             peer_of=self._peer_of,
-            on_event=self._on_event,
+            on_event=self._on_event if self.role is Role.ROUTER else self._hear,
             on_lost=self._lost,
         )
         with radio_errors(self.url, "does not answer"):
             await ezsp.connect(use_thread=False)
             self._ezsp = ezsp
+            if self.role is not Role.ROUTER:
+                self._polls = Polls(self._poll_every, self.role, self._poll_interval_s)
             ezsp.add_callback(self._callback)
             await self._configure(ezsp)
 
@@ -140,7 +163,7 @@ class EzspNode:
             channels=t.Channels.from_channel_list([channel]),
         )
         outcome = await self._await_status(
-            ezsp.joinNetwork(nodeType=t.EmberNodeType.ROUTER, parameters=parameters),
+            ezsp.joinNetwork(nodeType=_NODE_TYPES[self.role], parameters=parameters),
             JOIN_TIMEOUT_S,
         )
         if outcome != t.sl_Status.NETWORK_UP:
@@ -152,7 +175,7 @@ class EzspNode:
         (state,) = await self.ezsp.networkState()
         if state == t.EmberNetworkStatus.NO_NETWORK:  # so it is after every reset
             outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)
-            if outcome != t.sl_Status.NETWORK_UP:
+            if outcome == t.sl_Status.NOT_JOINED:
                 return
         if not self._take_over:
             raise TakeOverRefused(f"the radio {self.url} {IN_A_NETWORK}")
@@ -162,6 +185,8 @@ class EzspNode:
         """Go on in the network the stick remembers."""
         with radio_errors(self.url, "gave up while resuming"):
             outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)
+            if outcome not in (t.sl_Status.NETWORK_UP, t.sl_Status.NOT_JOINED) and self._polls:
+                outcome = await self._find_parent()
             if outcome != t.sl_Status.NETWORK_UP:
                 raise NodeError(f"the radio {self.url} does not resume its network: {outcome.name}")
             await self._came_up()
@@ -186,7 +211,47 @@ class EzspNode:
         status, state = await self.ezsp.getCurrentSecurityState()
         self._require(status, "reading the trust centre's address")
         self.hub_eui64 = int.from_bytes(state.trustCenterLongAddress.serialize(), "little")
+        if self._polls is not None:
+            self._polls.begin(self._lost)
+            self._polls.busy()
         self._on_event(NetworkUp())
+
+    async def _poll_every(self, interval_s: float) -> bool:
+        # Not bellows' own `pollForData`: that waits for the first failure of a poll.
+        (status,) = await self.ezsp._command(
+            "pollForData",
+            interval=max(1, round(interval_s * 4)),
+            units=t.EmberEventUnits.EVENT_QS_TIME,  # in milliseconds a minute is too long for it
+            failureLimit=MAX_MISSED_POLLS,
+        )
+        return t.sl_Status.from_ember_status(status) == t.sl_Status.OK
+
+    async def _find_parent(self) -> t.sl_Status:
+        """Look for a parent, again and again; how that ended."""
+        ezsp = self.ezsp
+        outcome = t.sl_Status.NOT_JOINED
+        for wait_s in REJOIN_WAITS_S:
+            await asyncio.sleep(wait_s)
+            for has_key in (True, False):
+                fields = {"haveCurrentNetworkKey": has_key, "channelMask": 0}
+                if ezsp.ezsp_version >= _FIRST_WITH_REJOIN_REASON:
+                    fields |= {"reason": 0, "nodeType": _NODE_TYPES[self.role]}
+                outcome = await self._await_status(
+                    ezsp.findAndRejoinNetwork(**fields), REJOIN_TIMEOUT_S
+                )
+                if outcome == t.sl_Status.NETWORK_UP:
+                    return outcome
+        return outcome
+
+    async def _return(self) -> None:
+        """The parent does not answer any more."""
+        try:
+            with radio_errors(self.url, "gave up while looking for a parent"):
+                outcome = await self._find_parent()
+            if outcome != t.sl_Status.NETWORK_UP:
+                raise NodeError(f"its parent is lost, and no other was found: {outcome.name}")
+        except NodeError as error:
+            self._on_event(NetworkDown(str(error)))
 
     async def leave(self) -> None:
         """Leave the network; the stick forgets it."""
@@ -197,6 +262,8 @@ class EzspNode:
         """The endpoint on which the hub serves `cluster`, or uses it."""
         if peer != self.hub_eui64:
             return None
+        if self._polls is not None:
+            self._polls.busy()
         with radio_errors(self.url, "gave up while looking for an endpoint"):
             return await self.ezsp.find_endpoint(HUB_NWK, cluster, is_server=is_server)
 
@@ -204,10 +271,18 @@ class EzspNode:
         """Queue a frame for the hub, the only peer of a device. Raises QueueFull, NodeError."""
         if frame.peer != self.hub_eui64:
             raise NodeError(f"{frame.peer:016X} is not the hub of this network")
-        return self.ezsp.submit(HUB_NWK, frame)
+        tag = self.ezsp.submit(HUB_NWK, frame)
+        if self._polls is not None:
+            self._polls.sent(tag)
+        return tag
 
     async def close(self) -> None:
         """Let go of the stick, which stays on."""
+        if self._polls is not None:
+            self._polls.stop()
+        if self._returning is not None:
+            self._returning.cancel()
+            self._returning = None
         if self._ezsp is not None:
             ezsp, self._ezsp = self._ezsp, None
             await ezsp.disconnect()
@@ -218,7 +293,18 @@ class EzspNode:
         """A device's only peer is its hub."""
         return self.hub_eui64 if nwk == HUB_NWK else None
 
+    def _hear(self, event: NodeEvent) -> None:
+        """What an end device hears and how its messages end tells how often to poll."""
+        assert self._polls is not None
+        if type(event) is Sent:
+            self._polls.ended(event.tag)
+        else:
+            self._polls.busy()
+        self._on_event(event)
+
     def _callback(self, name: str, arguments: list[Any]) -> None:
+        if name == "pollCompleteHandler":
+            self._polls_failed()
         if name != "stackStatusHandler":
             return
         status = t.sl_Status.from_ember_status(arguments[0])
@@ -227,6 +313,15 @@ class EzspNode:
                 self._status.set_result(status)
         elif status == t.sl_Status.NETWORK_DOWN:
             self._on_event(NetworkDown("the network went down"))
+
+    def _polls_failed(self) -> None:
+        """The stick tells of polls only when too many failed: the parent is gone."""
+        if self._ezsp is None or self._status is not None:
+            return
+        if self._returning is None or self._returning.done():
+            self._returning = asyncio.get_running_loop().create_task(
+                self._return(), name=f"{self.url} looks for a parent"
+            )
 
     def connection_lost(self, error: Exception | None) -> None:
         """bellows calls this when the port is closed under it; `_lost` has told already."""

@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 SMART_ENERGY_PROFILE = 0x0109
 MAX_QUEUED_FRAMES = 64
+
+
+class Role(Enum):
+    """What a device is in its network."""
+
+    ROUTER = "router"
+    END_DEVICE = "end-device"  # its receiver is always on
+    SLEEPY = "sleepy"
 
 
 class NodeError(Exception):

@@ -56,7 +56,7 @@ APS_SECURITY_BYTES = 9
 FRAGMENT_BYTES = 2
 MAX_ROUTED = 64  # nodes whose relays are remembered
 MAX_UNDER_WAY = 8  # EmberZNet keeps 10 APS messages; two are left for zigpy
-SENT_TIMEOUT_S = 10.0  # a stick tells after 4 x 1.6 s at the latest
+SENT_TIMEOUT_S = 40.0  # a stick tells after 4 x (1.6 + 7.68) s at the latest, of a sleeper
 
 _SEND_PRIORITY = -1  # bellows' own for sendUnicast: what keeps the stick alive goes first
 # The profile of EmberApsFrame, as it stands on the line.

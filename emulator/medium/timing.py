@@ -25,6 +25,8 @@ MIN_BE = 3  # macMinBE
 MAX_BE = 5  # macMaxBE
 MAX_CSMA_BACKOFFS = 4  # macMaxCSMABackoffs
 MAX_FRAME_RETRIES = 3  # macMaxFrameRetries
+# macMaxFrameTotalWaitTime: back-offs of 8, 16 and twice 31 unit periods, and the longest frame
+MAX_FRAME_TOTAL_WAIT_US = (8 + 16 + 31 + 31) * UNIT_BACKOFF_US + 266 * SYMBOL_US
 
 ACK_OCTETS = 5  # frame control 2, sequence 1, FCS 2
 

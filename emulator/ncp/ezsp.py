@@ -34,6 +34,8 @@ from emulator.ncp.hot_frames import (
 from emulator.zigbee.events import (
     AddressConflict,
     Aps,
+    ChildJoined,
+    ChildPolled,
     EnergyFound,
     Event,
     ManyToOneRequest,
@@ -41,6 +43,7 @@ from emulator.zigbee.events import (
     MessageSent,
     NetworkFound,
     NetworkStatusHeard,
+    PollComplete,
     RouteRecordHeard,
     ScanDone,
     StackStatus,
@@ -109,6 +112,11 @@ class Ezsp:
                 "idConflictHandler", nodeId=event.address
             ),
             NetworkStatusHeard: self._network_status,
+            ChildJoined: self._child_joined,
+            ChildPolled: lambda event: self._callback(
+                "pollHandler", childId=event.short_address, transmitExpected=event.frame_follows
+            ),
+            PollComplete: lambda event: self._callback("pollCompleteHandler", status=event.status),
         }
 
     # -- host to stick -------------------------------------------------------------------------
@@ -255,6 +263,16 @@ class Ezsp:
             status=event.update.value,
             policyDecision=event.decision.value,
             parentOfNewNodeId=event.parent,
+        )
+
+    def _child_joined(self, event: ChildJoined) -> bytes:
+        return self._callback(
+            "childJoinHandler",
+            index=event.child_index,
+            joining=event.joining,
+            childId=event.short_address,
+            childEui64=event.eui64,
+            childType=event.node_type.value,
         )
 
     def _network_found(self, event: NetworkFound) -> bytes:

@@ -45,6 +45,7 @@ KEY_TYPE_NETWORK = 0x01
 HEADER = Struct("<BBHHBB")  # control, destination ep, cluster, profile, source ep, counter
 HEADER_OCTETS = 8
 AUXILIARY_OCTETS = 5
+COMMAND_HEADER_OCTETS = 2  # control, counter
 SECURITY_OCTETS = AUXILIARY_OCTETS + MIC_OCTETS
 
 MAX_PAYLOAD_OCTETS = 82

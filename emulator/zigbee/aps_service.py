@@ -13,6 +13,7 @@ leaves that to the host, which acknowledges each fragment itself (`acknowledge_f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,6 +45,10 @@ MAX_RETRIES = 3  # apscMaxFrameRetries
 MAX_UNICASTS = 10  # APS_UNICAST_MESSAGE_COUNT, EmberZNet's default
 MAX_PARTNERS = 64
 FRAGMENT_OVERHEAD_OCTETS = 2
+
+CommandHandler = Callable[[bytes, int, bool], object]
+"""Takes an APS command (identifier first), its sender's short address, and whether it came under a
+key of the two."""
 
 _DATA_UNACKED = aps.TYPE_DATA | aps.DELIVERY_UNICAST
 _HEADER = aps.HEADER
@@ -89,11 +94,14 @@ class ApsService:
         self._counter = stack.random_bits(8)
         self._waiting: dict[int, _Unicast] = {}
         self._watch: Cancellable | None = None
+        self._watch_us = 0
         self._recent = RecentMessages()
         self._frame_keys: dict[bytes, FrameKey] = {}
         self.transient_keys: dict[int, bytes] = {}
         self._unlisted: dict[int, LinkKey] = {}
         self._partners: dict[int, Partner | None] = {}
+        self.command_handlers: dict[int, CommandHandler] = {}
+        self.extended_timeouts: set[int] = set()  # EUI-64s of those that sleep
 
     def clear(self) -> None:
         """Forget everything under way; nobody is told."""
@@ -225,20 +233,38 @@ class ApsService:
             again = partial(self._frame, unicast, aps.ACK_REQUEST)
             stack.send_nwk(unicast.destination, frame, None, again)
         clock = stack.clock
-        unicast.due_us = due_us = clock.now_us() + ACK_WAIT_US
-        if self._watch is None:
+        wait_us = ACK_WAIT_US
+        if self.extended_timeouts or stack.mac.sleepers:
+            wait_us = self._ack_wait_us(unicast.destination)
+        unicast.due_us = due_us = clock.now_us() + wait_us
+        if self._watch is None or due_us < self._watch_us:
+            if self._watch is not None:
+                self._watch.cancel()
+            self._watch_us = due_us
             self._watch = clock.call_at_us(due_us, self._look_at_waiting)
+
+    def _ack_wait_us(self, destination: int) -> int:
+        """How long an acknowledgement may take: longer where a parent may hold the message."""
+        stack = self._stack
+        extended = destination in stack.mac.sleepers
+        if not extended and self.extended_timeouts:
+            eui64 = stack.eui64_of(destination)
+            extended = (
+                eui64 is not None and int.from_bytes(eui64, "little") in self.extended_timeouts
+            )
+        return ACK_WAIT_US + stack.mac.held.persistence_us if extended else ACK_WAIT_US
 
     def _look_at_waiting(self) -> None:
         """One timer watches all acknowledgements; most came long before it looks."""
         clock = self._stack.clock
         now_us = clock.now_us()
         # `_watch` stays set meanwhile: what is sent now must not set it past what is due earlier.
+        self._watch_us = now_us
         for unicast in [one for one in self._waiting.values() if one.due_us <= now_us]:
             self._unheard(unicast)
         self._watch = None
         if self._waiting:
-            due_us = min(unicast.due_us for unicast in self._waiting.values())
+            self._watch_us = due_us = min(unicast.due_us for unicast in self._waiting.values())
             self._watch = clock.call_at_us(due_us, self._look_at_waiting)
 
     def _transmit_once(self, unicast: _Unicast) -> None:
@@ -385,6 +411,23 @@ class ApsService:
         header = _HEADER.pack(control, 0, zdo.DEVICE_ANNOUNCE, zdo.PROFILE, 0, counter)
         self._stack.send_nwk(nwk.BROADCAST_RX_ON, header + payload)
 
+    def send_command(self, destination: int, command: bytes, *, secured: bool) -> Status:
+        """Send an APS command (its identifier first), under the shared link key if `secured`."""
+        key = None
+        if secured:
+            partner = self.partner(destination)
+            if partner is None:
+                return Status.KEY_NOT_FOUND
+            key = partner.frame_key
+        self._counter = counter = (self._counter + 1) & 0xFF
+        control = aps.TYPE_COMMAND | (0 if key is None else aps.SECURITY)
+        again = partial(self._protect, key, bytes((control, counter)), command)
+        frame = again()
+        if frame is None:
+            return Status.DELIVERY_FAILED
+        self._stack.send_nwk(destination, frame, None, again)
+        return Status.OK
+
     def send_zdo(self, destination: int, cluster: int, payload: bytes) -> None:
         """Send a ZDO answer, acknowledged by the radio alone; the host is not told of it."""
         self._counter = counter = (self._counter + 1) & 0xFF
@@ -415,6 +458,9 @@ class ApsService:
     def receive(self, frame: bytes, source: int, broadcast: bool) -> None:
         """An APS frame came in under the network key."""
         try:
+            if frame and frame[0] & 0x03 == aps.TYPE_COMMAND:
+                self._receive_command(frame, source)
+                return
             header = aps.parse(frame)
             control = header.control
             if control & aps.SECURITY:
@@ -447,6 +493,27 @@ class ApsService:
         payload = aps.open_sealed(frame_key, frame, at, eui64)
         key.incoming_counter = counter + 1
         return payload
+
+    def _receive_command(self, frame: bytes, source: int) -> None:
+        secured = bool(frame[0] & aps.SECURITY)
+        if secured:
+            partner = self.partner(source)
+            if partner is None:
+                self._stack.undecodable += 1
+                return
+            counter = aps.counter_of(frame, aps.COMMAND_HEADER_OCTETS)
+            if counter < partner.link_key.incoming_counter:
+                self._stack.replays_rejected += 1
+                return
+            command = aps.open_sealed(
+                partner.frame_key, frame, aps.COMMAND_HEADER_OCTETS, partner.eui64
+            )
+            partner.link_key.incoming_counter = counter + 1
+        else:
+            command = frame[aps.COMMAND_HEADER_OCTETS :]
+        handler = self.command_handlers.get(command[0]) if command else None
+        if handler is not None:
+            handler(command, source, secured)
 
     def _acknowledged(self, source: int, header: ApsFrame) -> None:
         unicast = self._waiting.get(_slot(source, header.counter, header.block))

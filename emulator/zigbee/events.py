@@ -21,6 +21,9 @@ class Status(Enum):
     INVALID_PARAMETER = auto()
     NO_BEACONS = auto()
     JOIN_FAILED = auto()
+    MOVE_FAILED = auto()
+    MAC_NO_DATA = auto()
+    MAC_NO_ACK = auto()
     NO_LINK_KEY_RECEIVED = auto()
     DELIVERY_FAILED = auto()
     MESSAGE_TOO_LONG = auto()
@@ -42,6 +45,17 @@ class NodeType(Enum):
     ROUTER = 2
     END_DEVICE = 3
     SLEEPY_END_DEVICE = 4
+    MOBILE_END_DEVICE = 5
+
+    @property
+    def is_end_device(self) -> bool:
+        """Whether the node speaks through a parent only."""
+        return self.value >= 3
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether its receiver is off between polls."""
+        return self.value >= 4
 
 
 class MessageKind(Enum):
@@ -118,8 +132,10 @@ class ScanDone(NamedTuple):
 class DeviceUpdate(Enum):
     """What the trust centre learns of a device; values are EZSP's EmberDeviceUpdate."""
 
+    STANDARD_SECURITY_SECURED_REJOIN = 0
     STANDARD_SECURITY_UNSECURED_JOIN = 1
     DEVICE_LEFT = 2
+    STANDARD_SECURITY_UNSECURED_REJOIN = 3
 
 
 class JoinDecision(Enum):
@@ -167,6 +183,29 @@ class AddressConflict(NamedTuple):
     address: int
 
 
+class ChildJoined(NamedTuple):
+    """A child was taken in, or is a child here no more."""
+
+    child_index: int
+    joining: bool
+    short_address: int
+    eui64: int
+    node_type: NodeType
+
+
+class ChildPolled(NamedTuple):
+    """A child asked for its frames; told only when the host wants to know."""
+
+    short_address: int
+    frame_follows: bool
+
+
+class PollComplete(NamedTuple):
+    """How asking the parent for frames ended."""
+
+    status: Status
+
+
 Event = (
     MessageReceived
     | MessageSent
@@ -179,4 +218,7 @@ Event = (
     | ManyToOneRequest
     | NetworkStatusHeard
     | AddressConflict
+    | ChildJoined
+    | ChildPolled
+    | PollComplete
 )

@@ -3,7 +3,8 @@
 Source: ZigBee specification 05-3474, 3.6.1.4 (joining), 4.6.3.2 (authentication of a joiner), 4.4.3
 (transport key); IEEE 802.15.4-2006, 7.5.3.1 (association); Smart Energy 07-5356, 5.4.8.1 (install
 codes). A joiner's link key is known beforehand: the network key crosses the air under a key derived
-from it, and nobody else can read it.
+from it, and nobody else can read it. What a parent does is in newcomers.py, what the trust
+centre does in admission.py; rejoin.py uses the search and the wait for the key of this module.
 
     joiner       event                        next         effect
     -----------  ---------------------------  -----------  ------------------------------------
@@ -13,6 +14,7 @@ from it, and nobody else can read it.
     ASSOCIATING  request acknowledged         ASSOCIATING  Data Request after the response wait
     ASSOCIATING  response, address given      KEYLESS      wait for the network key
     ASSOCIATING  refused, or time is up       IDLE         StackStatus(JOIN_FAILED)
+    KEYLESS      every 250 ms, if it sleeps   KEYLESS      Data Request
     KEYLESS      Transport Key opens          IDLE         network stored, up, Device Announce
     KEYLESS      time is up                   IDLE         StackStatus(NO_LINK_KEY_RECEIVED)
 """
@@ -21,31 +23,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, IntFlag, auto
+from enum import Enum, auto
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.medium.timing import SYMBOL_US, Cancellable
 from emulator.zigbee import aps, mac, zdo
-from emulator.zigbee.aps import ApsError, TransportKey
+from emulator.zigbee.admission import WILDCARD_EUI64, TrustCenterPolicy
+from emulator.zigbee.aps import ApsError
 from emulator.zigbee.events import (
-    DeviceUpdate,
     EnergyFound,
-    JoinDecision,
     NetworkFound,
     NodeType,
     ScanDone,
     StackStatus,
     Status,
-    TrustCenterJoin,
 )
 from emulator.zigbee.mac import Beacon, MacError, MacFrame
 from emulator.zigbee.mac_link import SendResult
-from emulator.zigbee.security import SecurityError, key_transport_key
-from emulator.zigbee.state import UNKNOWN_EUI64, CounterExhausted, Network
+from emulator.zigbee.security import SecurityError, key_transport_key, mmo_hash
+from emulator.zigbee.state import LinkKey, Network
 
 if TYPE_CHECKING:
     from emulator.zigbee.stack import Stack
+
+__all__ = ["WILDCARD_EUI64", "JoinRequest", "Joining", "TrustCenterPolicy"]
 
 SUPERFRAME_US = 960 * SYMBOL_US  # aBaseSuperframeDuration
 RESPONSE_WAIT_US = 32 * SUPERFRAME_US  # macResponseWaitTime
@@ -53,21 +55,12 @@ ASSOCIATION_TIMEOUT_US = 3 * RESPONSE_WAIT_US
 KEY_TIMEOUT_US = 6_000_000  # apsSecurityTimeOutPeriod, order of magnitude of EmberZNet's
 JOIN_SCAN_DURATION = 3
 PERMIT_FOREVER = 0xFF
-WILDCARD_EUI64 = UNKNOWN_EUI64
 QUIET_RSSI_DBM = -95  # what an energy scan hears of an air without foreign networks
 WELL_KNOWN_KEY = b"ZigBeeAlliance09"
-_GLOBAL_LINK_KEY = 0x0004  # EmberInitialSecurityBitmask, as the host of a trust centre set it
-_HASHED_LINK_KEY = 0x0084
+KEY_POLL_US = 250_000  # how often a sleeper asks while it waits for the key
+MAX_BEACONS = 16
 
 _ASSOCIATION_RESPONSE = Struct("<BHB")
-
-
-class TrustCenterPolicy(IntFlag):
-    """What the host lets a trust centre do; values are EZSP's EzspDecisionBitmask."""
-
-    ALLOW_JOINS = 0x01
-    ALLOW_UNSECURED_REJOINS = 0x02
-    JOINS_USE_INSTALL_CODE_KEY = 0x10
 
 
 class _State(Enum):
@@ -75,6 +68,7 @@ class _State(Enum):
     SCANNING = auto()
     SEEKING = auto()
     ASSOCIATING = auto()
+    ENTERING = auto()  # what rejoin.py does
     KEYLESS = auto()
 
 
@@ -86,6 +80,13 @@ class JoinRequest:
     extended_pan_id: int
     node_type: NodeType
     tx_power_dbm: int = 8
+
+
+class Heard(NamedTuple):
+    """A beacon of a network that was searched for."""
+
+    network: NetworkFound
+    beacon: Beacon
 
 
 @dataclass(slots=True)
@@ -105,8 +106,11 @@ class Joining:
         self._timer: Cancellable | None = None
         self._scan: _Scan | None = None
         self._request: JoinRequest | None = None
-        self._beacons: list[NetworkFound] = []
+        self._heard: list[Heard] = []
+        self._search: list[int] = []
+        self._found: Callable[[list[Heard]], object] = _nothing
         self._network: Network | None = None
+        self._known: Network | None = None  # of who comes back
         self._permit_until_us = 0
         self.policy = TrustCenterPolicy.ALLOW_JOINS
 
@@ -124,6 +128,10 @@ class Joining:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def begin(self, wait_us: int, call: Callable[..., object], *args: object) -> None:
+        """Entering a network goes on; `call` ends it if nothing else does within `wait_us`."""
+        self._set_timer(wait_us, call, *args)
 
     def _set_timer(self, wait_us: int, call: Callable[..., object], *args: object) -> None:
         self._stop_timer()
@@ -195,25 +203,40 @@ class Joining:
         if not 11 <= request.channel <= 26:
             return Status.INVALID_PARAMETER
         self._request = request
-        self._beacons.clear()
-        self._state = _State.SEEKING
-        stack.mac.channel = request.channel
-        self._request_beacons()
-        self._set_timer(((1 << JOIN_SCAN_DURATION) + 1) * SUPERFRAME_US, self._associate)
+        self.search([request.channel], self._associate)
         return Status.OK
 
-    def _associate(self) -> None:
+    def search(self, channels: list[int], found: Callable[[list[Heard]], object]) -> None:
+        """Ask for beacons on each channel; `found(what was heard)` begins what comes next."""
+        self._search = list(channels)
+        self._found = found
+        self._heard.clear()
+        self._state = _State.SEEKING
+        self._search_next()
+
+    def _search_next(self) -> None:
+        if not self._search:
+            self._state = _State.ENTERING
+            self._found(list(self._heard))
+            return
+        self._stack.mac.channel = self._search.pop(0)
+        self._request_beacons()
+        self._set_timer(((1 << JOIN_SCAN_DURATION) + 1) * SUPERFRAME_US, self._search_next)
+
+    def _associate(self, heard: list[Heard]) -> None:
         request = self._request
         assert request is not None
         fitting = [
-            beacon
-            for beacon in self._beacons
-            if beacon.extended_pan_id == request.extended_pan_id and beacon.permit_joining
+            network
+            for network, beacon in heard
+            if network.extended_pan_id == request.extended_pan_id
+            and network.permit_joining
+            and (beacon.end_device_capacity or not request.node_type.is_end_device)
         ]
         if not fitting:
-            self._give_up(Status.NO_BEACONS)
+            self.give_up(Status.NO_BEACONS)
             return
-        parent = min(fitting, key=lambda beacon: beacon.source)  # the coordinator, if it answered
+        parent = min(fitting, key=lambda network: network.source)  # the coordinator, if it answered
         stack = self._stack
         self._network = Network(
             parent.pan_id,
@@ -230,7 +253,7 @@ class Joining:
         self._state = _State.ASSOCIATING
         payload = bytes((mac.COMMAND_ASSOCIATION_REQUEST, zdo.capability(request.node_type)))
         stack.mac.send(self._to_parent(payload, source_pan=mac.BROADCAST), self._association_sent)
-        self._set_timer(ASSOCIATION_TIMEOUT_US, self._give_up, Status.JOIN_FAILED)
+        self._set_timer(ASSOCIATION_TIMEOUT_US, self.give_up, Status.JOIN_FAILED)
 
     def _to_parent(self, payload: bytes, *, source_pan: int) -> MacFrame:
         network = self._network
@@ -254,7 +277,7 @@ class Joining:
         if self._state is not _State.ASSOCIATING:
             return
         if result is not SendResult.OK:
-            self._give_up(Status.JOIN_FAILED)
+            self.give_up(Status.JOIN_FAILED)
             return
         clock = self._stack.clock
         clock.call_at_us(clock.now_us() + RESPONSE_WAIT_US, self._ask_for_response)
@@ -275,39 +298,104 @@ class Joining:
             return
         _, short_address, status = _ASSOCIATION_RESPONSE.unpack(payload)
         if status != mac.ASSOCIATION_SUCCESSFUL:
-            self._give_up(Status.JOIN_FAILED)
+            self.give_up(Status.JOIN_FAILED)
             return
         network.short_address = short_address
         self._stack.mac.short_address = short_address
+        self.await_key(network, None)
+
+    def await_key(self, network: Network, known: Network | None) -> None:
+        """The parent took this node in; `network` is complete but for its key. Who comes back has
+        `known` it before.
+        """
+        self._network = network
+        self._known = known
         self._state = _State.KEYLESS
-        self._set_timer(KEY_TIMEOUT_US, self._give_up, Status.NO_LINK_KEY_RECEIVED)
+        self._set_timer(KEY_TIMEOUT_US, self.give_up, Status.NO_LINK_KEY_RECEIVED)
+        if network.node_type.sleeps:
+            self._ask_for_key()
+
+    def _ask_for_key(self) -> None:
+        network = self._network
+        if self._state is not _State.KEYLESS or network is None:
+            return
+        mac_link = self._stack.mac
+        if not mac_link.is_polling:
+            mac_link.poll(network.parent, _ignore_poll)
+        clock = self._stack.clock
+        clock.call_at_us(clock.now_us() + KEY_POLL_US, self._ask_for_key)
 
     def receive_unsecured(self, frame: bytes) -> None:
-        """A NWK frame without security: for a joiner without the network key, it may carry it."""
+        """A NWK frame without security: for one without the network key, it may carry it."""
         stack = self._stack
-        link_key = stack.state.preconfigured_key
         network = self._network
-        if self._state is not _State.KEYLESS or network is None or link_key is None:
+        known = self._known
+        keys = self._link_keys(known)
+        if self._state is not _State.KEYLESS or network is None or not keys:
             return
-        try:
-            key = stack.aps.frame_key(key_transport_key(link_key))
-            command, _ = aps.open_transport_key(key, frame)
-        except (ApsError, SecurityError):
+        for link_key in keys:
+            try:
+                key = stack.aps.frame_key(key_transport_key(link_key))
+                command, counter = aps.open_transport_key(key, frame)
+                break
+            except (ApsError, SecurityError):
+                continue
+        else:
             stack.undecodable += 1
             return
         if command.destination_eui64 != stack.state.eui64:
             return
+        shared = None if known is None else stack.aps.link_key(command.source_eui64)
+        if shared is not None:
+            if counter < shared.incoming_counter:
+                stack.replays_rejected += 1
+                return
+            shared.incoming_counter = counter + 1
+        if link_key is not keys[0]:
+            assert known is not None
+            if command.source_eui64 == known.trust_center_eui64:
+                stack.undecodable += 1  # the trust centre itself knows the key, not its hash
+                return
+            self._take_over(known.trust_center_eui64, command.source_eui64, link_key)
         network.key = command.key
         network.key_sequence = command.key_sequence
         network.trust_center_eui64 = command.source_eui64
+        self.finish(network)
+
+    def _link_keys(self, known: Network | None) -> list[bytes]:
+        """The keys that may protect the network key: the link key, and when this node comes back,
+        its hash: all that a trust centre has which was swapped for the one this node knew.
+        """
+        state = self._stack.state
+        if known is None:
+            return [] if state.preconfigured_key is None else [state.preconfigured_key]
+        entry = state.link_key_of(known.trust_center_eui64)
+        link_key = state.preconfigured_key if entry is None else entry.key
+        return [] if link_key is None else [link_key, mmo_hash(link_key)]
+
+    def _take_over(self, old: int, new: int, link_key: bytes) -> None:
+        """The trust centre was swapped: from now on this node shares `link_key` with the new."""
+        state = self._stack.state
+        entry = state.link_key_of(old)
+        if entry is None:
+            state.preconfigured_key = link_key
+        else:
+            state.link_keys[state.link_keys.index(entry)] = LinkKey(new, link_key)
+
+    def finish(self, network: Network) -> None:
+        """This node is in, with everything it needs."""
+        stack = self._stack
         self._stop_timer()
         self._state = _State.IDLE
+        self._network = None
         stack.state.network = network
         stack.save()
         stack.come_up()
         stack.announce()
+        stack.polling.ask_for_timeout()
 
-    def _give_up(self, status: Status) -> None:
+    def give_up(self, status: Status) -> None:
+        """It did not work; a network known from before stays known."""
         self._stop_timer()
         self._state = _State.IDLE
         self._network = None
@@ -340,9 +428,9 @@ class Joining:
             if command == mac.COMMAND_ASSOCIATION_RESPONSE:
                 self._associated(frame.payload)
             elif self._stack.is_up and command == mac.COMMAND_BEACON_REQUEST:
-                self._send_beacon()
+                self._stack.newcomers.send_beacon()
             elif self._stack.is_up and command == mac.COMMAND_ASSOCIATION_REQUEST:
-                self._take_in(frame)
+                self._stack.newcomers.associate(frame)
 
     def _hear_beacon(self, frame: MacFrame) -> None:
         channel = self._stack.mac.channel
@@ -363,146 +451,13 @@ class Joining:
         )
         if self._state is _State.SCANNING and self._scan is not None and not self._scan.energy:
             self._stack.on_event(found)
-        elif self._state is _State.SEEKING and len(self._beacons) < 16:
-            self._beacons.append(found)
+        elif self._state is _State.SEEKING and len(self._heard) < MAX_BEACONS:
+            self._heard.append(Heard(found, beacon))
 
-    def _send_beacon(self) -> None:
-        stack = self._stack
-        network = stack.state.network
-        assert network is not None
-        if network.node_type not in (NodeType.COORDINATOR, NodeType.ROUTER):
-            return
-        coordinator = network.node_type is NodeType.COORDINATOR
-        payload = mac.build_beacon(
-            Beacon(
-                coordinator,
-                self.permits,
-                2,  # ZigBee PRO
-                True,
-                0 if coordinator else 1,
-                True,
-                network.extended_pan_id,
-                network.update_id,
-            )
-        )
-        stack.mac.send(
-            MacFrame(
-                mac.TYPE_BEACON,
-                False,
-                False,
-                0,
-                None,
-                None,
-                False,
-                network.pan_id,
-                network.short_address,
-                False,
-                payload,
-            )
-        )
 
-    def _take_in(self, frame: MacFrame) -> None:
-        stack = self._stack
-        network = stack.state.network
-        assert network is not None
-        eui64 = frame.source
-        if not self.permits or eui64 is None or not frame.source_extended:
-            return
-        if network.node_type is not NodeType.COORDINATOR:
-            return  # routers take nobody in yet: every node of a bench hears its hub
-        short_address = self._address_for(eui64)
-        payload = _ASSOCIATION_RESPONSE.pack(
-            mac.COMMAND_ASSOCIATION_RESPONSE, short_address, mac.ASSOCIATION_SUCCESSFUL
-        )
+def _nothing(_heard: list[Heard]) -> None:
+    """Nobody searches."""
 
-        def done(result: SendResult) -> None:
-            if result is SendResult.OK:
-                self._authenticate(short_address, eui64)
 
-        stack.mac.send_indirect(
-            MacFrame(
-                mac.TYPE_COMMAND,
-                True,
-                False,
-                0,
-                network.pan_id,
-                eui64,
-                True,
-                network.pan_id,
-                stack.state.eui64,
-                True,
-                payload,
-            ),
-            done,
-        )
-
-    def _address_for(self, eui64: int) -> int:
-        stack = self._stack
-        known = stack.short_of(eui64)
-        if known is not None:
-            return known
-        while True:
-            short_address = stack.random_bits(16)
-            if 0x0001 <= short_address <= 0xFFF7 and stack.eui64_of(short_address) is None:
-                return short_address
-
-    def _joiner_key(self, eui64: int) -> bytes | None:
-        """The link key a joiner must share: its own, or with the host's leave a common one."""
-        stack = self._stack
-        entry = stack.state.link_key_of(eui64)
-        transient = stack.aps.transient_keys
-        if eui64 in transient:
-            return transient[eui64]
-        if entry is not None:
-            return entry.key
-        if self.policy & TrustCenterPolicy.JOINS_USE_INSTALL_CODE_KEY:
-            return None
-        if WILDCARD_EUI64 in transient:
-            return transient[WILDCARD_EUI64]
-        if stack.state.security_bitmask & _HASHED_LINK_KEY == _GLOBAL_LINK_KEY:
-            return stack.state.preconfigured_key
-        return None
-
-    def _authenticate(self, short_address: int, eui64: int) -> None:
-        stack = self._stack
-        network = stack.state.network
-        if network is None or not stack.is_up:
-            return
-        link_key = self._joiner_key(eui64)
-        allowed = self.policy & TrustCenterPolicy.ALLOW_JOINS and link_key is not None
-        decision = JoinDecision.USE_PRECONFIGURED_KEY if allowed else JoinDecision.DENY_JOIN
-        if allowed:
-            stack.learn(short_address, eui64)
-        stack.on_event(
-            TrustCenterJoin(
-                short_address,
-                eui64,
-                DeviceUpdate.STANDARD_SECURITY_UNSECURED_JOIN,
-                decision,
-                stack.short_address,
-            )
-        )
-        if not allowed or link_key is None:
-            return
-        try:
-            counter = stack.aps_counter.take()
-        except CounterExhausted:
-            return  # the joiner waits in vain, as for any key that is lost
-        command = aps.seal_transport_key(
-            stack.aps.frame_key(key_transport_key(link_key)),
-            TransportKey(network.key, network.key_sequence, eui64, stack.state.eui64),
-            stack.random_bits(8),
-            counter,
-        )
-        stack.send_nwk_unsecured(short_address, command)
-
-    def device_left(self, short_address: int, eui64: int) -> None:
-        """A node said that it leaves: the trust centre frees its address and tells the host."""
-        stack = self._stack
-        network = stack.state.network
-        if network is None or stack.eui64_of(short_address) != eui64.to_bytes(8, "little"):
-            return
-        stack.forget_device(short_address)
-        if network.node_type is NodeType.COORDINATOR:
-            update, decision = DeviceUpdate.DEVICE_LEFT, JoinDecision.NO_ACTION
-            stack.on_event(TrustCenterJoin(short_address, eui64, update, decision, 0xFFFF))
+def _ignore_poll(_result: SendResult, _more: bool) -> None:
+    """The key comes as a frame, or does not."""

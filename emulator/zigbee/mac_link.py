@@ -1,4 +1,4 @@
-"""The MAC sublayer of one node: CSMA-CA, acknowledgements, retries, duplicates, indirect frames.
+"""The MAC sublayer of one node: CSMA-CA, acknowledgements, retries, duplicates, sleep and polls.
 
 Source: IEEE 802.15.4-2006, 7.5.1.4 (CSMA-CA), 7.5.6 (transmission, acknowledgement, retransmission,
 indirect transmission), 7.5.1.3 (inter-frame spacing).
@@ -13,13 +13,16 @@ indirect transmission), 7.5.1.3 (inter-frame spacing).
     SENDING    ACK with its sequence     IDLE       done(OK)
     SENDING    ACK wait over             BACKOFF    again, the same sequence
     SENDING    ACK wait over, 4th time   IDLE       done(NO_ACK)
+
+A sleeper's receiver is on while a frame of its own is under way, and after a Data Request whose ACK
+says that something is pending, until that comes or macMaxFrameTotalWaitTime is over.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from enum import Enum, auto
+from functools import partial
 from struct import Struct
 
 from emulator.medium.air import Medium
@@ -42,12 +45,21 @@ from emulator.medium.timing import (
     air_us,
 )
 from emulator.zigbee import mac
+from emulator.zigbee.data_poll import DataPoll, Polled
+from emulator.zigbee.held_frames import (
+    TRANSACTION_PERSISTENCE_US,
+    Done,
+    HeldFrame,
+    HeldFrames,
+    SendResult,
+)
 from emulator.zigbee.mac import MacError, MacFrame
+
+__all__ = ["TRANSACTION_PERSISTENCE_US", "Done", "MacLink", "SendResult"]
 
 MAX_QUEUED_FRAMES = 32
 MAX_INDIRECT_FRAMES = 16
 MAX_REMEMBERED_SOURCES = 64
-TRANSACTION_PERSISTENCE_US = 7_680_000  # macTransactionPersistenceTime as ZigBee sets it
 # A sender's last try follows its first within four times (37 ms of back-offs, frame, ACK wait).
 # Longer memory would take a new frame for an old one after 256 frames to other nodes.
 DUPLICATE_MEMORY_US = 200_000
@@ -56,28 +68,15 @@ _ACK_AIR_US = air_us(ACK_OCTETS)
 _DATA = Struct("<HBHHH")
 
 
-class SendResult(Enum):
-    """How a transmission ended, as 802.15.4 names it."""
-
-    OK = auto()
-    NO_ACK = auto()
-    CHANNEL_ACCESS_FAILURE = auto()
-    QUEUE_FULL = auto()
-    EXPIRED = auto()
-    COUNTER_ERROR = auto()  # the outgoing frame counter is used up
-
-
-Done = Callable[[SendResult], object]
-
-
 class _Outgoing:
-    __slots__ = ("ack_request", "done", "psdu", "sequence")
+    __slots__ = ("ack_request", "done", "max_retries", "psdu", "sequence")
 
     def __init__(self, psdu: bytes, sequence: int, ack_request: bool, done: Done | None) -> None:
         self.psdu = psdu
         self.sequence = sequence
         self.ack_request = ack_request
         self.done = done
+        self.max_retries = MAX_FRAME_RETRIES
 
 
 class MacLink:
@@ -85,6 +84,10 @@ class MacLink:
 
     `receive_data(payload, source, destination)` is called for data frames with short addresses in
     this PAN, `receive_other(frame)` for beacons and commands.
+
+    As a parent it holds the frames for the short addresses in `sleepers` until they are asked for.
+    `on_poll(short address)` hears each Data Request and answers whether something that is not held
+    here will follow; `renew(payload)` makes a payload that has waited anew before it goes out.
     """
 
     def __init__(
@@ -118,6 +121,12 @@ class MacLink:
         self._heard: OrderedDict[tuple[int, bool], tuple[int, int]] = OrderedDict()
         self._indirect: OrderedDict[tuple[int, bool], tuple[_Outgoing, Cancellable]] = OrderedDict()
         self._closed = False
+        self.sleepers: set[int] = set()
+        self.held = HeldFrames(clock)
+        self.on_poll: Callable[[int], bool] = _knows_nobody
+        self.renew: Callable[[bytes], bytes] = _as_it_is
+        self._sleeps = False
+        self._data_poll = DataPoll(clock)
 
     # -- configuration -------------------------------------------------------------------------
 
@@ -130,6 +139,22 @@ class MacLink:
     def channel(self, channel: int | None) -> None:
         self._transceiver.channel = channel
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether the receiver is off while nothing is under way."""
+        return self._sleeps
+
+    @sleeps.setter
+    def sleeps(self, sleeps: bool) -> None:
+        self._sleeps = sleeps
+        self._transceiver.receive = self._receive_if_awake if sleeps else self._receive
+
+    def forget_children(self) -> None:
+        """This node is nobody's parent any more."""
+        for address in sorted(self.sleepers):
+            self.held.drop(address)
+        self.sleepers.clear()
+
     def close(self) -> None:
         """Power off: nothing queued is sent, nothing is heard, no `done` is called any more."""
         if self._closed:
@@ -140,6 +165,8 @@ class MacLink:
         for _, timer in self._indirect.values():
             timer.cancel()
         self._indirect.clear()
+        self.held.clear()
+        self._data_poll.clear()
         if self._ack_timer is not None:
             self._ack_timer.cancel()
         self._transceiver.channel = None
@@ -155,11 +182,37 @@ class MacLink:
         octets = (
             _DATA.pack(control, sequence, self.pan_id, destination, self.short_address) + payload
         )
+        if destination in self.sleepers:
+            self.held.hold(HeldFrame(destination, octets, sequence, done))
+            return
         self._enqueue(_Outgoing(octets + mac.fcs(octets), sequence, unicast, done))
 
     def send(self, frame: MacFrame, done: Done | None = None) -> None:
         """Queue any other frame; its sequence number is set here."""
         self._enqueue(self._numbered(frame, done))
+
+    def poll(self, parent: int, polled: Polled) -> None:
+        """Ask `parent` for one frame; one poll at a time."""
+        self._data_poll.start(polled)
+        request = MacFrame(
+            mac.TYPE_COMMAND,
+            True,
+            False,
+            0,
+            self.pan_id,
+            parent,
+            False,
+            self.pan_id,
+            self.short_address,
+            False,
+            bytes((mac.COMMAND_DATA_REQUEST,)),
+        )
+        self.send(request, self._data_poll.request_ended)
+
+    @property
+    def is_polling(self) -> bool:
+        """Whether a Data Request is under way, or what it was told of."""
+        return self._data_poll.is_under_way
 
     def send_indirect(self, frame: MacFrame, done: Done | None = None) -> None:
         """Hold `frame` until its destination asks with a Data Request, or it expires."""
@@ -257,7 +310,7 @@ class MacLink:
             return
         self._ack_timer = None
         self._retries += 1
-        if self._retries > MAX_FRAME_RETRIES:
+        if self._retries > outgoing.max_retries:
             self._complete(SendResult.NO_ACK)
         else:
             self._start_csma()
@@ -281,10 +334,14 @@ class MacLink:
 
     # -- receiving -----------------------------------------------------------------------------
 
+    def _receive_if_awake(self, psdu: bytes) -> None:
+        if self._current is not None or self._clock.now_us() < self._data_poll.awake_until_us:
+            self._receive(psdu)
+
     def _receive(self, psdu: bytes) -> None:
         kind = psdu[0] & 0x07
         if kind == mac.TYPE_DATA:
-            if len(psdu) > 11 and psdu[1] == 0x88 and psdu[0] in (0x61, 0x41):
+            if len(psdu) > 11 and psdu[1] == 0x88 and psdu[0] in (0x61, 0x41, 0x71, 0x51):
                 self._receive_short_data(psdu)
             return
         if kind == mac.TYPE_ACK:
@@ -292,10 +349,7 @@ class MacLink:
             if (
                 self._ack_timer is not None
                 and current is not None
-                and (
-                    psdu == mac.ACKS[current.sequence]
-                    or psdu == mac.build_ack(current.sequence, frame_pending=True)
-                )
+                and (psdu == mac.ACKS[current.sequence] or self._says_more(psdu, current.sequence))
             ):
                 self._ack_timer.cancel()
                 self._ack_timer = None
@@ -310,6 +364,13 @@ class MacLink:
             return  # a radio drops what fails its FCS, and what no ZigBee node sends
         if self._is_for_me(frame):
             self._receive_rare(frame, len(psdu))
+
+    def _says_more(self, psdu: bytes, sequence: int) -> bool:
+        """Whether `psdu` acknowledges `sequence` and says that a frame follows; so noted."""
+        if psdu != mac.build_ack(sequence, frame_pending=True):
+            return False
+        self._data_poll.frame_follows()
+        return True
 
     def _receive_short_data(self, psdu: bytes) -> None:
         control, sequence, pan, destination, source = _DATA.unpack_from(psdu)
@@ -331,26 +392,59 @@ class MacLink:
             return
         self._remember((source, False), sequence, now_us)
         self._receive_data(psdu[9:-2], source, destination)
+        if self._data_poll.is_under_way and destination != mac.BROADCAST:
+            self._data_poll.heard(bool(control & mac.FRAME_PENDING))
 
     def _receive_rare(self, frame: MacFrame, octets: int) -> None:
         source = None if frame.source is None else (frame.source, frame.source_extended)
-        asks_for_data = (
+        if (
             frame.frame_type == mac.TYPE_COMMAND
             and frame.payload[:1] == bytes((mac.COMMAND_DATA_REQUEST,))
             and source is not None
-        )
-        pending = asks_for_data and source in self._indirect
-        if frame.ack_request and frame.destination not in (None, mac.BROADCAST):
-            self._acknowledge(mac.build_ack(frame.sequence, frame_pending=pending), octets)
-        if source is not None and self._is_duplicate(source, frame.sequence):
+        ):
+            self._receive_data_request(frame, source, octets)
             return
-        if pending:
-            assert source is not None
+        if frame.ack_request and frame.destination not in (None, mac.BROADCAST):
+            self._acknowledge(mac.ACKS[frame.sequence], octets)
+        if source is None or not self._is_duplicate(source, frame.sequence):
+            self._receive_other(frame)
+        if self._data_poll.is_under_way and frame.frame_type == mac.TYPE_COMMAND:
+            self._data_poll.heard(frame.frame_pending)
+
+    def _receive_data_request(self, frame: MacFrame, source: tuple[int, bool], octets: int) -> None:
+        """Somebody asks for a frame: the ACK says whether there is one, and it follows."""
+        address, extended = source
+        taken = None
+        will_follow = False
+        if not extended:
+            will_follow = self.on_poll(address)
+            taken = self.held.take(address)
+        pending = source in self._indirect
+        if frame.ack_request and frame.destination not in (None, mac.BROADCAST):
+            follows = pending or taken is not None or will_follow
+            self._acknowledge(mac.build_ack(frame.sequence, frame_pending=follows), octets)
+        if taken is not None:
+            self._release(*taken)
+        if not self._is_duplicate(source, frame.sequence) and pending:
             outgoing, expiry = self._indirect.pop(source)
             expiry.cancel()
             self._enqueue(outgoing)
-        elif not asks_for_data:
-            self._receive_other(frame)
+
+    def _release(self, held: HeldFrame, more: bool) -> None:
+        if not held.is_renewed:  # once: a repetition must be known for one
+            held.is_renewed = True
+            at = mac.DATA_HEADER_OCTETS
+            held.octets = held.octets[:at] + self.renew(held.octets[at:])
+        octets = held.octets
+        if more:
+            octets = bytes((octets[0] | mac.FRAME_PENDING,)) + octets[1:]
+        done = partial(self.held.sent, held)
+        outgoing = _Outgoing(octets + mac.fcs(octets), held.sequence, True, done)
+        outgoing.max_retries = 0
+        if self._current is None:
+            self._start(outgoing)
+        else:
+            self._queue.appendleft(outgoing)  # its child does not listen for long
 
     def _is_for_me(self, frame: MacFrame) -> bool:
         if frame.frame_type == mac.TYPE_BEACON:
@@ -380,3 +474,13 @@ class MacLink:
         heard[source] = (sequence, now_us + DUPLICATE_MEMORY_US)
         if len(heard) > MAX_REMEMBERED_SOURCES:
             heard.popitem(last=False)
+
+
+def _knows_nobody(_address: int) -> bool:
+    """Who is no parent promises nothing to those that ask."""
+    return False
+
+
+def _as_it_is(payload: bytes) -> bytes:
+    """Nothing about a payload grows old."""
+    return payload

@@ -12,6 +12,8 @@ other, routing.py finds the next hop, and relaying.py passes on what others send
     DOWN    join                      JOINING  see joining.py
     JOINING network key received      UP       StackStatus(NETWORK_UP), Device Announce
     JOINING refused, or no answer     DOWN     StackStatus(NO_BEACONS, JOIN_FAILED, …)
+    DOWN    resume, as an end device  JOINING  see rejoin.py
+    any     rejoin, network stored    JOINING  see rejoin.py; nobody is told that it is down
     UP      leave                     DOWN     Leave on the air, StackStatus(NETWORK_DOWN)
 """
 
@@ -24,19 +26,30 @@ from typing import Any
 
 from emulator.medium.air import Medium
 from emulator.medium.timing import RandomBits, Scheduler
-from emulator.zigbee import nwk, zdo
+from emulator.zigbee import nwk, rejoin_commands, zdo
+from emulator.zigbee.admission import Admission
 from emulator.zigbee.aps_service import ApsService
+from emulator.zigbee.children import Children
 from emulator.zigbee.events import Event, NodeType, StackStatus, Status
 from emulator.zigbee.joining import Joining
 from emulator.zigbee.mac import BROADCAST, MacFrame
 from emulator.zigbee.mac_link import Done, MacLink, SendResult
 from emulator.zigbee.neighbours import Neighbours
+from emulator.zigbee.newcomers import Newcomers
 from emulator.zigbee.nwk import NwkError, NwkFrame
 from emulator.zigbee.nwk_commands import ROUTE_REQUEST
+from emulator.zigbee.polling import Polling
+from emulator.zigbee.rejoin import Rejoining
 from emulator.zigbee.relaying import Relaying
 from emulator.zigbee.routing import Routing
 from emulator.zigbee.security import FrameKey, SecurityError
-from emulator.zigbee.state import CounterExhausted, Network, ReservedCounter, StackState
+from emulator.zigbee.state import (
+    COUNTER_LIMIT,
+    CounterExhausted,
+    Network,
+    ReservedCounter,
+    StackState,
+)
 from emulator.zigbee.zdo import Endpoint
 
 BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
@@ -46,7 +59,6 @@ UNICAST_RETRIES = 3  # nwkcUnicastRetries
 UNICAST_RETRY_DELAY_US = 50_000  # nwkcUnicastRetryDelay
 UNICAST_REPAIRS = 1  # then another way is looked for, once
 COORDINATOR = 0x0000
-
 Again = Callable[[], bytes | None]
 """Makes an APS frame anew, None when its counter is used up."""
 CommandHandler = Callable[[bytes, NwkFrame, int], object]
@@ -62,6 +74,7 @@ _LOWEST_BROADCASTS = {
     NodeType.ROUTER: nwk.BROADCAST_ROUTERS,
     NodeType.END_DEVICE: nwk.BROADCAST_RX_ON,
     NodeType.SLEEPY_END_DEVICE: nwk.BROADCAST_ALL,
+    NodeType.MOBILE_END_DEVICE: nwk.BROADCAST_ALL,
 }
 
 
@@ -107,6 +120,7 @@ class Stack:
             receive_data=self._receive_nwk,
             receive_other=self._receive_other,
         )
+        self.mac.renew = self._renew
         self.command_handlers: dict[int, CommandHandler] = {nwk.COMMAND_LEAVE: self._leave_heard}
         self.neighbours = Neighbours(self)
         self.routing = Routing(self)
@@ -116,6 +130,12 @@ class Stack:
         self._lowest_broadcast = nwk.BROADCAST_ROUTERS
         self.aps = ApsService(self)
         self.joining = Joining(self)
+        self.children = Children(self)
+        self.routing.end_devices = self.children.addresses
+        self.newcomers = Newcomers(self)
+        self.admission = Admission(self)
+        self.rejoining = Rejoining(self)
+        self.polling = Polling(self)
         self._key = FrameKey(bytes(16))
         self._leaving = False
         self._key_sequence = 0
@@ -135,16 +155,23 @@ class Stack:
         network.trust_center_eui64 = self.state.eui64
         self.state.network = network
         self.state.devices.clear()
+        self.state.children.clear()
         self.save()
         self.come_up()
         return Status.OK
 
-    def resume(self) -> Status:
-        """Go on in the stored network, as after a reset: no frame is needed for that."""
+    def resume(self, *, rejoin: bool = True) -> Status:
+        """Go on in the stored network, as after a reset. An end device asks its parent first, or
+        another one, if it is to `rejoin`; for others no frame is needed.
+        """
+        network = self.state.network
         if self.is_up or self.joining.is_busy:
             return Status.INVALID_CALL
-        if self.state.network is None:
+        if network is None:
             return Status.NOT_JOINED
+        if rejoin and network.node_type.is_end_device:
+            self._use_key(network)
+            return self.rejoining.start([network.channel], secured=True)
         self.come_up()
         return Status.OK
 
@@ -152,10 +179,8 @@ class Stack:
         """The stored network is complete: tune in, and say so (later, as an event)."""
         network = self.state.network
         assert network is not None
-        if self._key.octets != network.key:
-            self._incoming_counters.clear()  # counters count per key
-            self._key = FrameKey(network.key)
-        self._key_sequence = network.key_sequence
+        self._use_key(network)
+        self.mac.sleeps = network.node_type.sleeps
         self.mac.pan_id = network.pan_id
         self.mac.short_address = network.short_address
         self.mac.channel = network.channel
@@ -165,6 +190,8 @@ class Stack:
         if network.node_type is not NodeType.COORDINATOR:
             self._addresses[COORDINATOR] = network.trust_center_eui64.to_bytes(8, "little")
         self.aps.keys_changed()
+        self.polling.parent_lost = False
+        self.children.load()
         self.is_up = True
         self._lowest_broadcast = _LOWEST_BROADCASTS[network.node_type]
         self.neighbours.come_up()
@@ -173,31 +200,61 @@ class Stack:
         self.routing.come_up()
         self._tell_later(StackStatus(Status.NETWORK_UP))
 
-    def leave(self) -> Status:
-        """Leave the network and forget it, its keys and its devices."""
+    def _use_key(self, network: Network) -> None:
+        if self._key.octets != network.key:
+            # Counters count per key; what is under this node's own name is its own, come back.
+            self._incoming_counters = {self.eui64_octets: COUNTER_LIMIT + 1}
+            self._key = FrameKey(network.key)
+        self._key_sequence = network.key_sequence
+
+    def suspend(self) -> None:
+        """Down for a while, in order to rejoin: nobody is told, nothing is forgotten."""
+        self.is_up = False
+        self.mac.sleeps = False
+        self.children.clear()
+        self._clear_ways()
+
+    def leave(self, *, rejoin: bool = False) -> Status:
+        """Leave the network and forget it, its keys and its devices; or, to `rejoin`, say that one
+        leaves and come back.
+        """
         network = self.state.network
-        if not self.is_up or network is None or self._leaving or self.joining.is_busy:
+        if network is None or self._leaving or self.joining.is_busy:
             return Status.INVALID_CALL
+        if not self.is_up:  # nobody is there who could be told
+            self.forget_network()
+            return Status.OK
         self._leaving = True
-        self.send_command(
-            nwk.BROADCAST_RX_ON, bytes((nwk.COMMAND_LEAVE, 0)), lambda _: self.forget_network()
-        )
+        options = rejoin_commands.LEAVE_REJOIN if rejoin else 0
+        destination = nwk.BROADCAST_RX_ON if self.neighbours.is_router else network.parent
+
+        def done(_result: SendResult) -> None:
+            if not rejoin:
+                self.forget_network()
+            else:
+                self._leaving = False
+                self.rejoining.start([network.channel], secured=True)
+
+        self.send_command(destination, rejoin_commands.leave(options), done)
         return Status.OK
 
     def forget_network(self) -> None:
         """Go down and know no network, no keys and no devices any more; nothing is sent."""
         self.state.network = None
         self.state.devices.clear()
+        self.state.children.clear()
         self.state.link_keys = [None] * len(self.state.link_keys)
         self.save()
         self._go_down()
 
     def _go_down(self) -> None:
-        self.is_up = self._leaving = False
+        self.suspend()
+        self._leaving = False
+        self.polling.stop()
+        self.polling.parent_lost = False
         self.mac.channel = None
         self.mac.pan_id = self.mac.short_address = BROADCAST
         self.aps.clear()
-        self._clear_ways()
         self._tell_later(StackStatus(Status.NETWORK_DOWN))
 
     def _clear_ways(self) -> None:
@@ -210,6 +267,9 @@ class Stack:
         self.is_up = False
         self.on_event = _nobody
         self.save = _nothing
+        self.children.clear()
+        self.polling.stop()
+        self.rejoining.clear()
         self.mac.close()
         self.aps.clear()
         self.joining.clear()
@@ -352,6 +412,8 @@ class Stack:
         if destination >= nwk.LOWEST_BROADCAST:
             self._is_old_broadcast(mac.short_address, sequence)
             mac.send_data(next_hop, frame, done)
+            if destination == nwk.BROADCAST_ALL:
+                self.children.hold_broadcast(frame)
         else:
             args = (destination, payload, done, again, retries, repairs, radius)
             mac.send_data(next_hop, frame, partial(self._unicast_ended, next_hop, args))
@@ -405,6 +467,26 @@ class Stack:
         )
         self.mac.send_data(destination, header + payload, done)
 
+    def _renew(self, frame: bytes) -> bytes:
+        """A frame that waited for a sleeper, under a counter that nothing sent since overtook: who
+        heard that would take it for a replay.
+        """
+        try:
+            header = nwk.parse(frame)
+            at = header.header_octets
+            if not header.secured:
+                return frame
+            counter, eui64, _ = nwk.parse_auxiliary(frame, at)
+            if counter + 1 == self.nwk_counter.next_value:
+                return frame
+            payload = nwk.open_sealed(self._key, frame, at, eui64)
+            counter = self.nwk_counter.take()
+        except (NwkError, SecurityError, CounterExhausted):
+            return frame  # under an old key: whoever can read it may
+        return nwk.seal(
+            self._key, frame[:at], counter, self.eui64_octets, self._key_sequence, payload
+        )
+
     def send_command(
         self,
         destination: int,
@@ -413,14 +495,16 @@ class Stack:
         *,
         destination_eui64: int | None = None,
         radius: int = 1,
+        secured: bool = True,
     ) -> None:
         """Send a NWK command (its identifier first) under the network key.
 
         With a radius of 1 to a neighbour, else also by a route that is known: none is looked for,
-        since it is commands that look for routes.
+        since it is commands that look for routes. Without security: only to or from a node that
+        has not got the network key and asks to rejoin.
         """
         self._nwk_sequence = sequence = (self._nwk_sequence + 1) & 0xFF
-        control = nwk.COMMAND_CONTROL
+        control = nwk.COMMAND_CONTROL if secured else nwk.COMMAND_CONTROL & ~nwk.SECURITY
         if destination_eui64 is not None:
             control |= nwk.DESTINATION_IEEE
         header = NwkFrame(
@@ -434,7 +518,9 @@ class Stack:
             (),
             0,
         )
-        if destination >= nwk.LOWEST_BROADCAST:
+        if not secured:
+            self.mac.send_data(destination, nwk.build_header(header) + command, done)
+        elif destination >= nwk.LOWEST_BROADCAST:
             self._is_old_broadcast(self.mac.short_address, sequence)
             self.forward(header, command, self._broadcast_hop, done)
         else:
@@ -459,6 +545,8 @@ class Stack:
             payload,
         )
         self.mac.send_data(next_hop, frame, done)
+        if header.destination == nwk.BROADCAST_ALL:
+            self.children.hold_broadcast(frame)
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -466,18 +554,17 @@ class Stack:
         try:
             plain = nwk.split_plain_data(frame)
             if plain is not None:
-                control, destination, source, _, _, _, counter, eui64, key_sequence = plain
+                control, destination, source, _, sequence, _, counter, eui64, key_sequence = plain
                 at = nwk.HEADER_OCTETS
             else:
                 header = nwk.parse(frame)
-                control, destination, source = header[:3]
+                control, destination, source, _, sequence = header[:5]
                 at = header.header_octets
                 if not control & nwk.SECURITY:
-                    if not self.is_up:
-                        self.joining.receive_unsecured(frame[at:])
-                    return  # a running network takes nothing unsecured
+                    self._receive_unsecured(frame[at:], header, mac_source)
+                    return
                 counter, eui64, key_sequence = nwk.parse_auxiliary(frame, at)
-            if not self.is_up:
+            if not self.is_up and not self.rejoining.awaits_answer:
                 return
             if key_sequence != self._key_sequence:
                 self.undecodable += 1
@@ -494,6 +581,8 @@ class Stack:
             self.routing.conflicts.claimed(source, eui64)
             self._addresses[source] = eui64
             self.aps.keys_changed()
+        elif mac_source != source and self.children.has(source):
+            self._child_heard_by_relay(source, sequence, destination)
         if mac_source not in self._heard and self._addresses.get(mac_source) == eui64:
             self.neighbours.hear(mac_source)
         if destination == self.mac.short_address:
@@ -521,6 +610,15 @@ class Stack:
                 self._receive_command(payload, header, mac_source)
         self.relaying.repeat(header, payload)
 
+    def _child_heard_by_relay(self, source: int, sequence: int, destination: int) -> None:
+        """What a child says reaches its parent first: this one has another parent now. (What this
+        node passed on for it may come by again, and is no sign of that.)
+        """
+        if destination == self.mac.short_address or (
+            destination >= nwk.BROADCAST_ROUTERS and (source, sequence) not in self._broadcasts
+        ):
+            self.children.heard_behind_another(source)
+
     def _is_old_broadcast(self, source: int, sequence: int) -> bool:
         now_us = self.clock.now_us()
         seen = self._broadcasts
@@ -538,9 +636,45 @@ class Stack:
         if handler is not None:
             handler(command, header, mac_source)
 
-    def _leave_heard(self, _command: bytes, header: NwkFrame, _mac_source: int) -> None:
-        if header.source_ieee is not None:
-            self.joining.device_left(header.source, header.source_ieee)
+    def _receive_unsecured(self, rest: bytes, header: NwkFrame, mac_source: int) -> None:
+        """A running network takes nothing unsecured, but for who asks to rejoin."""
+        if header.frame_type == nwk.TYPE_COMMAND:
+            if self.is_up:
+                self.newcomers.receive_unsecured(rest, header, mac_source)
+            else:
+                self.rejoining.receive_unsecured(rest, header, mac_source)
+        elif not self.is_up:
+            self.joining.receive_unsecured(rest)
+
+    def _leave_heard(self, command: bytes, header: NwkFrame, mac_source: int) -> None:
+        try:
+            options = rejoin_commands.parse_leave(command)
+        except NwkError:
+            self.undecodable += 1
+            return
+        rejoins = bool(options & rejoin_commands.LEAVE_REJOIN)
+        if options & rejoin_commands.LEAVE_REQUEST:
+            if self._may_ask_to_leave(header, mac_source):
+                self._leave_asked(rejoins)
+        elif header.source_ieee is not None:
+            self.children.left(header.source, header.source_ieee, rejoins=rejoins)
+
+    def _may_ask_to_leave(self, header: NwkFrame, mac_source: int) -> bool:
+        """Only its parent sends an end device away; nobody the coordinator."""
+        network = self.state.network
+        if not self.is_up or network is None or header.destination != self.mac.short_address:
+            return False
+        if network.node_type.is_end_device:
+            return header.source == mac_source == network.parent
+        return network.node_type is NodeType.ROUTER
+
+    def _leave_asked(self, rejoins: bool) -> None:
+        network = self.state.network
+        assert network is not None
+        if rejoins:
+            self.rejoining.start([network.channel], secured=True)
+        else:
+            self.leave()
 
     def _receive_other(self, frame: MacFrame) -> None:
         self.joining.receive_mac(frame)

@@ -78,6 +78,18 @@ class LinkKey:
 
 
 @dataclass(slots=True)
+class Child:
+    """An end device that has this node as its parent; the parent forgets it `timeout_s` after it
+    heard it last.
+    """
+
+    eui64: U64
+    short_address: U16
+    node_type: NodeType
+    timeout_s: U32
+
+
+@dataclass(slots=True)
 class StackState:
     """Everything durable of one node. `save` is called after each change that must last."""
 
@@ -89,6 +101,7 @@ class StackState:
     devices: dict[U16, U64] = field(default_factory=dict)  # short address -> EUI-64
     nwk_counter: U32 = 0  # no counter at or above this was ever used
     aps_counter: U32 = 0
+    children: list[Child | None] = field(default_factory=list)  # the index is the host's too
 
     def to_json(self) -> str:
         """One JSON document; keys are in it, so it is as secret as the stick itself."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from struct import Struct
 from struct import error as StructError
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ SIMPLE_DESCRIPTOR = 0x0004
 ACTIVE_ENDPOINTS = 0x0005
 MATCH_DESCRIPTOR = 0x0006
 DEVICE_ANNOUNCE = 0x0013
+MGMT_LEAVE = 0x0034
 MGMT_PERMIT_JOINING = 0x0036
 RESPONSE = 0x8000
 
@@ -39,6 +41,7 @@ NOT_SUPPORTED = 0x84
 INSUFFICIENT_SPACE = 0x8A
 
 _ANNOUNCE = Struct("<BHQB")
+_LEAVE_REJOIN = 0x80
 _STACK_COMPLIANCE_REVISION = 22
 _MAX_BUFFER_OCTETS = 82
 _MAX_TRANSFER_OCTETS = 1594  # what one APS message can hold in fragments
@@ -80,6 +83,7 @@ def capability(node_type: NodeType) -> int:
         NodeType.ROUTER: 0x8E,
         NodeType.END_DEVICE: 0x8C,
         NodeType.SLEEPY_END_DEVICE: 0x80,
+        NodeType.MOBILE_END_DEVICE: 0x80,
     }[node_type]
 
 
@@ -131,6 +135,7 @@ def _hear_announce(stack: Stack, payload: bytes) -> bool:
     if eui64 != stack.state.eui64:
         stack.routing.conflicts.claimed(short_address, eui64.to_bytes(8, "little"))
         stack.learn(short_address, eui64)
+        stack.children.announced(short_address, eui64)
     return True
 
 
@@ -187,8 +192,11 @@ def _node_descriptor(stack: Stack, payload: bytes, broadcast: bool) -> bytes | N
 def _power_descriptor(stack: Stack, payload: bytes, broadcast: bool) -> bytes | None:
     if _about_me(stack, payload) is None:
         return None if broadcast else bytes((DEVICE_NOT_FOUND,)) + payload[1:3]
-    mains = b"\x10\xc1"  # receiver on when idle, mains available and in use, full
-    return bytes((SUCCESS,)) + payload[1:3] + mains
+    network = stack.state.network
+    power = b"\x10\xc1"  # receiver on when idle, mains available and in use, full
+    if network is not None and network.node_type.sleeps:
+        power = b"\x41\xc4"  # receiver on periodically, disposable battery, full
+    return bytes((SUCCESS,)) + payload[1:3] + power
 
 
 def _simple_descriptor(stack: Stack, payload: bytes, broadcast: bool) -> bytes | None:
@@ -234,6 +242,26 @@ def _match_descriptor(stack: Stack, payload: bytes, _broadcast: bool) -> bytes |
     return bytes((SUCCESS,)) + own + bytes((len(matching),)) + matching if matching else None
 
 
+def _leave(stack: Stack, payload: bytes, _broadcast: bool) -> bytes | None:
+    (eui64,) = _EUI64.unpack_from(payload, 1)
+    rejoin = bool(payload[9] & _LEAVE_REJOIN)
+    clock = stack.clock
+    child = stack.children.of_eui64(eui64)
+    if eui64 in (0, stack.state.eui64):
+        network = stack.state.network
+        if network is None or network.node_type is NodeType.COORDINATOR:
+            return bytes((NOT_SUPPORTED,))
+        # Later, so that the answer goes out first.
+        clock.call_at_us(clock.now_us(), partial(stack.leave, rejoin=rejoin))
+    elif child is not None:
+        clock.call_at_us(
+            clock.now_us(), partial(stack.children.request_leave, child, rejoin=rejoin)
+        )
+    else:
+        return bytes((DEVICE_NOT_FOUND,))
+    return bytes((SUCCESS,))
+
+
 def _permit_joining(stack: Stack, payload: bytes, broadcast: bool) -> bytes | None:
     stack.joining.permit(payload[1])
     return None if broadcast else bytes((SUCCESS,))
@@ -251,6 +279,7 @@ _HANDLERS: dict[int, _Handler] = {
     SIMPLE_DESCRIPTOR: _simple_descriptor,
     ACTIVE_ENDPOINTS: _active_endpoints,
     MATCH_DESCRIPTOR: _match_descriptor,
+    MGMT_LEAVE: _leave,
     MGMT_PERMIT_JOINING: _permit_joining,
     zdo_management.MGMT_LQI: zdo_management.answer_lqi,
     zdo_management.MGMT_RTG: zdo_management.answer_rtg,

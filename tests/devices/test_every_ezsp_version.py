@@ -37,6 +37,7 @@ from emulator.devices.node import (
     NetworkUp,
     NodeError,
     Received,
+    Role,
     Sent,
 )
 from emulator.devices.ota_server import QuerySeen, ResponseCode, TransferOutcome
@@ -57,10 +58,13 @@ def octets(size: int) -> bytes:
 
 @versions
 @sizes
-async def test_a_device_joins_is_updated_and_talks_through_its_tunnel(ezsp: int, kib: int) -> None:
+@pytest.mark.parametrize("role", [Role.ROUTER, Role.SLEEPY], ids=lambda role: role.value)
+async def test_a_device_joins_is_updated_and_talks_through_its_tunnel(
+    ezsp: int, kib: int, role: Role
+) -> None:
     async with bench(ezsp=ezsp) as made:
         home = await house(made)
-        device = await home.add(EUI64)
+        device = await home.add(EUI64, role=role)
         assert home.hub.node.ezsp.ezsp_version == ezsp  # type: ignore[attr-defined]
 
         def at_hub() -> list[bytes]:
@@ -90,6 +94,9 @@ async def test_a_device_joins_is_updated_and_talks_through_its_tunnel(ezsp: int,
         (outcome,) = home.told(TransferOutcome)
         assert outcome.response_code is ResponseCode.SUCCESS
         assert home.told(HubLost) == []
+        child = made.sticks["hub"].stack.children.of_eui64(EUI64)
+        assert (child is not None and child.node_type.sleeps) is (role is Role.SLEEPY)
+        assert made.sticks[f"device-{EUI64:X}"].stack.mac.sleeps is (role is Role.SLEEPY)
 
 
 # -- what comes before, between and after ----------------------------------------------------

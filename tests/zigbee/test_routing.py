@@ -168,7 +168,6 @@ def test_end_devices_pass_nothing_on_and_send_everything_to_their_parent() -> No
     assert mesh.nodes[1].received() == [b"to all"]
 
     mesh = Mesh(3, [(0, 1), (0, 2), (1, 2)], types={2: NodeType.END_DEVICE})
-    mesh.nodes[1].stack.routing.end_devices = {short_address(2)}
     mesh.air.frames.clear()
     mesh.deliver(2, 0)
     hops = [
@@ -186,7 +185,6 @@ def test_end_devices_pass_nothing_on_and_send_everything_to_their_parent() -> No
 
 def test_a_parent_answers_for_its_end_device() -> None:
     mesh = line(4, types={3: NodeType.END_DEVICE})
-    mesh.nodes[2].stack.routing.end_devices = {short_address(3)}
     mesh.deliver(0, 3)
     responders = {
         nwk_commands.parse_route_reply(octets).responder
@@ -198,7 +196,6 @@ def test_a_parent_answers_for_its_end_device() -> None:
 
 def test_an_end_device_that_does_not_answer_does_not_keep_others_waiting() -> None:
     mesh = Mesh(4, [(0, 1), (1, 2), (1, 3)], types={3: NodeType.END_DEVICE})
-    mesh.nodes[1].stack.routing.end_devices = {short_address(3)}
     mesh.deliver(0, 3)
     mesh.deliver(0, 2)
     mesh.nodes[3].stack.close()

@@ -13,6 +13,7 @@ from emulator.zigbee.events import NodeType
 from emulator.zigbee.state import (
     COUNTER_LIMIT,
     COUNTER_STEP,
+    Child,
     CounterExhausted,
     LinkKey,
     Network,
@@ -51,6 +52,9 @@ states = st.builds(
     devices=st.dictionaries(shorts, euis, max_size=4),
     nwk_counter=counters,
     aps_counter=counters,
+    children=st.lists(
+        st.none() | st.builds(Child, euis, shorts, st.sampled_from(NodeType), counters), max_size=4
+    ),
 )
 
 
@@ -84,6 +88,7 @@ FULL = StackState(
     {0x1234: 5},
     6,
     7,
+    [Child(8, 9, NodeType.SLEEPY_END_DEVICE, 10)],
 )
 
 
@@ -147,6 +152,14 @@ def test_what_the_document_of_a_stick_looks_like() -> None:
         "devices": {"4660": "0000000000000005"},
         "nwk_counter": 6,
         "aps_counter": 7,
+        "children": [
+            {
+                "eui64": "0000000000000008",
+                "short_address": 9,
+                "node_type": "sleepy-end-device",
+                "timeout_s": 10,
+            }
+        ],
     }
 
 

@@ -175,7 +175,7 @@ def test_joining_is_opened_and_closed_by_request_and_only_a_request_to_one_is_an
 
 def test_a_request_nobody_here_serves_is_answered_not_supported_unless_public() -> None:
     questions = Questions()
-    for cluster in (0x0033, 0x0034, 0x7FFF):
+    for cluster in (0x0033, 0x7FFF):
         assert questions.ask(cluster, b"\x00") == b"\x84"
         assert questions.ask(cluster, b"\x00", broadcast=True) is None
 
@@ -242,6 +242,7 @@ CAPABILITIES = {
     NodeType.ROUTER: 0x8E,
     NodeType.END_DEVICE: 0x8C,
     NodeType.SLEEPY_END_DEVICE: 0x80,
+    NodeType.MOBILE_END_DEVICE: 0x80,
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from emulator.ncp.commands import (
     binding,
+    children,
     configuration,
     link_keys,
     messaging,
@@ -19,6 +20,7 @@ from emulator.ncp.commands.session import Handler, Session
 COMMANDS: dict[str, Handler] = {
     **configuration.COMMANDS,
     **networking.COMMANDS,
+    **children.COMMANDS,
     **security.COMMANDS,
     **link_keys.COMMANDS,
     **messaging.COMMANDS,

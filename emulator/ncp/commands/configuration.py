@@ -5,6 +5,7 @@ Source: Silicon Labs UG100, chapter 4 (configuration) and 5 (utilities).
 
 from __future__ import annotations
 
+from emulator.ncp.commands import children
 from emulator.ncp.commands.binding import CONFIG_BINDING_TABLE_SIZE, DEFAULT_BINDING_TABLE_SIZE
 from emulator.ncp.commands.routing import configure as configure_routing
 from emulator.ncp.commands.session import Fields, Handler, Session
@@ -52,9 +53,7 @@ _DEFAULTS = {
     0x0C: 0,  # stack profile
     CONFIG_SECURITY_LEVEL: 5,
     0x10: 15,  # maximum hops
-    0x11: 32,  # maximum end device children
-    0x12: 3000,  # indirect transmission timeout
-    0x13: 6,  # end device poll timeout
+    **children.DEFAULTS,
     0x19: 2,  # trust centre address cache
     0x1A: 2,  # source route table
     CONFIG_KEY_TABLE_SIZE: 4,
@@ -146,6 +145,10 @@ def set_configuration(session: Session, request: Fields) -> Fields:
             return {"status": Status.TABLE_FULL}
         table = session.stack.state.link_keys
         table.extend([None] * (value - len(table)))
+    elif number in children.DEFAULTS:
+        status = children.configure(session, number, value)
+        if status is not Status.OK:
+            return {"status": status}
     elif number == CONFIG_APPLICATION_ZDO_FLAGS:
         session.stack.passes_zdo_requests = bool(value & 1)
     configure_routing(session.stack, number, value)
@@ -177,6 +180,8 @@ def get_value(session: Session, request: Fields) -> Fields:
         return {"status": Status.OK, "value": _u32(stack.nwk_counter.next_value)}
     if number == VALUE_APS_FRAME_COUNTER:
         return {"status": Status.OK, "value": _u32(stack.aps_counter.next_value)}
+    if number == children.VALUE_KEEP_ALIVE_SUPPORT_MODE:
+        return {"status": Status.OK, "value": bytes((stack.polling.parent_information,))}
     if number in session.values:
         return {"status": Status.OK, "value": session.values[number]}
     return {"status": Status.NOT_FOUND}
@@ -236,6 +241,8 @@ def set_policy(session: Session, request: Fields) -> Fields:
         else:
             return {"status": Status.INVALID_PARAMETER}
         session.stack.joining.policy = policy
+    elif number == children.POLICY_POLL_HANDLER:
+        session.stack.children.tells_of_polls = decision == children.POLL_HANDLER_CALLBACK
     session.policies[number] = decision
     return {"status": Status.OK}
 

@@ -63,19 +63,20 @@ def maximum_payload_length(session: Session, _request: Fields) -> Fields:
 
 
 def get_extended_timeout(session: Session, request: Fields) -> Fields:
-    extended = request["remoteEui64"] in session.extended_timeouts
+    extended = request["remoteEui64"] in session.stack.aps.extended_timeouts
     # EZSP 13 says it with a flag, 14 with a status whose failure means the normal interval.
     status = Status.OK if extended else Status.NOT_FOUND
     return {"extendedTimeout": extended, "status": status}
 
 
 def set_extended_timeout(session: Session, request: Fields) -> Fields:
+    timeouts = session.stack.aps.extended_timeouts
     if request["extendedTimeout"]:
-        if len(session.extended_timeouts) >= _MAX_EXTENDED_TIMEOUTS:
+        if len(timeouts) >= _MAX_EXTENDED_TIMEOUTS:
             return {"status": Status.TABLE_FULL}
-        session.extended_timeouts.add(request["remoteEui64"])
+        timeouts.add(request["remoteEui64"])
     else:
-        session.extended_timeouts.discard(request["remoteEui64"])
+        timeouts.discard(request["remoteEui64"])
     return {"status": Status.OK}
 
 

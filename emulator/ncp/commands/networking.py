@@ -11,7 +11,7 @@ from emulator.zigbee.events import NodeType, Status
 from emulator.zigbee.joining import JoinRequest
 from emulator.zigbee.state import UNKNOWN_EUI64, Network
 
-_NO_NETWORK, _JOINING, _JOINED = 0, 1, 2
+_NO_NETWORK, _JOINING, _JOINED, _JOINED_NO_PARENT = 0, 1, 2, 3
 _UNKNOWN_NODE = 0xFFFF
 _ENERGY_SCAN = 0
 _HAVE_NETWORK_KEY = 0x0200
@@ -20,13 +20,11 @@ _MAX_ADDRESSES = 64
 
 def network_state(session: Session, _request: Fields) -> Fields:
     stack = session.stack
-    if stack.is_up:
-        return {"status": _JOINED}
-    return {"status": _JOINING if stack.joining.is_busy else _NO_NETWORK}
-
-
-def network_init(session: Session, _request: Fields) -> Fields:
-    return {"status": session.stack.resume()}
+    if stack.joining.is_busy and not stack.is_up:
+        return {"status": _JOINING}
+    if stack.polling.parent_lost:
+        return {"status": _JOINED_NO_PARENT}
+    return {"status": _JOINED if stack.is_up else _NO_NETWORK}
 
 
 def get_network_parameters(session: Session, _request: Fields) -> Fields:
@@ -96,8 +94,8 @@ def join_network(session: Session, request: Fields) -> Fields:
         node_type = NodeType(request["nodeType"])
     except ValueError:
         return {"status": Status.INVALID_PARAMETER}
-    if node_type is not NodeType.ROUTER:
-        return {"status": Status.INVALID_PARAMETER}  # nothing here polls for a sleeper yet
+    if node_type is NodeType.COORDINATOR:
+        return {"status": Status.INVALID_PARAMETER}
     stack = session.stack
     stack.state.preconfigured_key = security.preconfigured_key
     stack.state.security_bitmask = security.bitmask
@@ -108,10 +106,6 @@ def join_network(session: Session, request: Fields) -> Fields:
         parameters["radioTxPower"],
     )
     return {"status": stack.joining.join(join)}
-
-
-def leave_network(session: Session, _request: Fields) -> Fields:
-    return {"status": session.stack.leave()}
 
 
 def start_scan(session: Session, request: Fields) -> Fields:
@@ -140,6 +134,7 @@ def token_factory_reset(session: Session, request: Fields) -> Fields:
     state.preconfigured_key = None
     state.security_bitmask = 0
     state.devices.clear()
+    state.children.clear()
     state.link_keys = [None] * len(state.link_keys)
     if not request["excludeOutgoingFC"]:
         stack.nwk_counter.restart(0)
@@ -147,21 +142,6 @@ def token_factory_reset(session: Session, request: Fields) -> Fields:
     stack.aps.keys_changed()
     stack.save()
     return {}
-
-
-def no_child(_session: Session, _request: Fields) -> Fields:
-    """The child table is empty: hosts take any other status as a child."""
-    return {"status": Status.NOT_JOINED}
-
-
-def accept(_session: Session, _request: Fields) -> Fields:
-    return {"status": Status.OK}
-
-
-def get_parent_child_parameters(session: Session, _request: Fields) -> Fields:
-    network = session.stack.state.network
-    parent = _UNKNOWN_NODE if network is None else network.parent
-    return {"childCount": 0, "parentEui64": UNKNOWN_EUI64, "parentNodeId": parent}
 
 
 def lookup_node_id(session: Session, request: Fields) -> Fields:
@@ -217,20 +197,14 @@ def get_address_table_info(session: Session, request: Fields) -> Fields:
 
 COMMANDS: dict[str, Handler] = {
     "networkState": network_state,
-    "networkInit": network_init,
-    "networkInitExtended": network_init,  # of EZSP 4 and 5, where networkInit has no options
     "getNetworkParameters": get_network_parameters,
     "getNodeId": get_node_id,
     "getEui64": get_eui64,
     "formNetwork": form_network,
     "joinNetwork": join_network,
-    "leaveNetwork": leave_network,
     "startScan": start_scan,
     "permitJoining": permit_joining,
     "tokenFactoryReset": token_factory_reset,
-    "getChildData": no_child,
-    "setChildData": accept,
-    "getParentChildParameters": get_parent_child_parameters,
     "lookupNodeIdByEui64": lookup_node_id,
     "lookupEui64ByNodeId": lookup_eui64,
     "replaceAddressTableEntry": replace_address_table_entry,

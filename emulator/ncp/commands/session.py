@@ -39,7 +39,6 @@ class Session:
     addresses: dict[int, tuple[int, int]] = field(default_factory=dict)  # index: EUI-64, node id
     bindings: dict[int, dict[str, int]] = field(default_factory=dict)
     binding_nodes: dict[int, int] = field(default_factory=dict)  # index: node id, as the host says
-    extended_timeouts: set[int] = field(default_factory=set)
     security: InitialSecurity | None = None
 
 
