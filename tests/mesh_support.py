@@ -89,8 +89,9 @@ class Mesh:
                 self.air.medium.separate(f"node-{one}", f"node-{other}")
         for host in self.nodes:
             assert host.stack.resume() is Status.OK
-        self.air.clock.run_for(0.01)
         self.air.clock.run_until(lambda: all(host.stack.is_up for host in self.nodes), 10)
+        # An end device may have more to say before it is at home.
+        self.air.clock.run_for(1 if types else 0.01)
 
     def run(self, seconds: float) -> None:
         self.air.clock.run_for(seconds)

@@ -68,13 +68,11 @@ CommandHandler = Callable[[bytes, NwkFrame, int], object]
 _Unicast = tuple[int, bytes, Done | None, Again | None, int, int, int]
 """What `send_nwk` was called with."""
 
-# Whom a broadcast address reaches (3.6.5, table 3.54).
+# Whom a broadcast address reaches (3.6.5, table 3.54); a sleeper hears only what is for all.
 _LOWEST_BROADCASTS = {
     NodeType.COORDINATOR: nwk.BROADCAST_ROUTERS,
     NodeType.ROUTER: nwk.BROADCAST_ROUTERS,
     NodeType.END_DEVICE: nwk.BROADCAST_RX_ON,
-    NodeType.SLEEPY_END_DEVICE: nwk.BROADCAST_ALL,
-    NodeType.MOBILE_END_DEVICE: nwk.BROADCAST_ALL,
 }
 
 
@@ -193,7 +191,7 @@ class Stack:
         self.polling.parent_lost = False
         self.children.load()
         self.is_up = True
-        self._lowest_broadcast = _LOWEST_BROADCASTS[network.node_type]
+        self._lowest_broadcast = _LOWEST_BROADCASTS.get(network.node_type, nwk.BROADCAST_ALL)
         self.neighbours.come_up()
         # A sleeper's broadcast would be missed by others that sleep: its parent says it for it.
         self._broadcast_hop = BROADCAST if self.neighbours.is_router else network.parent

@@ -156,7 +156,7 @@ def test_what_the_document_of_a_stick_looks_like() -> None:
             {
                 "eui64": "0000000000000008",
                 "short_address": 9,
-                "node_type": "sleepy-end-device",
+                "node_type": "sleepy_end_device",
                 "timeout_s": 10,
             }
         ],
