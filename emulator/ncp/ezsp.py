@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from emulator.ncp.cbke_engine import CBKE_DELAY_US, CbkeEngine
 from emulator.ncp.commands import COMMANDS, Session
 from emulator.ncp.ezsp_tables import Command, EzspError, Fields, Tables
 from emulator.ncp.hot_frames import (
@@ -29,13 +30,20 @@ from emulator.ncp.hot_frames import (
     HotFrames,
     header_tail,
 )
+from emulator.zigbee.cbke.suites import SUITE_163K1
 from emulator.zigbee.events import (
+    CbkeKeys,
+    CbkeSmacs,
     EnergyFound,
     Event,
+    LinkKeyNews,
     MessageReceived,
     MessageSent,
+    MessageSigned,
     NetworkFound,
+    NetworkKeySwitched,
     ScanDone,
+    SignatureVerified,
     StackStatus,
     Status,
     TrustCenterJoin,
@@ -51,17 +59,31 @@ _OLDEST_UNICAST = header_tail(0, _RESPONSE, SEND_UNICAST)
 _MAX_CALLBACKS = 64
 
 
+def _of_suite(name: str, suite: int) -> str:
+    """The callback's name for a suite of key establishment."""
+    return name if suite == SUITE_163K1.bit else name + "283k1"
+
+
 class Ezsp:
     """One booted NCP, from EZSP frame to stack and back."""
 
-    def __init__(self, tables: Tables, stack: Stack) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        stack: Stack,
+        *,
+        cbke: bool = True,
+        cbke_delay_us: int = CBKE_DELAY_US,
+    ) -> None:
         self._tables = tables
         self._hot = HotFrames(tables.version)
         self._is_extended = tables.version >= FIRST_EXTENDED
         self._sequence = 0
         self._callbacks: deque[bytes] = deque(maxlen=_MAX_CALLBACKS)
         self.callbacks_lost = 0
-        self.session = Session(tables.version, stack)
+        self.session = Session(
+            tables.version, stack, cbke=CbkeEngine(stack, cbke_delay_us) if cbke else None
+        )
         self._aps = stack.aps
         self._translate: dict[type[Any], Callable[[Any], bytes]] = {
             MessageReceived: self._incoming_message,
@@ -74,6 +96,29 @@ class Ezsp:
             ),
             ScanDone: lambda event: self._callback(
                 "scanCompleteHandler", channel=0, status=event.status
+            ),
+            LinkKeyNews: lambda event: self._callback(
+                "zigbeeKeyEstablishmentHandler", partner=event.partner, status=event.status.value
+            ),
+            NetworkKeySwitched: lambda event: self._callback(
+                "switchNetworkKeyHandler", sequenceNumber=event.sequence
+            ),
+            CbkeKeys: lambda event: self._callback(
+                _of_suite("generateCbkeKeysHandler", event.suite),
+                status=event.status,
+                ephemeralPublicKey=event.public_key or None,
+            ),
+            CbkeSmacs: lambda event: self._callback(
+                _of_suite("calculateSmacsHandler", event.suite),
+                status=event.status,
+                initiatorSmac=event.initiator_smac or None,
+                responderSmac=event.responder_smac or None,
+            ),
+            MessageSigned: lambda event: self._callback(
+                "dsaSignHandler", status=event.status, messageContents=event.message
+            ),
+            SignatureVerified: lambda event: self._callback(
+                "dsaVerifyHandler", status=event.status
             ),
         }
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from emulator.medium.air import Medium
 from emulator.medium.timing import Cancellable, RandomBits, Scheduler
 from emulator.ncp.ash import NOTHING, AshNcp
+from emulator.ncp.cbke_engine import CBKE_DELAY_US
+from emulator.ncp.commands.configuration import key_table_size, size_key_table
 from emulator.ncp.ezsp import Ezsp
 from emulator.ncp.ezsp_tables import Tables
 from emulator.zigbee.events import Event
@@ -27,7 +29,8 @@ class Ncp:
     """A stick on an air, with a serial line to a host. It is a `SerialWire`.
 
     `stored` is its non-volatile memory (`StackState.to_json`); `on_store(text)` is called with the
-    new text whenever it changes, before anything depends on it.
+    new text whenever it changes, before anything depends on it. Without `cbke` it is as sticks are
+    sold: key establishment and signatures are a stub.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Ncp:
         *,
         ezsp_version: int,
         on_store: Callable[[str], object] | None = None,
+        cbke: bool = True,
+        cbke_delay_us: int = CBKE_DELAY_US,
     ) -> None:
         self.name = name
         self.stored = stored
@@ -48,6 +53,8 @@ class Ncp:
         self._random_bits = random_bits
         self._tables = Tables(ezsp_version)
         self._on_store = on_store
+        self._cbke = cbke
+        self._cbke_delay_us = cbke_delay_us
         self.ash = AshNcp()
         self._write: Callable[[bytes], None] | None = None
         self._ash_timer: Cancellable | None = None
@@ -72,7 +79,10 @@ class Ncp:
             on_event=self._on_event,
             save=save,
         )
-        self.ezsp = Ezsp(self._tables, self.stack)
+        self.ezsp = Ezsp(
+            self._tables, self.stack, cbke=self._cbke, cbke_delay_us=self._cbke_delay_us
+        )
+        size_key_table(self.ezsp.session, key_table_size(self.ezsp.session))
 
     def close(self) -> None:
         """Pull the stick out."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from emulator.medium.timing import SYMBOL_US, Cancellable
 from emulator.zigbee import aps, mac, zdo
-from emulator.zigbee.aps import ApsError, TransportKey
+from emulator.zigbee.aps import TransportKey
 from emulator.zigbee.events import (
     DeviceUpdate,
     EnergyFound,
@@ -41,7 +41,7 @@ from emulator.zigbee.events import (
 )
 from emulator.zigbee.mac import Beacon, MacError, MacFrame
 from emulator.zigbee.mac_link import SendResult
-from emulator.zigbee.security import SecurityError, key_transport_key
+from emulator.zigbee.security import key_transport_key
 from emulator.zigbee.state import UNKNOWN_EUI64, CounterExhausted, Network
 
 if TYPE_CHECKING:
@@ -285,18 +285,13 @@ class Joining:
     def receive_unsecured(self, frame: bytes) -> None:
         """A NWK frame without security: for a joiner without the network key, it may carry it."""
         stack = self._stack
-        link_key = stack.state.preconfigured_key
         network = self._network
-        if self._state is not _State.KEYLESS or network is None or link_key is None:
+        if self._state is not _State.KEYLESS or network is None:
             return
-        try:
-            key = stack.aps.frame_key(key_transport_key(link_key))
-            command, _ = aps.open_transport_key(key, frame)
-        except (ApsError, SecurityError):
-            stack.undecodable += 1
+        opened = stack.trust_center_link.open_network_key(frame, network.extended_pan_id)
+        if opened is None:
             return
-        if command.destination_eui64 != stack.state.eui64:
-            return
+        command, status = opened
         network.key = command.key
         network.key_sequence = command.key_sequence
         network.trust_center_eui64 = command.source_eui64
@@ -304,7 +299,7 @@ class Joining:
         self._state = _State.IDLE
         stack.state.network = network
         stack.save()
-        stack.come_up()
+        stack.come_up(status)
         stack.announce()
 
     def _give_up(self, status: Status) -> None:

@@ -27,11 +27,14 @@ from emulator.zigbee import nwk, zdo
 from emulator.zigbee.aps_service import ApsService
 from emulator.zigbee.events import Event, NodeType, StackStatus, Status
 from emulator.zigbee.joining import Joining
+from emulator.zigbee.key_switch import KeySwitch, NetworkKey
 from emulator.zigbee.mac import BROADCAST, MacFrame
 from emulator.zigbee.mac_link import Done, MacLink, SendResult
 from emulator.zigbee.nwk import NwkError, NwkFrame
 from emulator.zigbee.security import FrameKey, SecurityError
 from emulator.zigbee.state import CounterExhausted, Network, ReservedCounter, StackState
+from emulator.zigbee.trust_center import TrustCenter
+from emulator.zigbee.trust_center_link import TrustCenterLink
 from emulator.zigbee.zdo import Endpoint
 
 BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
@@ -89,6 +92,9 @@ class Stack:
         )
         self.aps = ApsService(self)
         self.joining = Joining(self)
+        self.key_switch = KeySwitch(self)
+        self.trust_center = TrustCenter(self)
+        self.trust_center_link = TrustCenterLink(self)
         self._key = FrameKey(bytes(16))
         self._leaving = False
         self._key_sequence = 0
@@ -122,7 +128,7 @@ class Stack:
         self.come_up()
         return Status.OK
 
-    def come_up(self) -> None:
+    def come_up(self, status: Status = Status.NETWORK_UP) -> None:
         """The stored network is complete: tune in, and say so (later, as an event)."""
         network = self.state.network
         assert network is not None
@@ -130,6 +136,7 @@ class Stack:
             self._incoming_counters.clear()  # counters count per key
             self._key = FrameKey(network.key)
         self._key_sequence = network.key_sequence
+        self.key_switch.come_up()
         self.mac.pan_id = network.pan_id
         self.mac.short_address = network.short_address
         self.mac.channel = network.channel
@@ -140,7 +147,19 @@ class Stack:
             self._addresses[COORDINATOR] = network.trust_center_eui64.to_bytes(8, "little")
         self.aps.keys_changed()
         self.is_up = True
-        self._tell_later(StackStatus(Status.NETWORK_UP))
+        self.tell_later(StackStatus(status))
+
+    @property
+    def is_trust_center(self) -> bool:
+        """Whether this node decides who is let in, and gives keys out."""
+        network = self.state.network
+        return self.is_up and network is not None and network.trust_center_eui64 == self.state.eui64
+
+    def use_network_key(self, key: NetworkKey) -> NetworkKey:
+        """Protect with `key` from now on; the one before it."""
+        previous = NetworkKey(self._key_sequence, self._key, self._incoming_counters)
+        self._key_sequence, self._key, self._incoming_counters = key
+        return previous
 
     def leave(self) -> Status:
         """Leave the network and forget it, its keys and its devices."""
@@ -166,7 +185,9 @@ class Stack:
         self.mac.channel = None
         self.mac.pan_id = self.mac.short_address = BROADCAST
         self.aps.clear()
-        self._tell_later(StackStatus(Status.NETWORK_DOWN))
+        self.trust_center.clear()
+        self.trust_center_link.clear()
+        self.tell_later(StackStatus(Status.NETWORK_DOWN))
 
     def close(self) -> None:
         """Power off, without a word on the air."""
@@ -174,10 +195,13 @@ class Stack:
         self.on_event = _nobody
         self.save = _nothing
         self.mac.close()
-        self.aps.clear()
+        self.aps.close()
         self.joining.clear()
+        self.trust_center.clear()
+        self.trust_center_link.clear()
 
-    def _tell_later(self, event: Event) -> None:
+    def tell_later(self, event: Event) -> None:
+        """Tell the host once whoever calls now has returned."""
         self.clock.call_at_us(self.clock.now_us(), self._tell, event)
 
     def _tell(self, event: Event) -> None:
@@ -377,17 +401,24 @@ class Stack:
                 counter, eui64, key_sequence = nwk.parse_auxiliary(frame, at)
             if not self.is_up:
                 return
+            key, counters = self._key, self._incoming_counters
+            other = None
             if key_sequence != self._key_sequence:
-                self.undecodable += 1
-                return
-            if counter < self._incoming_counters.get(eui64, 0):
+                other = self.key_switch.other(key_sequence)
+                if other is None:
+                    self.undecodable += 1
+                    return
+                _, key, counters = other
+            if counter < counters.get(eui64, 0):
                 self.replays_rejected += 1
                 return
-            payload = nwk.open_sealed(self._key, frame, at, eui64)
+            payload = nwk.open_sealed(key, frame, at, eui64)
         except (NwkError, SecurityError):
             self.undecodable += 1
             return
-        self._incoming_counters[eui64] = counter + 1
+        counters[eui64] = counter + 1
+        if other is not None:
+            self.key_switch.heard_under(other)
         if mac_source == source and self._addresses.get(source) != eui64:
             self._addresses[source] = eui64
             self.aps.keys_changed()

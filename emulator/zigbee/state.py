@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from emulator.zigbee.events import NodeType
 
@@ -44,13 +45,15 @@ class Network:
     manager: int = 0
     update_id: int = 0
     channels: int = 0x07FFF800
+    next_key: bytes | None = None  # given out, and not yet switched to
+    next_key_sequence: int = 0
 
     def _check(self) -> None:
         for name in ("pan_id", "short_address", "parent", "manager"):
             _check_range(name, getattr(self, name), 0xFFFF)
         for name in ("extended_pan_id", "trust_center_eui64"):
             _check_range(name, getattr(self, name), UNKNOWN_EUI64)
-        for name in ("key_sequence", "update_id"):
+        for name in ("key_sequence", "next_key_sequence", "update_id"):
             _check_range(name, getattr(self, name), 0xFF)
         if self.channel not in range(11, 27):
             raise ValueError(f"channel: {self.channel!r} is not in 11..26")
@@ -66,6 +69,19 @@ class LinkKey:
 
 
 @dataclass(slots=True)
+class StoredIdentity:
+    """What savePreinstalledCbkeData keeps for one suite of key establishment, as octets."""
+
+    suite: int
+    certificate: bytes
+    private_key: bytes
+    ca_public_key: bytes
+
+    def __repr__(self) -> str:  # private keys never reach a log
+        return f"StoredIdentity(suite {self.suite})"
+
+
+@dataclass(slots=True)
 class StackState:
     """Everything durable of one node. `save` is called after each change that must last."""
 
@@ -77,6 +93,8 @@ class StackState:
     devices: dict[int, int] = field(default_factory=dict)  # short address -> EUI-64
     nwk_counter: int = 0  # no counter at or above this was ever used
     aps_counter: int = 0
+    trust_center_counter: int = 0  # the next one accepted under the preconfigured key
+    identities: list[StoredIdentity] = field(default_factory=list)
 
     def to_json(self) -> str:
         """One JSON document; keys are in it, so it is as secret as the stick itself."""
@@ -91,6 +109,8 @@ class StackState:
             if network is not None:
                 network["node_type"] = NodeType(network["node_type"])
                 network["key"] = bytes.fromhex(network["key"])
+                if network.get("next_key") is not None:
+                    network["next_key"] = bytes.fromhex(network["next_key"])
                 values["network"] = Network(**network)
             if values["preconfigured_key"] is not None:
                 values["preconfigured_key"] = bytes.fromhex(values["preconfigured_key"])
@@ -100,6 +120,7 @@ class StackState:
                 else LinkKey(entry["eui64"], bytes.fromhex(entry["key"]), entry["incoming_counter"])
                 for entry in values["link_keys"]
             ]
+            values["identities"] = [_identity(entry) for entry in values.get("identities", [])]
             values["devices"] = {int(at): eui64 for at, eui64 in values["devices"].items()}
             state = cls(**values)
             state._check()
@@ -111,6 +132,7 @@ class StackState:
         _check_range("eui64", self.eui64, UNKNOWN_EUI64)
         _check_range("nwk_counter", self.nwk_counter, COUNTER_LIMIT)
         _check_range("aps_counter", self.aps_counter, COUNTER_LIMIT)
+        _check_range("trust_center_counter", self.trust_center_counter, COUNTER_LIMIT + 1)
         _check_range("security_bitmask", self.security_bitmask, 0xFFFF)
         for short_address, eui64 in self.devices.items():
             _check_range("devices", short_address, 0xFFFF)
@@ -124,6 +146,8 @@ class StackState:
         if self.network is not None:
             self.network._check()
             keys.append(self.network.key)
+            if self.network.next_key is not None:
+                keys.append(self.network.next_key)
         if any(len(key) != KEY_OCTETS for key in keys):
             raise ValueError(f"a key has not {KEY_OCTETS} octets")
 
@@ -133,6 +157,34 @@ class StackState:
             if entry is not None and entry.eui64 == eui64:
                 return entry
         return None
+
+    def put_link_key(self, eui64: int, key: bytes) -> bool:
+        """Write the key table: over the entry for `eui64`, else where there is room; whether."""
+        free = None
+        for index, entry in enumerate(self.link_keys):
+            if entry is None:
+                free = index if free is None else free
+            elif entry.eui64 == eui64:
+                if entry.key != key:  # of the same key, what was received stays received
+                    self.link_keys[index] = LinkKey(eui64, key)
+                return True
+        if free is None:
+            return False
+        self.link_keys[free] = LinkKey(eui64, key)
+        return True
+
+    def drop_link_key(self, eui64: int) -> None:
+        """Erase the key table's entry for `eui64`."""
+        self.link_keys = [
+            None if entry is not None and entry.eui64 == eui64 else entry
+            for entry in self.link_keys
+        ]
+
+
+def _identity(entry: dict[str, Any]) -> StoredIdentity:
+    suite = entry.pop("suite")
+    _check_range("suite", suite, 0xFFFF)
+    return StoredIdentity(suite, **{name: bytes.fromhex(text) for name, text in entry.items()})
 
 
 def _check_range(name: str, value: object, limit: int) -> None:

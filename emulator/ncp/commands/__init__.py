@@ -5,7 +5,15 @@ Source: Silicon Labs UG100, chapters 4 to 11; which answers hosts insist on is t
 
 from __future__ import annotations
 
-from emulator.ncp.commands import configuration, link_keys, messaging, networking, security
+from emulator.ncp.commands import (
+    cbke,
+    configuration,
+    link_keys,
+    messaging,
+    networking,
+    security,
+    trust_center,
+)
 from emulator.ncp.commands.session import Handler, Session
 
 COMMANDS: dict[str, Handler] = {
@@ -13,6 +21,8 @@ COMMANDS: dict[str, Handler] = {
     **networking.COMMANDS,
     **security.COMMANDS,
     **link_keys.COMMANDS,
+    **trust_center.COMMANDS,
+    **cbke.COMMANDS,
     **messaging.COMMANDS,
 }
 

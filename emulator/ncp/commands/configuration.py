@@ -6,8 +6,10 @@ Source: Silicon Labs UG100, chapter 4 (configuration) and 5 (utilities).
 from __future__ import annotations
 
 from emulator.ncp.commands.session import Fields, Handler, Session
+from emulator.ncp.commands.trust_center import set_key_request_policy
 from emulator.zigbee.events import Status
 from emulator.zigbee.joining import TrustCenterPolicy
+from emulator.zigbee.transient_keys import TRANSIENT_KEY_TIMEOUT_S
 from emulator.zigbee.zdo import Endpoint
 
 MESH_STACK = 2  # stackType of a network co-processor; zigbee-herdsman insists on it
@@ -36,6 +38,7 @@ CONFIG_MULTICAST_TABLE_SIZE = 0x06
 CONFIG_SECURITY_LEVEL = 0x0D
 CONFIG_KEY_TABLE_SIZE = 0x1E
 CONFIG_APPLICATION_ZDO_FLAGS = 0x2A
+CONFIG_TRANSIENT_KEY_TIMEOUT_S = 0x36
 
 # EmberZNet's defaults (UG100, 4.5); a host reads them before it sets its own.
 _DEFAULTS = {
@@ -61,7 +64,7 @@ _DEFAULTS = {
     0x26: 8,  # request key timeout
     CONFIG_APPLICATION_ZDO_FLAGS: 0,
     0x2D: 16,  # supported networks, broadcast table
-    0x36: 300,  # transient key timeout
+    CONFIG_TRANSIENT_KEY_TIMEOUT_S: TRANSIENT_KEY_TIMEOUT_S,
     0x38: 90,
 }
 _MAX_KEY_TABLE = 126
@@ -99,7 +102,6 @@ _TOKENS = {
 _UNBURNT = b"\xff" * 16
 
 _COUNTERS = 40  # EMBER_COUNTER_TYPE_COUNT
-_LIBRARY_IS_STUB = 0x80
 
 
 def version(session: Session, _request: Fields) -> Fields:
@@ -132,8 +134,10 @@ def set_configuration(session: Session, request: Fields) -> Fields:
     if number == CONFIG_KEY_TABLE_SIZE:
         if value > _MAX_KEY_TABLE:
             return {"status": Status.TABLE_FULL}
-        table = session.stack.state.link_keys
-        table.extend([None] * (value - len(table)))
+        if not size_key_table(session, value):
+            return {"status": Status.INVALID_PARAMETER}  # it holds a key beyond that
+    elif number == CONFIG_TRANSIENT_KEY_TIMEOUT_S:
+        session.stack.aps.transient_keys.timeout_s = value
     elif number == CONFIG_APPLICATION_ZDO_FLAGS:
         session.stack.passes_zdo_requests = bool(value & 1)
     session.configuration[number] = value
@@ -143,6 +147,16 @@ def set_configuration(session: Session, request: Fields) -> Fields:
 def key_table_size(session: Session) -> int:
     """How many link keys the host wants the key table to hold."""
     return session.configuration.get(CONFIG_KEY_TABLE_SIZE, _DEFAULTS[CONFIG_KEY_TABLE_SIZE])
+
+
+def size_key_table(session: Session, size: int) -> bool:
+    """Make the key table as long as `size`, if no key stands beyond it; whether it is now."""
+    table = session.stack.state.link_keys
+    if any(entry is not None for entry in table[size:]):
+        return False
+    del table[size:]
+    table.extend([None] * (size - len(table)))
+    return True
 
 
 def get_value(session: Session, request: Fields) -> Fields:
@@ -218,6 +232,8 @@ def set_policy(session: Session, request: Fields) -> Fields:
         else:
             return {"status": Status.INVALID_PARAMETER}
         session.stack.joining.policy = policy
+    elif (status := set_key_request_policy(session, number, decision)) is not Status.OK:
+        return {"status": status}
     session.policies[number] = decision
     return {"status": Status.OK}
 
@@ -253,10 +269,6 @@ def set_source_route_discovery_mode(_session: Session, _request: Fields) -> Fiel
 def set_manufacturer_code(session: Session, request: Fields) -> Fields:
     session.stack.manufacturer_code = request["code"]
     return {"status": Status.OK}
-
-
-def get_library_status(_session: Session, _request: Fields) -> Fields:
-    return {"status": _LIBRARY_IS_STUB}
 
 
 def get_random_number(session: Session, _request: Fields) -> Fields:
@@ -310,7 +322,6 @@ COMMANDS: dict[str, Handler] = {
     "setManufacturerCode": set_manufacturer_code,
     "setPowerDescriptor": nothing,
     "setRadioPower": nothing,
-    "getLibraryStatus": get_library_status,
     "getRandomNumber": get_random_number,
     "getMulticastTableEntry": get_multicast_entry,
     "setMulticastTableEntry": set_multicast_entry,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from emulator.ncp.cbke_engine import CbkeEngine
 from emulator.zigbee.stack import Stack
 
 
@@ -37,6 +38,7 @@ class Session:
     addresses: dict[int, tuple[int, int]] = field(default_factory=dict)  # index: EUI-64, node id
     extended_timeouts: set[int] = field(default_factory=set)
     security: InitialSecurity | None = None
+    cbke: CbkeEngine | None = None  # None: this stick's image has only the stub of the library
 
 
 Fields = dict[str, Any]
