@@ -66,7 +66,10 @@ class KeySwitch:
         network = self._network
         self._previous = self._next = None
         if network.next_key is not None:
-            self._next = NetworkKey(network.next_key_sequence, FrameKey(network.next_key), {})
+            self._next = self._key(network.next_key_sequence, network.next_key)
+
+    def _key(self, sequence: int, octets: bytes) -> NetworkKey:
+        return NetworkKey(sequence, FrameKey(octets), self._stack.no_counters())
 
     @property
     def _network(self) -> Network:
@@ -178,7 +181,7 @@ class KeySwitch:
             return  # once more the same: what was heard under it stays heard
         network.next_key, network.next_key_sequence = key, sequence
         self._stack.save()
-        self._next = NetworkKey(sequence, FrameKey(key), {})
+        self._next = self._key(sequence, key)
 
     def _switch(self, key: NetworkKey) -> None:
         stack = self._stack

@@ -32,7 +32,13 @@ from emulator.zigbee.mac import BROADCAST, MacFrame
 from emulator.zigbee.mac_link import Done, MacLink, SendResult
 from emulator.zigbee.nwk import NwkError, NwkFrame
 from emulator.zigbee.security import FrameKey, SecurityError
-from emulator.zigbee.state import CounterExhausted, Network, ReservedCounter, StackState
+from emulator.zigbee.state import (
+    COUNTER_LIMIT,
+    CounterExhausted,
+    Network,
+    ReservedCounter,
+    StackState,
+)
 from emulator.zigbee.trust_center import TrustCenter
 from emulator.zigbee.trust_center_link import TrustCenterLink
 from emulator.zigbee.zdo import Endpoint
@@ -99,7 +105,7 @@ class Stack:
         self._leaving = False
         self._key_sequence = 0
         self._nwk_sequence = random_bits(8)
-        self._incoming_counters: dict[bytes, int] = {}
+        self._incoming_counters = self.no_counters()
         self._addresses: dict[int, bytes] = {}
         self._broadcasts: OrderedDict[tuple[int, int], int] = OrderedDict()
         self.command_handlers: dict[int, CommandHandler] = {nwk.COMMAND_LEAVE: self._leave_heard}
@@ -133,7 +139,7 @@ class Stack:
         network = self.state.network
         assert network is not None
         if self._key.octets != network.key:
-            self._incoming_counters.clear()  # counters count per key
+            self._incoming_counters = self.no_counters()  # counters count per key
             self._key = FrameKey(network.key)
         self._key_sequence = network.key_sequence
         self.key_switch.come_up()
@@ -154,6 +160,11 @@ class Stack:
         """Whether this node decides who is let in, and gives keys out."""
         network = self.state.network
         return self.is_up and network is not None and network.trust_center_eui64 == self.state.eui64
+
+    def no_counters(self) -> dict[bytes, int]:
+        """The next frame counter accepted under a new key, per source: only of this node itself
+        there is none, since what comes back to it is a replay."""
+        return {self.eui64_octets: COUNTER_LIMIT + 1}
 
     def use_network_key(self, key: NetworkKey) -> NetworkKey:
         """Protect with `key` from now on; the one before it."""
