@@ -75,11 +75,19 @@ class Opened(NamedTuple):
 class Bench:
     """Sticks on one air, reached in memory; every frame of the air is kept."""
 
-    def __init__(self, *, ezsp: int = 14, losses: Sequence[Loss] = (), seed: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        ezsp: int = 14,
+        losses: Sequence[Loss] = (),
+        seed: int = 1,
+        cbke: bool = True,
+    ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self.loop = loop
         self.ezsp = ezsp
+        self.cbke = cbke
         self.random = random.Random(seed)
         self.frames: list[bytes] = []
         self.medium = Medium(
@@ -100,6 +108,7 @@ class Bench:
             self.loop,
             self.random.getrandbits,
             ezsp_version=self.ezsp,
+            cbke=self.cbke,
         )
         self.sticks[name] = stick
         return self.lines.add(name, stick)

@@ -25,11 +25,9 @@ from emulator.zigbee.security import (
     KEY_ID_KEY_TRANSPORT,
     FrameKey,
     SecurityError,
-    key_load_key,
     mmo_blocks,
     mmo_hash,
     mmo_padding,
-    verify_key_hash,
 )
 
 OCTETS = bytes.fromhex("AA4689C70BE0FAF0C9BE534ABD9F4CDC")
@@ -96,8 +94,8 @@ def test_hostile_commands_raise_our_error_or_read(octets: bytes) -> None:
         assert aps_commands.build(command) == octets
 
 
-@pytest.mark.parametrize(("command", "octets"), GOLDEN)
-def test_a_command_that_is_cut_off_or_too_long_is_refused(command: KeyCommand, octets: str) -> None:
+@pytest.mark.parametrize("octets", [octets for _, octets in GOLDEN])
+def test_a_command_that_is_cut_off_or_too_long_is_refused(octets: str) -> None:
     whole = bytes.fromhex(octets)
     for wrong in (whole[:-1], whole + b"\0", whole[:1]):
         with pytest.raises(ApsError):
