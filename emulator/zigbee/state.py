@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from emulator.zigbee.cbke.ecqv import Identity
+from emulator.zigbee.cbke.errors import CbkeError
+from emulator.zigbee.cbke.suites import SUITES
 from emulator.zigbee.events import NodeType
 
 KEY_OCTETS = 16
@@ -125,7 +128,14 @@ class StackState:
             state = cls(**values)
             state._check()
             return state
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            CbkeError,
+        ) as error:
             raise StateError(f"the stored state of a stick does not read: {error}") from error
 
     def _check(self) -> None:
@@ -182,9 +192,10 @@ class StackState:
 
 
 def _identity(entry: dict[str, Any]) -> StoredIdentity:
-    suite = entry.pop("suite")
-    _check_range("suite", suite, 0xFFFF)
-    return StoredIdentity(suite, **{name: bytes.fromhex(text) for name, text in entry.items()})
+    suite = SUITES[entry.pop("suite")]
+    octets = {name: bytes.fromhex(text) for name, text in entry.items()}
+    Identity(suite, **octets)  # so that nothing that is none is found when it is needed
+    return StoredIdentity(suite.bit, **octets)
 
 
 def _check_range(name: str, value: object, limit: int) -> None:

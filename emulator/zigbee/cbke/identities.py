@@ -54,10 +54,7 @@ def install_identity(state: StackState, identity: Identity) -> None:
 
 
 def identity_of(state: StackState, suite: Suite) -> Identity | None:
-    """The identity of one suite in a stick's state, None if there is none.
-
-    Raises CbkeError for stored octets that are none.
-    """
+    """The identity of one suite in a stick's state, None if there is none."""
     for kept in state.identities:
         if kept.suite == suite.bit:
             return Identity(suite, kept.certificate, kept.private_key, kept.ca_public_key)
