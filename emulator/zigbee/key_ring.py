@@ -110,9 +110,10 @@ class KeyRing:
         before = key.incoming_counter
         key.incoming_counter = after = counter + 1
         if (before ^ after) & -COUNTER_STEP:
-            self._keep_counter(key)
+            self.keep_counter(key)
 
-    def _keep_counter(self, key: LinkKey) -> None:
+    def keep_counter(self, key: LinkKey) -> None:
+        """Store which frame under `key` is the next that is no replay."""
         stack = self._stack
         network = stack.state.network
         if (

@@ -395,4 +395,6 @@ async def test_a_stick_with_the_library_says_so() -> None:
         side = await host(made, "one", EUI64)
         for library in CBKE_LIBRARIES:
             status = await side.ask("getLibraryStatus", libraryId=t.uint8_t(library))
-            assert status & 0x80
+            assert status == 0x80
+        unknown = await side.ask("getLibraryStatus", libraryId=t.uint8_t(0x15))
+        assert unknown == 0xFF

@@ -117,6 +117,16 @@ def test_a_key_given_to_each_by_itself_crosses_the_air_under_its_link_key() -> N
     talk(air, hub, bridge, ppmid)
 
 
+def test_devices_that_are_given_any_key_one_by_one_are_given_the_same() -> None:
+    air = Air()
+    hub, bridge, ppmid = house(air)
+    for host, eui64 in ((bridge, BRIDGE), (ppmid, PPMID)):
+        hub.stack.key_switch.unicast_next(host.stack.short_address, eui64, bytes(16))
+        air.clock.run_for(0.1)
+    assert keys_of(hub) == keys_of(bridge) == keys_of(ppmid)
+    assert keys_of(hub)[2] not in (None, bytes(16))
+
+
 def test_who_missed_the_switch_switches_by_the_first_frame_under_the_new_key() -> None:
     air = Air()
     hub, bridge, ppmid = house(air)

@@ -21,6 +21,8 @@ VALUE_PRIVATE_KEY_283K1 = 0x1C
 
 # EmberLibraryId: which libraries the engine stands for, and the status bit of one that is there.
 LIBRARY_PRESENT = 0x80
+LIBRARY_ERROR = 0xFF
+LIBRARIES = 0x15
 CBKE_LIBRARIES = frozenset((0x06, 0x07, 0x08, 0x09, 0x0D, 0x0E, 0x0F, 0x13))
 
 _MAX_SIGNED_OCTETS = 200  # with header and status they fit one frame
@@ -105,6 +107,8 @@ def save_preinstalled_283k1(session: Session, _request: Fields) -> Fields:
 
 def get_library_status(session: Session, request: Fields) -> Fields:
     """Bit 7 tells a library from its stub; the stack's own are there."""
+    if request["libraryId"] >= LIBRARIES:
+        return {"status": LIBRARY_ERROR}
     is_stub = session.cbke is None and request["libraryId"] in CBKE_LIBRARIES
     return {"status": 0 if is_stub else LIBRARY_PRESENT}
 
