@@ -95,7 +95,7 @@ class ApsCommands:
     ) -> bytes | None:
         stack = self._stack
         partner = self._keys.partner(source)
-        if partner is None or header.source_eui64 not in (None, partner.eui64):
+        if partner is None:
             stack.undecodable += 1
             return None
         link_key = partner.link_key

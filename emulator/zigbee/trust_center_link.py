@@ -107,7 +107,7 @@ class TrustCenterLink:
         known = None if before is None else state.link_key_of(before.trust_center_eui64)
         if known is not None:
             keys.insert(0, known.key)
-        hashes = [] if before is None else [mmo_hash(key) for key in keys]
+        hashes = [mmo_hash(key) for key in keys]
         for key in (*keys, *hashes):
             try:
                 frame_key = stack.aps.frame_key(key_transport_key(key))

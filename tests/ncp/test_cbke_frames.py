@@ -310,6 +310,11 @@ async def test_certificates_of_another_authority_lead_to_different_macs(suite: S
             await sides[1][0].smacs(suite, *sides[0][1:], am_initiator=False),
         ]
         assert told[0][1:] != told[1][1:]
+        # so the host stores nothing, and cannot later
+        for name, (side, _, _) in zip(("one", "two"), sides, strict=True):
+            assert await side.clear(suite, store=False) == t.sl_Status.FAIL
+            assert await side.clear(suite, store=True) == t.sl_Status.FAIL
+            assert not any(made.sticks[name].stack.state.link_keys)
 
 
 async def test_operations_come_one_at_a_time_and_in_order() -> None:

@@ -343,6 +343,24 @@ def test_a_request_under_no_key_or_of_an_odd_type_gets_no_key() -> None:
     assert hub.stack.undecodable == 1  # the one that is cut off
 
 
+def test_a_request_resealed_under_the_network_key_is_rejected_by_its_link_key_counter() -> None:
+    air = Air()
+    hub, bridge, _ = house(air)
+    hub.stack.trust_center.trust_center_key_policy = TrustCenterKeyPolicy.SEND_CURRENT
+    frames = len(air.data_frames())
+    bridge.stack.aps.commands.send(0, build(RequestKey(4)), key_id=KEY_ID_DATA)
+    air.clock.run_for(0.02)
+    frame = air.data_frames()[frames]
+    _, eui64, _ = nwk.parse_auxiliary(frame, 8)
+    command = nwk.open_sealed(FrameKey(NETWORK_KEY), frame, 8, eui64)
+    air.clock.run_for(2)
+    told = len(news(hub))
+    hub.stack.aps.receive(command, bridge.stack.short_address, False)  # whatever carries it
+    air.clock.run_for(2)
+    assert len(news(hub)) == told == 2
+    assert hub.stack.replays_rejected == 1
+
+
 # -- Remove Device ----------------------------------------------------------------------------
 
 
