@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import click
 
+from bench.cbke import CBKE_AGREEMENT
 from bench.clocks import PCAPNG_COST, VTIME_JUMP
 from bench.codecs import CODEC_EZSP_ASH, FRAME_SECURE
 from bench.judge import MAX_CV, MIN_REPEATS, Benchmark, BenchmarkError, Figure, run, summary, table
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         PCAPNG_COST,
         RUN_WALL,
         OTA_BELLOWS_PAIR,
+        CBKE_AGREEMENT,
     )
 }
 

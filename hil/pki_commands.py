@@ -9,6 +9,8 @@ those of published RTDS key folders.
                                         ka, pp-ka (top-up) or xml-ds (DUIS)
     <EUI-64>-<use>.key                  its private key, PKCS #8
     root, issuing, device-issuing       authorities: .pem and .key
+    zse-ca-163k1, zse-ca-283k1          authorities of ZigBee key establishment: .pub, a compressed
+                                        point, and .key, both in hexadecimal
     TEST-ONLY.txt                       what this is
 """
 
@@ -30,6 +32,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import load_der_x509_certificate
 
+from emulator.zigbee.cbke.ecqv import CertificateAuthority
+from emulator.zigbee.cbke.identities import TestAuthorities
 from gbcs.certificates import Certificate, CertificateStore, parse_pem_certificate
 from gbcs.errors import GbcsError, GbcsValueError
 from gbcs.protection import KeyUse, PrivateKey
@@ -93,7 +97,8 @@ def _epoch(_context: click.Context, _parameter: click.Parameter, text: str) -> d
     help="How long those of organisations are valid.",
 )
 def create_command(folder: Path, seed: int, epoch: datetime, days: int) -> None:
-    """Fill DIR, new or empty, with a TEST ONLY SMKI: authorities, organisations, two devices.
+    """Fill DIR, new or empty, with a TEST ONLY SMKI: authorities, organisations, two devices; and
+    with the authorities of ZigBee key establishment.
 
     The same seed, epoch and days give the same files.
     """
@@ -111,12 +116,28 @@ def create_command(folder: Path, seed: int, epoch: datetime, days: int) -> None:
     try:
         notice = NOTICE.format(seed=seed, not_after=smki.root.certificate.not_after)
         _write_private(folder / "TEST-ONLY.txt", notice.encode())
+        for curve, authority in zse_authorities(seeds).items():
+            _write_private(folder / f"zse-ca-{curve}.pub", _hex_lines(authority.public_key))
+            _write_private(folder / f"zse-ca-{curve}.key", _hex_lines(authority.private_key))
         for name, credential in named.items():
             _write_private(folder / f"{name}.pem", certificate_pem(credential.certificate))
             _write_private(folder / f"{name}.key", _key_pem(credential.private_key))
     except OSError as error:
         raise RequestError(f"{shown} cannot be written: {error.strerror}") from None
     click.echo(f"{shown}: TEST ONLY, {len(named)} certificates and their keys from seed {seed}")
+
+
+def zse_authorities(seeds: Seeds) -> dict[str, CertificateAuthority]:
+    """The authorities of key establishment that a run with this seed has, by their curves."""
+    by_suite = TestAuthorities(lambda name: seeds.stream(name).getrandbits).by_suite
+    return {
+        authority.suite.curve.name.removeprefix("sect"): authority
+        for authority in by_suite.values()
+    }
+
+
+def _hex_lines(octets: bytes) -> bytes:
+    return b"TEST ONLY\n" + octets.hex().upper().encode() + b"\n"
 
 
 def _file_name(credential: Credential) -> str:

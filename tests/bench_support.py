@@ -82,12 +82,14 @@ class Bench:
         losses: Sequence[Loss] = (),
         seed: int = 1,
         strict: bool = False,
+        cbke: bool = True,
     ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self.loop = loop
         self.ezsp = ezsp
         self.strict = strict
+        self.cbke = cbke
         self.random = random.Random(seed)
         self.frames: list[bytes] = []
         self.medium = Medium(
@@ -109,6 +111,7 @@ class Bench:
             self.random.getrandbits,
             ezsp_version=self.ezsp,
             strict=self.strict,
+            cbke=self.cbke,
         )
         self.sticks[name] = stick
         return self.lines.add(name, stick)

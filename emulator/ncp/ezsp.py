@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from emulator.ncp.cbke_engine import CBKE_DELAY_US, CbkeEngine
 from emulator.ncp.commands import COMMANDS, Session
 from emulator.ncp.commands.binding import destination_of
 from emulator.ncp.commands.strictness import refuse, refuse_message
@@ -31,21 +32,28 @@ from emulator.ncp.hot_frames import (
     HotFrames,
     header_tail,
 )
+from emulator.zigbee.cbke.suites import SUITE_163K1
 from emulator.zigbee.events import (
     AddressConflict,
     Aps,
+    CbkeKeys,
+    CbkeSmacs,
     ChildJoined,
     ChildPolled,
     EnergyFound,
     Event,
+    LinkKeyNews,
     ManyToOneRequest,
     MessageReceived,
     MessageSent,
+    MessageSigned,
     NetworkFound,
+    NetworkKeySwitched,
     NetworkStatusHeard,
     PollComplete,
     RouteRecordHeard,
     ScanDone,
+    SignatureVerified,
     StackStatus,
     Status,
     TrustCenterJoin,
@@ -68,17 +76,31 @@ _ROUTE_FAILURES: dict[int, Status] = {
 }
 
 
+def _of_suite(name: str, suite: int) -> str:
+    """The callback's name for a suite of key establishment."""
+    return name if suite == SUITE_163K1.bit else name + "283k1"
+
+
 class Ezsp:
     """One booted NCP, from EZSP frame to stack and back."""
 
-    def __init__(self, tables: Tables, stack: Stack, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        stack: Stack,
+        *,
+        strict: bool = False,
+        cbke: bool = True,
+        cbke_delay_us: int = CBKE_DELAY_US,
+    ) -> None:
         self._tables = tables
         self._hot = HotFrames(tables.version)
         self._is_extended = tables.version >= FIRST_EXTENDED
         self._sequence = 0
         self._callbacks: deque[bytes] = deque(maxlen=_MAX_CALLBACKS)
         self.callbacks_lost = 0
-        self.session = Session(tables.version, stack, strict)
+        engine = CbkeEngine(stack, cbke_delay_us) if cbke else None
+        self.session = Session(tables.version, stack, strict, cbke=engine)
         self._aps = stack.aps
         # Messages sent by way of a table: (node, APS counter): how the host named the node.
         self._by_table: dict[tuple[int, int], tuple[int, int]] = {}
@@ -117,6 +139,29 @@ class Ezsp:
                 "pollHandler", childId=event.short_address, transmitExpected=event.frame_follows
             ),
             PollComplete: lambda event: self._callback("pollCompleteHandler", status=event.status),
+            LinkKeyNews: lambda event: self._callback(
+                "zigbeeKeyEstablishmentHandler", partner=event.partner, status=event.status.value
+            ),
+            NetworkKeySwitched: lambda event: self._callback(
+                "switchNetworkKeyHandler", sequenceNumber=event.sequence
+            ),
+            CbkeKeys: lambda event: self._callback(
+                _of_suite("generateCbkeKeysHandler", event.suite),
+                status=event.status,
+                ephemeralPublicKey=event.public_key or None,
+            ),
+            CbkeSmacs: lambda event: self._callback(
+                _of_suite("calculateSmacsHandler", event.suite),
+                status=event.status,
+                initiatorSmac=event.initiator_smac or None,
+                responderSmac=event.responder_smac or None,
+            ),
+            MessageSigned: lambda event: self._callback(
+                "dsaSignHandler", status=event.status, messageContents=event.message
+            ),
+            SignatureVerified: lambda event: self._callback(
+                "dsaVerifyHandler", status=event.status
+            ),
         }
 
     # -- host to stick -------------------------------------------------------------------------

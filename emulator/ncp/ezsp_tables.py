@@ -21,7 +21,7 @@ SUPPORTED_VERSIONS = (*range(4, 15), *range(16, 20))
 
 Fields = dict[str, Any]
 
-_ZEROS = bytes(64)  # longer than any field of fixed length
+_ZEROS = bytes(128)  # longer than any field of fixed length
 
 
 class EzspError(Exception):
@@ -75,6 +75,22 @@ _STATUS: dict[Status, tuple[int, int]] = {
         _SL.ZIGBEE_MANY_TO_ONE_ROUTE_FAILURE,
     ),
     Status.ENTRY_ERASED: (_EMBER.TABLE_ENTRY_ERASED, _SL.NOT_FOUND),
+    Status.FATAL: (_EMBER.ERR_FATAL, _SL.FAIL),
+    Status.OPERATION_IN_PROGRESS: (_EMBER.OPERATION_IN_PROGRESS, _SL.IN_PROGRESS),
+    Status.LIBRARY_NOT_PRESENT: (_EMBER.LIBRARY_NOT_PRESENT, _SL.NOT_AVAILABLE),
+    Status.SECURITY_DATA_INVALID: (_EMBER.SECURITY_DATA_INVALID, _SL.INVALID_CONFIGURATION),
+    Status.SIGNATURE_VERIFY_FAILURE: (
+        _EMBER.SIGNATURE_VERIFY_FAILURE,
+        _SL.ZIGBEE_SIGNATURE_VERIFY_FAILURE,
+    ),
+    Status.TOO_SOON_FOR_SWITCH_KEY: (
+        _EMBER.TOO_SOON_FOR_SWITCH_KEY,
+        _SL.ZIGBEE_TOO_SOON_FOR_SWITCH_KEY,
+    ),
+    Status.TRUST_CENTER_EUI_HAS_CHANGED: (
+        _EMBER.TRUST_CENTER_EUI_HAS_CHANGED,
+        _SL.ZIGBEE_TRUST_CENTER_SWAP_EUI_HAS_CHANGED,
+    ),
 }
 _EZSP_ERROR = {
     Status.INVALID_PARAMETER: _EZSP.ERROR_INVALID_VALUE,

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from emulator.medium.air import Medium
 from emulator.medium.timing import Cancellable, RandomBits, Scheduler
 from emulator.ncp.ash import NOTHING, AshNcp
+from emulator.ncp.cbke_engine import CBKE_DELAY_US
+from emulator.ncp.commands.configuration import key_table_size, size_key_table
 from emulator.ncp.ezsp import Ezsp
 from emulator.ncp.ezsp_tables import Tables
 from emulator.zigbee.events import Event
@@ -28,7 +30,8 @@ class Ncp:
 
     `stored` is its non-volatile memory (`StackState.to_json`); `on_store(text)` is called with the
     new text whenever it changes, before anything depends on it. A `strict` stick refuses what real
-    firmware refuses and hosts get away with here (commands/strictness.py).
+    firmware refuses and hosts get away with here (commands/strictness.py). Without `cbke` it is as
+    sticks are sold: key establishment and signatures are a stub.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class Ncp:
         ezsp_version: int,
         strict: bool = False,
         on_store: Callable[[str], object] | None = None,
+        cbke: bool = True,
+        cbke_delay_us: int = CBKE_DELAY_US,
     ) -> None:
         self.name = name
         self.stored = stored
@@ -51,6 +56,8 @@ class Ncp:
         self._tables = Tables(ezsp_version)
         self._strict = strict
         self._on_store = on_store
+        self._cbke = cbke
+        self._cbke_delay_us = cbke_delay_us
         self.ash = AshNcp()
         self._write: Callable[[bytes], None] | None = None
         self._ash_timer: Cancellable | None = None
@@ -76,7 +83,14 @@ class Ncp:
             on_event=self._on_event,
             save=save,
         )
-        self.ezsp = Ezsp(self._tables, self.stack, strict=self._strict)
+        self.ezsp = Ezsp(
+            self._tables,
+            self.stack,
+            strict=self._strict,
+            cbke=self._cbke,
+            cbke_delay_us=self._cbke_delay_us,
+        )
+        size_key_table(self.ezsp.session, key_table_size(self.ezsp.session))
 
     def close(self) -> None:
         """Pull the stick out: nothing a host sends wakes it any more."""

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING
 
 from emulator.zigbee import aps, joining_commands
 from emulator.zigbee.aps import ApsError, TransportKey
-from emulator.zigbee.events import DeviceUpdate, JoinDecision, NodeType, TrustCenterJoin
+from emulator.zigbee.aps_commands import COMMAND_REMOVE_DEVICE, RemoveDevice, build, parse
+from emulator.zigbee.events import DeviceUpdate, JoinDecision, TrustCenterJoin
 from emulator.zigbee.joining_commands import Tunnel, UpdateDevice
-from emulator.zigbee.security import key_transport_key
+from emulator.zigbee.security import KEY_ID_DATA, key_transport_key
 from emulator.zigbee.state import UNKNOWN_EUI64, CounterExhausted
 
 if TYPE_CHECKING:
@@ -58,12 +59,7 @@ class Admission:
         handlers = stack.aps.command_handlers
         handlers[joining_commands.COMMAND_UPDATE_DEVICE] = self._device_updated
         handlers[joining_commands.COMMAND_TUNNEL] = self._tunnelled
-        handlers[joining_commands.COMMAND_REMOVE_DEVICE] = self._device_removed
-
-    @property
-    def _is_trust_center(self) -> bool:
-        network = self._stack.state.network
-        return network is not None and network.node_type is NodeType.COORDINATOR
+        handlers[COMMAND_REMOVE_DEVICE] = self._device_removed
 
     # -- next to a node --------------------------------------------------------------------------
 
@@ -72,7 +68,7 @@ class Admission:
         stack = self._stack
         if not stack.is_up:
             return
-        if self._is_trust_center:
+        if self._stack.is_trust_center:
             self._decide(short_address, eui64, update, stack.short_address)
             return
         newcomers = self._newcomers
@@ -83,13 +79,13 @@ class Admission:
         self._update(UpdateDevice(eui64, short_address, update))
 
     def _update(self, command: UpdateDevice) -> None:
-        self._stack.aps.send_command(
-            TRUST_CENTER, joining_commands.build_update_device(command), secured=True
+        self._stack.aps.commands.send(
+            TRUST_CENTER, joining_commands.build_update_device(command), key_id=KEY_ID_DATA
         )
 
     def left(self, short_address: int, eui64: int, *, was_child: bool) -> None:
         """A node said that it leaves: the trust centre frees its address and tells the host."""
-        if was_child and not self._is_trust_center:
+        if was_child and not self._stack.is_trust_center:
             self._update(UpdateDevice(eui64, short_address, DeviceUpdate.DEVICE_LEFT))
         self._left(short_address, eui64, 0xFFFF)
 
@@ -98,12 +94,12 @@ class Admission:
         if stack.eui64_of(short_address) != eui64.to_bytes(8, "little"):
             return
         stack.forget_device(short_address)
-        if self._is_trust_center:
+        if self._stack.is_trust_center:
             update, decision = DeviceUpdate.DEVICE_LEFT, JoinDecision.NO_ACTION
             stack.on_event(TrustCenterJoin(short_address, eui64, update, decision, parent))
 
     def _tunnelled(self, command: bytes, source: int, _secured: bool) -> None:
-        if source != TRUST_CENTER or self._is_trust_center:
+        if source != TRUST_CENTER or self._stack.is_trust_center:
             return
         try:
             tunnel = joining_commands.parse_tunnel(command)
@@ -116,24 +112,22 @@ class Admission:
 
     def _device_removed(self, command: bytes, source: int, secured: bool) -> None:
         stack = self._stack
-        if source != TRUST_CENTER or self._is_trust_center or not secured:
+        if source != TRUST_CENTER or self._stack.is_trust_center or not secured:
             return
-        try:
-            eui64 = joining_commands.parse_remove_device(command)
-        except ApsError:
-            stack.undecodable += 1
-            return
-        self._newcomers.pop(eui64, None)
-        if eui64 == stack.state.eui64:
+        remove = parse(command)
+        if not isinstance(remove, RemoveDevice):
+            raise ApsError("not a Remove Device", 0)
+        self._newcomers.pop(remove.target_eui64, None)
+        if remove.target_eui64 == stack.state.eui64:
             stack.leave()
         else:
-            stack.children.remove_device(eui64)
+            stack.children.remove_device(remove.target_eui64)
 
     # -- the trust centre ------------------------------------------------------------------------
 
     def _device_updated(self, command: bytes, source: int, secured: bool) -> None:
         stack = self._stack
-        if not self._is_trust_center:
+        if not self._stack.is_trust_center:
             return
         if not secured and stack.aps.partner(source) is not None:
             stack.undecodable += 1  # who has a link key uses it
@@ -173,8 +167,7 @@ class Admission:
             update is DeviceUpdate.STANDARD_SECURITY_UNSECURED_JOIN or stack.short_of(eui64) is None
         ):
             # Anybody may ask to rejoin in the name of a device that is in: that must not remove it.
-            command = joining_commands.build_remove_device(eui64)
-            stack.aps.send_command(parent, command, secured=True)
+            stack.aps.commands.send(parent, build(RemoveDevice(eui64)), key_id=KEY_ID_DATA)
 
     def _send_key(self, short_address: int, eui64: int, link_key: bytes, parent: int) -> None:
         stack = self._stack
@@ -194,7 +187,7 @@ class Admission:
             stack.send_nwk_unsecured(short_address, frame)
         else:
             tunnel = joining_commands.build_tunnel(Tunnel(eui64, frame))
-            stack.aps.send_command(parent, tunnel, secured=False)
+            stack.aps.commands.send(parent, tunnel)
 
     def _key_for(self, eui64: int, update: DeviceUpdate) -> bytes | None:
         """The link key under which a newcomer may have the network key, None to deny it."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from emulator.zigbee.security import (
     EXTENDED_NONCE,
+    KEY_ID_DATA,
     KEY_ID_KEY_LOAD,
     KEY_ID_KEY_TRANSPORT,
     MIC_OCTETS,
@@ -208,8 +209,85 @@ def open_sealed(key: FrameKey, frame: bytes, at: int, source_eui64: bytes) -> by
     return key.open(nonce, frame[end:], authenticated)
 
 
+class CommandHeader(NamedTuple):
+    """What stands before a command. Of one without APS security `key_id` is None, and so is
+    `source_eui64` where the nonce is not extended.
+    """
+
+    key_id: int | None
+    counter: int
+    source_eui64: bytes | None
+    octets: int
+
+
+_COMMAND_HEADER = Struct("<BB")
+_COMMAND_AUXILIARY = Struct("<BI8s")
+_COMMAND_KEYS = (KEY_ID_DATA, KEY_ID_KEY_TRANSPORT, KEY_ID_KEY_LOAD)
+
+
+def build_command(command: bytes, aps_counter: int) -> bytes:
+    """A command (its identifier first) without APS security."""
+    return _COMMAND_HEADER.pack(TYPE_COMMAND, aps_counter) + command
+
+
+def seal_command(
+    key: FrameKey,
+    key_id: int,
+    command: bytes,
+    aps_counter: int,
+    frame_counter: int,
+    source_eui64: bytes,
+) -> bytes:
+    """A command under `key`, which is a link key or derived from one as `key_id` says.
+
+    The nonce is extended: a joiner cannot know the trust centre's EUI-64 yet.
+    """
+    control = key_id | EXTENDED_NONCE
+    header = _COMMAND_HEADER.pack(TYPE_COMMAND | SECURITY, aps_counter)
+    auxiliary = _COMMAND_AUXILIARY.pack(control | SECURITY_LEVEL, frame_counter, source_eui64)
+    nonce = source_eui64 + auxiliary[1:5] + auxiliary[:1]
+    sealed = key.seal(nonce, command, header + auxiliary)
+    return header + bytes((control,)) + auxiliary[1:] + sealed
+
+
+def parse_command(frame: bytes) -> CommandHeader:
+    """The header of a command, which follows it, or lies sealed behind it. Raises ApsError."""
+    if len(frame) < _COMMAND_HEADER.size:
+        raise ApsError("too short for a command", len(frame))
+    at = _COMMAND_HEADER.size
+    if frame[0] & _TYPE_MASK != TYPE_COMMAND:
+        raise ApsError(f"frame type {frame[0] & _TYPE_MASK} is not a command's", 0)
+    if not frame[0] & SECURITY:
+        return CommandHeader(None, 0, None, at)
+    if at + AUXILIARY_OCTETS + MIC_OCTETS > len(frame):
+        raise ApsError("too short for a secured command", len(frame))
+    control, counter = _AUXILIARY.unpack_from(frame, at)
+    key_id = control & ~0x07 & ~EXTENDED_NONCE
+    if key_id not in _COMMAND_KEYS:
+        raise ApsError(f"security control 0x{control:02X} is of no key of commands", at)
+    at += AUXILIARY_OCTETS
+    if not control & EXTENDED_NONCE:
+        return CommandHeader(key_id, counter, None, at)
+    if at + 8 + MIC_OCTETS > len(frame):
+        raise ApsError("too short for an extended nonce", len(frame))
+    return CommandHeader(key_id, counter, frame[at : at + 8], at + 8)
+
+
+def open_command(key: FrameKey, frame: bytes, header: CommandHeader, source_eui64: bytes) -> bytes:
+    """The command in a frame under `key`, its identifier first.
+
+    Raises SecurityError when the MIC does not match.
+    """
+    control = bytes((frame[2] & ~0x07 | SECURITY_LEVEL,))
+    authenticated = frame[:2] + control + frame[3 : header.octets]
+    nonce = source_eui64 + frame[3:7] + control
+    return key.open(nonce, frame[header.octets :], authenticated)
+
+
 class TransportKey(NamedTuple):
-    """Transport Key of a network key (4.4.10.1.3.2). Addresses are integers."""
+    """Transport Key of a network key (4.4.10.1.3.2). Addresses are integers; that of the
+    destination is 0 in a broadcast.
+    """
 
     key: bytes
     key_sequence: int
@@ -218,35 +296,32 @@ class TransportKey(NamedTuple):
 
 
 _TRANSPORT_KEY = Struct("<BB16sBQQ")
-_COMMAND_HEADER = Struct("<BB")
-_COMMAND_AUXILIARY = Struct("<BI8s")
-_KEY_TRANSPORT_CONTROL = KEY_ID_KEY_TRANSPORT | EXTENDED_NONCE  # 0x30
-_COMMAND_OCTETS = _COMMAND_HEADER.size + _COMMAND_AUXILIARY.size
+
+
+def build_transport_key(command: TransportKey) -> bytes:
+    """The command's octets, its identifier first."""
+    return _TRANSPORT_KEY.pack(COMMAND_TRANSPORT_KEY, KEY_TYPE_NETWORK, *command)
+
+
+def parse_transport_key(command: bytes) -> TransportKey:
+    """What `build_transport_key` built. Raises ApsError for another command or key type."""
+    if command[:2] != bytes((COMMAND_TRANSPORT_KEY, KEY_TYPE_NETWORK)):
+        raise ApsError("not a Transport Key of a network key", 0)
+    if len(command) != _TRANSPORT_KEY.size:
+        raise ApsError(
+            f"Transport Key of a network key has {_TRANSPORT_KEY.size} octets, not {len(command)}",
+            len(command),
+        )
+    return TransportKey(*_TRANSPORT_KEY.unpack(command)[2:])
 
 
 def seal_transport_key(
     key: FrameKey, command: TransportKey, aps_counter: int, frame_counter: int
 ) -> bytes:
-    """A Transport Key command under `key`, the key-transport key of the joiner's link key.
-
-    The nonce is extended: a joiner cannot know the trust centre's EUI-64 yet.
-    """
+    """A Transport Key command under `key`, the key-transport key of the joiner's link key."""
     source = command.source_eui64.to_bytes(8, "little")
-    header = _COMMAND_HEADER.pack(TYPE_COMMAND | SECURITY, aps_counter)
-    authenticated = header + _COMMAND_AUXILIARY.pack(
-        _KEY_TRANSPORT_CONTROL | SECURITY_LEVEL, frame_counter, source
-    )
-    payload = _TRANSPORT_KEY.pack(
-        COMMAND_TRANSPORT_KEY,
-        KEY_TYPE_NETWORK,
-        command.key,
-        command.key_sequence,
-        command.destination_eui64,
-        command.source_eui64,
-    )
-    nonce = source + authenticated[3:7] + bytes((_KEY_TRANSPORT_CONTROL | SECURITY_LEVEL,))
-    sealed = key.seal(nonce, payload, authenticated)
-    return header + bytes((_KEY_TRANSPORT_CONTROL,)) + authenticated[3:] + sealed
+    octets = build_transport_key(command)
+    return seal_command(key, KEY_ID_KEY_TRANSPORT, octets, aps_counter, frame_counter, source)
 
 
 def open_transport_key(key: FrameKey, frame: bytes) -> tuple[TransportKey, int]:
@@ -254,20 +329,8 @@ def open_transport_key(key: FrameKey, frame: bytes) -> tuple[TransportKey, int]:
 
     Raises ApsError for another command or key type, SecurityError when the MIC does not match.
     """
-    if len(frame) < _COMMAND_OCTETS + MIC_OCTETS:
-        raise ApsError("too short for a secured command", len(frame))
-    control, frame_counter, source = _COMMAND_AUXILIARY.unpack_from(frame, _COMMAND_HEADER.size)
-    key_id = control & ~0x07
-    if key_id == KEY_ID_KEY_LOAD | EXTENDED_NONCE:
-        raise ApsError("a link key is transported, a network key was expected", 2)
-    if key_id != _KEY_TRANSPORT_CONTROL:
-        raise ApsError(f"security control 0x{control:02X} is not the key-transport key's", 2)
-    authenticated = frame[:2] + bytes((key_id | SECURITY_LEVEL,)) + frame[3:_COMMAND_OCTETS]
-    nonce = source + frame[3:7] + bytes((key_id | SECURITY_LEVEL,))
-    payload = key.open(nonce, frame[_COMMAND_OCTETS:], authenticated)
-    if len(payload) != _TRANSPORT_KEY.size or payload[:2] != bytes(
-        (COMMAND_TRANSPORT_KEY, KEY_TYPE_NETWORK)
-    ):
-        raise ApsError("not a Transport Key of a network key", _COMMAND_OCTETS)
-    _, _, octets, sequence, destination, trust_centre = _TRANSPORT_KEY.unpack(payload)
-    return TransportKey(octets, sequence, destination, trust_centre), frame_counter
+    header = parse_command(frame)
+    if header.key_id != KEY_ID_KEY_TRANSPORT or header.source_eui64 is None:
+        raise ApsError("not under a key-transport key, with an extended nonce", 2)
+    command = open_command(key, frame, header, header.source_eui64)
+    return parse_transport_key(command), header.counter

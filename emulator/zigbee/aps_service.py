@@ -13,14 +13,14 @@ leaves that to the host, which acknowledges each fragment itself (`acknowledge_f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from emulator.medium.timing import Cancellable
 from emulator.zigbee import aps, nwk, zdo
 from emulator.zigbee.aps import ApsError, ApsFrame
+from emulator.zigbee.aps_command_service import ApsCommands
 from emulator.zigbee.duplicates import RecentMessages
 from emulator.zigbee.events import (
     OPTION_ENCRYPTION,
@@ -33,9 +33,10 @@ from emulator.zigbee.events import (
     MessageSent,
     Status,
 )
+from emulator.zigbee.key_ring import KeyRing
 from emulator.zigbee.mac_link import SendResult
 from emulator.zigbee.security import FrameKey, SecurityError
-from emulator.zigbee.state import CounterExhausted, LinkKey
+from emulator.zigbee.state import COUNTER_STEP, CounterExhausted
 
 if TYPE_CHECKING:
     from emulator.zigbee.stack import Stack
@@ -43,24 +44,11 @@ if TYPE_CHECKING:
 ACK_WAIT_US = 1_600_000  # apscAckWaitDuration at the default network depth
 MAX_RETRIES = 3  # apscMaxFrameRetries
 MAX_UNICASTS = 10  # APS_UNICAST_MESSAGE_COUNT, EmberZNet's default
-MAX_PARTNERS = 64
 FRAGMENT_OVERHEAD_OCTETS = 2
-
-CommandHandler = Callable[[bytes, int, bool], object]
-"""Takes an APS command (identifier first), its sender's short address, and whether it came under a
-key of the two."""
 
 _DATA_UNACKED = aps.TYPE_DATA | aps.DELIVERY_UNICAST
 _HEADER = aps.HEADER
 _GROUP_HEADER = Struct("<BHHHBB")  # control, group, cluster, profile, source endpoint, counter
-
-
-class Partner(NamedTuple):
-    """A node this one shares a link key with."""
-
-    eui64: bytes  # 8 octets, little-endian
-    link_key: LinkKey
-    frame_key: FrameKey
 
 
 class _Unicast:
@@ -85,22 +73,19 @@ def _slot(node: int, counter: int, block: int) -> int:
     return node << 16 | counter << 8 | block
 
 
-class ApsService:
-    """Sends and receives messages between endpoints for one stack."""
+class ApsService(KeyRing):
+    """Sends and receives messages between endpoints for one stack, under the keys it holds."""
 
     def __init__(self, stack: Stack) -> None:
-        self._stack = stack
+        super().__init__(stack)
         self._heard = stack.neighbours.heard
         self._counter = stack.random_bits(8)
         self._waiting: dict[int, _Unicast] = {}
         self._watch: Cancellable | None = None
         self._watch_us = 0
         self._recent = RecentMessages()
-        self._frame_keys: dict[bytes, FrameKey] = {}
-        self.transient_keys: dict[int, bytes] = {}
-        self._unlisted: dict[int, LinkKey] = {}
-        self._partners: dict[int, Partner | None] = {}
-        self.command_handlers: dict[int, CommandHandler] = {}
+        self.commands = ApsCommands(stack, self)
+        self.command_handlers = self.commands.handlers
         self.extended_timeouts: set[int] = set()  # EUI-64s of those that sleep
 
     def clear(self) -> None:
@@ -110,57 +95,12 @@ class ApsService:
             self._watch = None
         self._waiting.clear()
         self._recent.clear()
+        self.unconfirmed = None
 
-    # -- keys ----------------------------------------------------------------------------------
-
-    def partner(self, short_address: int) -> Partner | None:
-        """EUI-64 and shared key of a node, None when it has no key here. Asked for every frame,
-        so remembered until `keys_changed`.
-        """
-        try:
-            return self._partners[short_address]
-        except KeyError:
-            pass
-        partner = None
-        eui64 = self._stack.eui64_of(short_address)
-        key = None if eui64 is None else self.link_key(int.from_bytes(eui64, "little"))
-        if eui64 is not None and key is not None:
-            partner = Partner(eui64, key, self.frame_key(key.key))
-        if len(self._partners) >= MAX_PARTNERS:
-            self._partners.clear()
-        self._partners[short_address] = partner
-        return partner
-
-    def keys_changed(self) -> None:
-        """An address, the key table, a transient key or the preconfigured key changed."""
-        self._partners.clear()
-
-    def link_key(self, eui64: int) -> LinkKey | None:
-        """The key shared with `eui64`: from the key table, else a transient one, else, with the
-        trust centre, the preconfigured one.
-        """
-        state = self._stack.state
-        entry = state.link_key_of(eui64)
-        if entry is not None:
-            return entry
-        network = state.network
-        octets = self.transient_keys.get(eui64)
-        if octets is None and network is not None and eui64 == network.trust_center_eui64:
-            octets = state.preconfigured_key
-        if octets is None:
-            return None
-        # From its first use on, a key has a counter of its own to be remembered.
-        kept = self._unlisted.get(eui64)
-        if kept is None or kept.key != octets:
-            kept = self._unlisted[eui64] = LinkKey(eui64, octets)
-        return kept
-
-    def frame_key(self, octets: bytes) -> FrameKey:
-        """The AES key made of `octets`, made once."""
-        key = self._frame_keys.get(octets)
-        if key is None:
-            key = self._frame_keys[octets] = FrameKey(octets)
-        return key
+    def close(self) -> None:
+        """Power off."""
+        self.clear()
+        self.transient_keys.close()
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -320,6 +260,10 @@ class ApsService:
         self._stack.routing.unacknowledged(unicast.destination)
         unicast.retries += 1
         if unicast.retries <= MAX_RETRIES:
+            if unicast.key is not None:
+                partner = self.partner(unicast.destination)
+                if partner is not None:  # the key may have been replaced meanwhile
+                    unicast.key = partner.frame_key
             self._transmit(unicast)
             return
         del self._waiting[unicast.slot]
@@ -411,23 +355,6 @@ class ApsService:
         header = _HEADER.pack(control, 0, zdo.DEVICE_ANNOUNCE, zdo.PROFILE, 0, counter)
         self._stack.send_nwk(nwk.BROADCAST_RX_ON, header + payload)
 
-    def send_command(self, destination: int, command: bytes, *, secured: bool) -> Status:
-        """Send an APS command (its identifier first), under the shared link key if `secured`."""
-        key = None
-        if secured:
-            partner = self.partner(destination)
-            if partner is None:
-                return Status.KEY_NOT_FOUND
-            key = partner.frame_key
-        self._counter = counter = (self._counter + 1) & 0xFF
-        control = aps.TYPE_COMMAND | (0 if key is None else aps.SECURITY)
-        again = partial(self._protect, key, bytes((control, counter)), command)
-        frame = again()
-        if frame is None:
-            return Status.DELIVERY_FAILED
-        self._stack.send_nwk(destination, frame, None, again)
-        return Status.OK
-
     def send_zdo(self, destination: int, cluster: int, payload: bytes) -> None:
         """Send a ZDO answer, acknowledged by the radio alone; the host is not told of it."""
         self._counter = counter = (self._counter + 1) & 0xFF
@@ -459,7 +386,7 @@ class ApsService:
         """An APS frame came in under the network key."""
         try:
             if frame and frame[0] & 0x03 == aps.TYPE_COMMAND:
-                self._receive_command(frame, source)
+                self.commands.receive(frame, source)
                 return
             header = aps.parse(frame)
             control = header.control
@@ -491,29 +418,11 @@ class ApsService:
             stack.replays_rejected += 1
             return None
         payload = aps.open_sealed(frame_key, frame, at, eui64)
-        key.incoming_counter = counter + 1
+        before = key.incoming_counter
+        key.incoming_counter = after = counter + 1
+        if (before ^ after) & -COUNTER_STEP:  # as in `heard`, without a call for every message
+            self.keep_counter(key)
         return payload
-
-    def _receive_command(self, frame: bytes, source: int) -> None:
-        secured = bool(frame[0] & aps.SECURITY)
-        if secured:
-            partner = self.partner(source)
-            if partner is None:
-                self._stack.undecodable += 1
-                return
-            counter = aps.counter_of(frame, aps.COMMAND_HEADER_OCTETS)
-            if counter < partner.link_key.incoming_counter:
-                self._stack.replays_rejected += 1
-                return
-            command = aps.open_sealed(
-                partner.frame_key, frame, aps.COMMAND_HEADER_OCTETS, partner.eui64
-            )
-            partner.link_key.incoming_counter = counter + 1
-        else:
-            command = frame[aps.COMMAND_HEADER_OCTETS :]
-        handler = self.command_handlers.get(command[0]) if command else None
-        if handler is not None:
-            handler(command, source, secured)
 
     def _acknowledged(self, source: int, header: ApsFrame) -> None:
         unicast = self._waiting.get(_slot(source, header.counter, header.block))

@@ -279,11 +279,18 @@ class Children:
             self.remove(child)
 
     def remove_device(self, eui64: int) -> None:
-        """The trust centre wants a node to go: a newcomer waits in vain, a child leaves."""
+        """The trust centre wants a node to go: a newcomer waits in vain, a child or a
+        router next to this node leaves.
+        """
         self.dismiss(eui64)
         child = self.of_eui64(eui64)
         if child is not None:
             self.request_leave(child, rejoin=False)
+            return
+        router = self._stack.short_of(eui64)
+        if router is not None:
+            leave = rejoin_commands.leave(rejoin_commands.LEAVE_REQUEST)
+            self._stack.send_command(router, leave, destination_eui64=eui64)
 
     def request_leave(self, child: Child, *, rejoin: bool) -> None:
         """Tell a child to leave; it is one until it has heard that. One that never asks for what

@@ -36,6 +36,13 @@ class Status(Enum):
     NODE_ID_CHANGED = auto()
     SOURCE_ROUTE_FAILURE = auto()
     MANY_TO_ONE_ROUTE_FAILURE = auto()
+    FATAL = auto()
+    OPERATION_IN_PROGRESS = auto()
+    LIBRARY_NOT_PRESENT = auto()
+    SECURITY_DATA_INVALID = auto()
+    SIGNATURE_VERIFY_FAILURE = auto()
+    TOO_SOON_FOR_SWITCH_KEY = auto()
+    TRUST_CENTER_EUI_HAS_CHANGED = auto()
 
 
 class NodeType(Enum):
@@ -206,6 +213,66 @@ class PollComplete(NamedTuple):
     status: Status
 
 
+class KeyStatus(Enum):
+    """What became of a link key that was asked for; values are EZSP's EmberKeyStatus."""
+
+    APP_LINK_KEY_ESTABLISHED = 0x01
+    TRUST_CENTER_LINK_KEY_ESTABLISHED = 0x03
+    KEY_ESTABLISHMENT_TIMEOUT = 0x04
+    KEY_TABLE_FULL = 0x05
+    TC_RESPONDED_TO_KEY_REQUEST = 0x06
+    TC_APP_KEY_SENT_TO_REQUESTER = 0x07
+    TC_REQUEST_KEY_TYPE_NOT_SUPPORTED = 0x09
+    TC_NO_LINK_KEY_FOR_REQUESTER = 0x0A
+    TC_REJECTED_APP_KEY_REQUEST = 0x11
+    TC_REQUESTER_VERIFY_KEY_TIMEOUT = 0x32
+    TC_REQUESTER_VERIFY_KEY_FAILURE = 0x33
+    TC_REQUESTER_VERIFY_KEY_SUCCESS = 0x34
+    VERIFY_LINK_KEY_FAILURE = 0x64
+    VERIFY_LINK_KEY_SUCCESS = 0x65
+
+
+class LinkKeyNews(NamedTuple):
+    """A step of an exchange about the link key with `partner`."""
+
+    partner: int
+    status: KeyStatus
+
+
+class NetworkKeySwitched(NamedTuple):
+    """From now on the network key of this sequence is in use here."""
+
+    sequence: int
+
+
+class CbkeKeys(NamedTuple):
+    """An ephemeral key pair is there; `suite` is its bit (`cbke.suites`)."""
+
+    suite: int
+    status: Status
+    public_key: bytes
+
+
+class CbkeSmacs(NamedTuple):
+    """Key and MACs of a key establishment are there."""
+
+    suite: int
+    status: Status
+    initiator_smac: bytes
+    responder_smac: bytes
+
+
+class MessageSigned(NamedTuple):
+    """The message with its signature behind it."""
+
+    status: Status
+    message: bytes
+
+
+class SignatureVerified(NamedTuple):
+    status: Status
+
+
 Event = (
     MessageReceived
     | MessageSent
@@ -221,4 +288,10 @@ Event = (
     | ChildJoined
     | ChildPolled
     | PollComplete
+    | LinkKeyNews
+    | NetworkKeySwitched
+    | CbkeKeys
+    | CbkeSmacs
+    | MessageSigned
+    | SignatureVerified
 )

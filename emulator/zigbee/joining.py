@@ -28,9 +28,8 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.medium.timing import SYMBOL_US, Cancellable
-from emulator.zigbee import aps, mac, zdo
+from emulator.zigbee import mac, zdo
 from emulator.zigbee.admission import WILDCARD_EUI64, TrustCenterPolicy
-from emulator.zigbee.aps import ApsError
 from emulator.zigbee.events import (
     EnergyFound,
     NetworkFound,
@@ -41,8 +40,7 @@ from emulator.zigbee.events import (
 )
 from emulator.zigbee.mac import Beacon, MacError, MacFrame
 from emulator.zigbee.mac_link import SendResult
-from emulator.zigbee.security import SecurityError, key_transport_key, mmo_hash
-from emulator.zigbee.state import LinkKey, Network
+from emulator.zigbee.state import Network
 
 if TYPE_CHECKING:
     from emulator.zigbee.stack import Stack
@@ -329,60 +327,22 @@ class Joining:
         """A NWK frame without security: for one without the network key, it may carry it."""
         stack = self._stack
         network = self._network
-        known = self._known
-        keys = self._link_keys(known)
-        if self._state is not _State.KEYLESS or network is None or not keys:
+        if self._state is not _State.KEYLESS or network is None:
             return
-        for link_key in keys:
-            try:
-                key = stack.aps.frame_key(key_transport_key(link_key))
-                command, counter = aps.open_transport_key(key, frame)
-                break
-            except (ApsError, SecurityError):
-                continue
-        else:
-            stack.undecodable += 1
             return
-        if command.destination_eui64 != stack.state.eui64:
+        opened = stack.trust_center_link.open_network_key(
+            frame, network.extended_pan_id, is_rejoin=self._known is not None
+        )
+        if opened is None:
             return
-        shared = None if known is None else stack.aps.link_key(command.source_eui64)
-        if shared is not None:
-            if counter < shared.incoming_counter:
-                stack.replays_rejected += 1
-                return
-            shared.incoming_counter = counter + 1
-        if link_key is not keys[0]:
-            assert known is not None
-            if command.source_eui64 == known.trust_center_eui64:
-                stack.undecodable += 1  # the trust centre itself knows the key, not its hash
-                return
-            self._take_over(known.trust_center_eui64, command.source_eui64, link_key)
+            return
+        command, status = opened
         network.key = command.key
         network.key_sequence = command.key_sequence
         network.trust_center_eui64 = command.source_eui64
-        self.finish(network)
+        self.finish(network, status)
 
-    def _link_keys(self, known: Network | None) -> list[bytes]:
-        """The keys that may protect the network key: the link key, and when this node comes back,
-        its hash: all that a trust centre has which was swapped for the one this node knew.
-        """
-        state = self._stack.state
-        if known is None:
-            return [] if state.preconfigured_key is None else [state.preconfigured_key]
-        entry = state.link_key_of(known.trust_center_eui64)
-        link_key = state.preconfigured_key if entry is None else entry.key
-        return [] if link_key is None else [link_key, mmo_hash(link_key)]
-
-    def _take_over(self, old: int, new: int, link_key: bytes) -> None:
-        """The trust centre was swapped: from now on this node shares `link_key` with the new."""
-        state = self._stack.state
-        entry = state.link_key_of(old)
-        if entry is None:
-            state.preconfigured_key = link_key
-        else:
-            state.link_keys[state.link_keys.index(entry)] = LinkKey(new, link_key)
-
-    def finish(self, network: Network) -> None:
+    def finish(self, network: Network, status: Status = Status.NETWORK_UP) -> None:
         """This node is in, with everything it needs."""
         stack = self._stack
         self._stop_timer()
@@ -390,7 +350,7 @@ class Joining:
         self._network = None
         stack.state.network = network
         stack.save()
-        stack.come_up()
+        stack.come_up(status)
         stack.announce()
         stack.polling.ask_for_timeout()
 

@@ -13,7 +13,6 @@ from emulator.zigbee.aps import ApsError
 from emulator.zigbee.events import DeviceUpdate
 
 COMMAND_UPDATE_DEVICE = 0x06
-COMMAND_REMOVE_DEVICE = 0x07
 COMMAND_TUNNEL = 0x0E
 
 _UPDATE_DEVICE = Struct("<BQHB")
@@ -64,17 +63,3 @@ def parse_tunnel(command: bytes) -> Tunnel:
         raise ApsError("a Tunnel has an address and a frame", len(command))
     _, eui64 = _EUI64_COMMAND.unpack_from(command)
     return Tunnel(eui64, command[_EUI64_COMMAND.size :])
-
-
-def build_remove_device(eui64: int) -> bytes:
-    """A Remove Device, its identifier first: the router is to make `eui64` leave."""
-    return _EUI64_COMMAND.pack(COMMAND_REMOVE_DEVICE, eui64)
-
-
-def parse_remove_device(command: bytes) -> int:
-    """The EUI-64 of the node that is to leave. Raises ApsError."""
-    try:
-        _, eui64 = _EUI64_COMMAND.unpack(command)
-    except StructError:
-        raise ApsError(f"Remove Device has {_EUI64_COMMAND.size} octets", len(command)) from None
-    return int(eui64)

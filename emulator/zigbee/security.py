@@ -29,6 +29,7 @@ EXTENDED_NONCE = 1 << 5
 
 _KEY_TRANSPORT_INPUT = b"\x00"  # 4.5.3.2
 _KEY_LOAD_INPUT = b"\x02"
+_VERIFY_KEY_INPUT = b"\x03"  # 4.4.10.7.2.3
 _INSTALL_CODE_OCTETS = (6, 8, 12, 16)
 
 _COUNTER = Struct("<I")
@@ -44,21 +45,28 @@ class InstallCodeError(ValueError):
     """An install code that no label can carry."""
 
 
-def mmo_hash(message: bytes) -> bytes:
-    """AES-MMO of `message` (annex B.6), 16 octets."""
-    bit_length = 8 * len(message)
+def mmo_blocks(digest: bytes, blocks: bytes) -> bytes:
+    """AES-MMO's digest after whole blocks of 16 octets more; 16 zeros to begin with."""
+    for at in range(0, len(blocks), 16):
+        block = blocks[at : at + 16]
+        encryptor = Cipher(algorithms.AES(digest), modes.ECB()).encryptor()
+        digest = bytes(a ^ b for a, b in zip(encryptor.update(block), block, strict=True))
+    return digest
+
+
+def mmo_padding(octets: int) -> bytes:
+    """What AES-MMO hashes behind a message of so many octets (annex B.6)."""
+    bit_length = 8 * octets
     if bit_length < 2**16:
         tail = bit_length.to_bytes(2, "big")
     else:
         tail = bit_length.to_bytes(4, "big") + b"\x00\x00"
-    padding = -(len(message) + 1 + len(tail)) % 16
-    padded = b"".join((message, b"\x80", bytes(padding), tail))
-    digest = bytes(16)
-    for at in range(0, len(padded), 16):
-        block = padded[at : at + 16]
-        encryptor = Cipher(algorithms.AES(digest), modes.ECB()).encryptor()
-        digest = bytes(a ^ b for a, b in zip(encryptor.update(block), block, strict=True))
-    return digest
+    return b"\x80" + bytes(-(octets + 1 + len(tail)) % 16) + tail
+
+
+def mmo_hash(message: bytes) -> bytes:
+    """AES-MMO of `message` (annex B.6), 16 octets."""
+    return mmo_blocks(bytes(16), message + mmo_padding(len(message)))
 
 
 def hmac_mmo(key: bytes, message: bytes) -> bytes:
@@ -76,6 +84,11 @@ def key_transport_key(link_key: bytes) -> bytes:
 def key_load_key(link_key: bytes) -> bytes:
     """The key that protects Transport Key of a link key (4.5.3.2)."""
     return hmac_mmo(link_key, _KEY_LOAD_INPUT)
+
+
+def verify_key_hash(link_key: bytes) -> bytes:
+    """What Verify Key proves the knowledge of a link key with."""
+    return hmac_mmo(link_key, _VERIFY_KEY_INPUT)
 
 
 def install_code_crc(code: bytes) -> bytes:

@@ -32,6 +32,7 @@ from emulator.zigbee.aps_service import ApsService
 from emulator.zigbee.children import Children
 from emulator.zigbee.events import Event, NodeType, StackStatus, Status
 from emulator.zigbee.joining import Joining
+from emulator.zigbee.key_switch import KeySwitch, NetworkKey
 from emulator.zigbee.mac import BROADCAST, MacFrame
 from emulator.zigbee.mac_link import Done, MacLink, SendResult
 from emulator.zigbee.neighbours import Neighbours
@@ -50,6 +51,8 @@ from emulator.zigbee.state import (
     ReservedCounter,
     StackState,
 )
+from emulator.zigbee.trust_center import TrustCenter
+from emulator.zigbee.trust_center_link import TrustCenterLink
 from emulator.zigbee.zdo import Endpoint
 
 BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
@@ -134,11 +137,14 @@ class Stack:
         self.admission = Admission(self)
         self.rejoining = Rejoining(self)
         self.polling = Polling(self)
+        self.key_switch = KeySwitch(self)
+        self.trust_center = TrustCenter(self)
+        self.trust_center_link = TrustCenterLink(self)
         self._key = FrameKey(bytes(16))
         self._leaving = False
         self._key_sequence = 0
         self._nwk_sequence = random_bits(8)
-        self._incoming_counters: dict[bytes, int] = {}
+        self._incoming_counters = self.no_counters()
         self._addresses: dict[int, bytes] = {}
         self._broadcasts: OrderedDict[tuple[int, int], int] = OrderedDict()
 
@@ -173,7 +179,7 @@ class Stack:
         self.come_up()
         return Status.OK
 
-    def come_up(self) -> None:
+    def come_up(self, status: Status = Status.NETWORK_UP) -> None:
         """The stored network is complete: tune in, and say so (later, as an event)."""
         network = self.state.network
         assert network is not None
@@ -196,14 +202,31 @@ class Stack:
         # A sleeper's broadcast would be missed by others that sleep: its parent says it for it.
         self._broadcast_hop = BROADCAST if self.neighbours.is_router else network.parent
         self.routing.come_up()
-        self._tell_later(StackStatus(Status.NETWORK_UP))
+        self.tell_later(StackStatus(status))
+
+    @property
+    def is_trust_center(self) -> bool:
+        """Whether this node decides who is let in, and gives keys out."""
+        network = self.state.network
+        return self.is_up and network is not None and network.trust_center_eui64 == self.state.eui64
+
+    def no_counters(self) -> dict[bytes, int]:
+        """The next frame counter accepted under a new key, per source: only of this node itself
+        there is none, since what comes back to it is a replay."""
+        return {self.eui64_octets: COUNTER_LIMIT + 1}
+
+    def use_network_key(self, key: NetworkKey) -> NetworkKey:
+        """Protect with `key` from now on; the one before it."""
+        previous = NetworkKey(self._key_sequence, self._key, self._incoming_counters)
+        self._key_sequence, self._key, self._incoming_counters = key
+        return previous
 
     def _use_key(self, network: Network) -> None:
         if self._key.octets != network.key:
-            # Counters count per key; what is under this node's own name is its own, come back.
-            self._incoming_counters = {self.eui64_octets: COUNTER_LIMIT + 1}
+            self._incoming_counters = self.no_counters()  # counters count per key
             self._key = FrameKey(network.key)
         self._key_sequence = network.key_sequence
+        self.key_switch.come_up()
 
     def suspend(self) -> None:
         """Down for a while, in order to rejoin: nobody is told, nothing is forgotten."""
@@ -253,7 +276,9 @@ class Stack:
         self.mac.channel = None
         self.mac.pan_id = self.mac.short_address = BROADCAST
         self.aps.clear()
-        self._tell_later(StackStatus(Status.NETWORK_DOWN))
+        self.trust_center.clear()
+        self.trust_center_link.clear()
+        self.tell_later(StackStatus(Status.NETWORK_DOWN))
 
     def _clear_ways(self) -> None:
         self.neighbours.clear()
@@ -269,11 +294,14 @@ class Stack:
         self.polling.stop()
         self.rejoining.clear()
         self.mac.close()
-        self.aps.clear()
+        self.aps.close()
         self.joining.clear()
         self._clear_ways()
+        self.trust_center.clear()
+        self.trust_center_link.clear()
 
-    def _tell_later(self, event: Event) -> None:
+    def tell_later(self, event: Event) -> None:
+        """Tell the host once whoever calls now has returned."""
         self.clock.call_at_us(self.clock.now_us(), self._tell, event)
 
     def _tell(self, event: Event) -> None:
@@ -564,17 +592,24 @@ class Stack:
                 counter, eui64, key_sequence = nwk.parse_auxiliary(frame, at)
             if not self.is_up and not self.rejoining.awaits_answer:
                 return
+            key, counters = self._key, self._incoming_counters
+            other = None
             if key_sequence != self._key_sequence:
-                self.undecodable += 1
-                return
-            if counter < self._incoming_counters.get(eui64, 0):
+                other = self.key_switch.other(key_sequence)
+                if other is None:
+                    self.undecodable += 1
+                    return
+                _, key, counters = other
+            if counter < counters.get(eui64, 0):
                 self.replays_rejected += 1
                 return
-            payload = nwk.open_sealed(self._key, frame, at, eui64)
+            payload = nwk.open_sealed(key, frame, at, eui64)
         except (NwkError, SecurityError):
             self.undecodable += 1
             return
-        self._incoming_counters[eui64] = counter + 1
+        counters[eui64] = counter + 1
+        if other is not None:
+            self.key_switch.heard_under(other)
         if mac_source == source and self._addresses.get(source) != eui64:
             self.routing.conflicts.claimed(source, eui64)
             self._addresses[source] = eui64

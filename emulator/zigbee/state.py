@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from emulator.zigbee.cbke.ecqv import Identity
+from emulator.zigbee.cbke.errors import CbkeError
+from emulator.zigbee.cbke.suites import SUITES
 from emulator.zigbee.events import NodeType
 from emulator.zigbee.state_document import (
     U8,
@@ -56,6 +59,8 @@ class Network:
     manager: U16 = 0
     update_id: U8 = 0
     channels: U32 = 0x07FFF800
+    next_key: Key | None = None  # given out, and not yet switched to
+    next_key_sequence: U8 = 0
 
     def _check(self) -> None:
         if self.channel not in range(11, 27):
@@ -90,6 +95,29 @@ class Child:
 
 
 @dataclass(slots=True)
+class StoredIdentity:
+    """What savePreinstalledCbkeData keeps for one suite of key establishment, as octets."""
+
+    suite: int
+    certificate: bytes
+    private_key: bytes
+    ca_public_key: bytes
+
+    def __repr__(self) -> str:  # private keys never reach a log
+        return f"StoredIdentity(suite {self.suite})"
+
+    def _check(self, place: str) -> None:
+        """Nothing that is no identity is found only when it is needed."""
+        suite = SUITES.get(self.suite)
+        if suite is None:
+            raise DocumentError(f"{place}.suite", f"{self.suite} is none")
+        try:
+            Identity(suite, self.certificate, self.private_key, self.ca_public_key)
+        except CbkeError as error:
+            raise DocumentError(place, str(error)) from error
+
+
+@dataclass(slots=True)
 class StackState:
     """Everything durable of one node. `save` is called after each change that must last."""
 
@@ -102,6 +130,8 @@ class StackState:
     nwk_counter: U32 = 0  # no counter at or above this was ever used
     aps_counter: U32 = 0
     children: list[Child | None] = field(default_factory=list)  # the index is the host's too
+    trust_center_counter: int = 0  # the next one accepted under the preconfigured key
+    identities: list[StoredIdentity] = field(default_factory=list)
 
     def to_json(self) -> str:
         """One JSON document; keys are in it, so it is as secret as the stick itself."""
@@ -119,11 +149,17 @@ class StackState:
 
     def _check(self) -> None:
         """What the annotations do not say."""
+        if not 0 <= self.trust_center_counter <= COUNTER_LIMIT + 1:
+            raise DocumentError(
+                "trust_center_counter", f"{self.trust_center_counter} is no frame counter"
+            )
         if self.network is not None:
             self.network._check()
         for entry in self.link_keys:
             if entry is not None:
                 entry._check()
+        for index, identity in enumerate(self.identities):
+            identity._check(f"identities[{index}]")
 
     def link_key_of(self, eui64: int) -> LinkKey | None:
         """The key table's entry for `eui64`."""
@@ -131,6 +167,28 @@ class StackState:
             if entry is not None and entry.eui64 == eui64:
                 return entry
         return None
+
+    def put_link_key(self, eui64: int, key: bytes) -> bool:
+        """Write the key table: over the entry for `eui64`, else where there is room; whether."""
+        free = None
+        for index, entry in enumerate(self.link_keys):
+            if entry is None:
+                free = index if free is None else free
+            elif entry.eui64 == eui64:
+                if entry.key != key:  # of the same key, what was received stays received
+                    self.link_keys[index] = LinkKey(eui64, key)
+                return True
+        if free is None:
+            return False
+        self.link_keys[free] = LinkKey(eui64, key)
+        return True
+
+    def drop_link_key(self, eui64: int) -> None:
+        """Erase the key table's entry for `eui64`."""
+        self.link_keys = [
+            None if entry is not None and entry.eui64 == eui64 else entry
+            for entry in self.link_keys
+        ]
 
 
 class ReservedCounter:

@@ -8,11 +8,15 @@ import pytest
 from click.testing import CliRunner, Result
 from gbcs_rig import issued
 
+from emulator.zigbee.cbke.ecqv import CertificateAuthority, private_key_matches
+from emulator.zigbee.cbke.identities import TEST_ISSUER, TestAuthorities
+from emulator.zigbee.cbke.suites import SUITE_163K1, SUITE_283K1
 from gbcs.certificates import parse_pem_certificate
 from gbcs.protection import KeyUse
 from gbcs.smki import ACB_EUI64, CHF_EUI64, PPMID_EUI64, SUPPLIER_EUI64, WAN_PROVIDER_EUI64
 from hil.errors import HanbenchError
 from hil.pki_commands import load_keys, pki_group
+from hil.seeds import Seeds
 
 
 def create(*arguments: str) -> Result:
@@ -57,6 +61,23 @@ def test_the_keys_are_read_back_as_they_were_issued(tmp_path: Path) -> None:
             assert store.certificate(eui64, use) == issued().certificate(eui64, use)
             ours, theirs = store.private_key(eui64, use), issued().private_key(eui64, use)
             assert (ours and ours.private_numbers()) == (theirs and theirs.private_numbers())
+
+
+def test_the_authorities_of_key_establishment_are_those_of_a_run_with_that_seed(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "pki"
+    assert create(str(folder), "--seed", "7").exit_code == 0
+    for suite, curve in ((SUITE_163K1, "163k1"), (SUITE_283K1, "283k1")):
+        lines = [(folder / f"zse-ca-{curve}.{kind}").read_text().split() for kind in ("pub", "key")]
+        assert [line[:2] for line in lines] == [["TEST", "ONLY"]] * 2
+        public_key, private_key = (bytes.fromhex(line[2]) for line in lines)
+        authority = CertificateAuthority(suite, TEST_ISSUER, private_key)
+        assert authority.public_key == public_key
+        # a device's identity of that run is one of this authority's
+        own = TestAuthorities(lambda name: Seeds(7).stream(name).getrandbits).issue(suite, 0x55)
+        assert own.fields.issuer == TEST_ISSUER
+        assert private_key_matches(suite, own.certificate, public_key, own.private_key)
 
 
 def test_epoch_and_days_are_in_the_certificates(tmp_path: Path) -> None:

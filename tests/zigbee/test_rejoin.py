@@ -21,7 +21,8 @@ from air_support import (
 )
 
 from emulator.medium.air import Loss
-from emulator.zigbee import aps, joining_commands, mac, nwk, rejoin_commands, zdo
+from emulator.zigbee import aps, mac, nwk, rejoin_commands, zdo
+from emulator.zigbee.aps_commands import RemoveDevice, build
 from emulator.zigbee.events import (
     OPTION_RETRY,
     DeviceUpdate,
@@ -32,7 +33,7 @@ from emulator.zigbee.events import (
 )
 from emulator.zigbee.joining import JoinRequest, TrustCenterPolicy
 from emulator.zigbee.rejoin_commands import RejoinResponse, RejoinStatus
-from emulator.zigbee.security import FrameKey, mmo_hash
+from emulator.zigbee.security import KEY_ID_DATA, FrameKey, mmo_hash
 from emulator.zigbee.state import LinkKey, StackState
 
 DEVICE = 0x0011223344556677
@@ -327,17 +328,17 @@ def test_a_router_tells_the_trust_centre_that_its_child_left() -> None:
 def test_a_child_whose_device_is_removed_by_the_trust_centre_leaves() -> None:
     air, hub, router, device = through_a_router(SLEEPY)
     address = router.stack.short_address
-    command = joining_commands.build_remove_device(DEVICE)
-    hub.stack.aps.send_command(address, command, secured=False)
+    send = hub.stack.aps.commands.send
+    command = build(RemoveDevice(DEVICE))
+    send(address, command)
     air.clock.run_for(2)
     assert device.stack.is_up  # anybody with the network key could have said that
-    assert hub.stack.aps.send_command(address, command, secured=True) is Status.OK
+    assert send(address, command, key_id=KEY_ID_DATA) is Status.OK
     air.clock.run_for(2)
     assert not device.stack.is_up
     assert device.stack.state.network is None
     assert router.stack.children.count == 0
-    itself = joining_commands.build_remove_device(ROUTER)
-    hub.stack.aps.send_command(address, itself, secured=True)
+    send(address, build(RemoveDevice(ROUTER)), key_id=KEY_ID_DATA)
     air.clock.run_for(2)
     assert not router.stack.is_up
 
@@ -547,7 +548,7 @@ def test_a_trust_centre_that_was_swapped_takes_its_devices_back_by_the_hash_of_t
     swapped.stack.state.link_keys[0] = LinkKey(DEVICE, hashed)
     air.clock.run_for(0.1)
     assert rejoin(air, device) is Status.MOVE_FAILED  # the new network has another key
-    assert rejoin(air, device, secured=False) is Status.NETWORK_UP
+    assert rejoin(air, device, secured=False) is Status.TRUST_CENTER_EUI_HAS_CHANGED
     state = StackState.from_json(device.stored)
     assert state.network is not None
     assert state.network.trust_center_eui64 == 0x00DB1234567890A9

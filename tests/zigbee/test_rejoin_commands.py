@@ -50,7 +50,6 @@ eui64s = st.integers(0, 2**64 - 1)
             "06 A2 90 78 56 34 12 DB 00 34 12 01",
         ),
         (joins.build_tunnel(Tunnel(EUI64, b"\x21\x07")), "0E A2 90 78 56 34 12 DB 00 21 07"),
-        (joins.build_remove_device(EUI64), "07 A2 90 78 56 34 12 DB 00"),
     ],
 )
 def test_a_command_is_laid_out_as_the_standard_says(built: bytes, octets: str) -> None:
@@ -89,9 +88,8 @@ def test_an_update_device_comes_back(eui64: int, address: int, update: DeviceUpd
 
 
 @given(eui64s, st.binary(min_size=1, max_size=90))
-def test_a_tunnel_and_a_remove_device_come_back(eui64: int, frame: bytes) -> None:
+def test_a_tunnel_comes_back(eui64: int, frame: bytes) -> None:
     assert joins.parse_tunnel(joins.build_tunnel(Tunnel(eui64, frame))) == Tunnel(eui64, frame)
-    assert joins.parse_remove_device(joins.build_remove_device(eui64)) == eui64
 
 
 @pytest.mark.parametrize(
@@ -104,7 +102,6 @@ def test_a_tunnel_and_a_remove_device_come_back(eui64: int, frame: bytes) -> Non
         (rejoins.parse_timeout_response, NwkError),
         (joins.parse_update_device, ApsError),
         (joins.parse_tunnel, ApsError),
-        (joins.parse_remove_device, ApsError),
     ],
 )
 def test_hostile_octets_raise_only_our_error(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from emulator.zigbee.cbke.identities import TestAuthorities
+from emulator.zigbee.cbke.suites import SUITE_163K1, SUITE_283K1
 from emulator.zigbee.events import NodeType
 from emulator.zigbee.state import (
     COUNTER_LIMIT,
@@ -20,7 +23,10 @@ from emulator.zigbee.state import (
     ReservedCounter,
     StackState,
     StateError,
+    StoredIdentity,
 )
+
+AUTHORITIES = TestAuthorities(lambda name: Random(name).getrandbits)
 
 keys = st.binary(min_size=16, max_size=16)
 shorts = st.integers(0, 0xFFFF)
@@ -41,7 +47,12 @@ networks = st.builds(
     tx_power_dbm=st.integers(-20, 20),
     manager=shorts,
     update_id=st.integers(0, 255),
+    next_key=st.none() | keys,
+    next_key_sequence=st.integers(0, 255),
 )
+identities = [
+    AUTHORITIES.issue(suite, eui64) for suite in (SUITE_163K1, SUITE_283K1) for eui64 in (1, 2)
+]
 states = st.builds(
     StackState,
     eui64=euis,
@@ -54,6 +65,16 @@ states = st.builds(
     aps_counter=counters,
     children=st.lists(
         st.none() | st.builds(Child, euis, shorts, st.sampled_from(NodeType), counters), max_size=4
+    ),
+    trust_center_counter=st.integers(0, 2**32),
+    identities=st.lists(
+        st.sampled_from(
+            [
+                StoredIdentity(one.suite.bit, one.certificate, one.private_key, one.ca_public_key)
+                for one in identities
+            ]
+        ),
+        max_size=2,
     ),
 )
 
@@ -90,6 +111,7 @@ FULL = StackState(
     7,
     [Child(8, 9, NodeType.SLEEPY_END_DEVICE, 10)],
 )
+AUTHORITIES.install(FULL)
 
 
 @given(data=st.data(), value=json_values)
@@ -97,7 +119,8 @@ def test_a_stored_value_of_another_kind_is_refused_or_means_the_same(
     data: st.DataObject, value: object
 ) -> None:
     values = json.loads(FULL.to_json())
-    place = data.draw(st.sampled_from([values, values["network"], values["link_keys"][0]]))
+    places = [values, values["network"], values["link_keys"][0], values["identities"][0]]
+    place = data.draw(st.sampled_from(places))
     name = data.draw(st.sampled_from(sorted(place)))
     place[name] = value
     try:
@@ -119,6 +142,8 @@ def test_a_stored_value_of_another_kind_is_refused_or_means_the_same(
         ({"devices": {"x": "0000000000000001"}}, "devices: .x. is no number"),
         ({"unknown": 1}, "unknown: there is no such key"),
         ({"network": {}}, "network.pan_id: is missing"),
+        ({"identities": [{"suite": 3}]}, r"identities\[0\].certificate: is missing"),
+        ({"trust_center_counter": -1}, "trust_center_counter: -1 is no frame counter"),
     ],
 )
 def test_a_damaged_field_is_named(change: dict[str, object], sentence: str) -> None:
@@ -128,7 +153,11 @@ def test_a_damaged_field_is_named(change: dict[str, object], sentence: str) -> N
 
 
 def test_what_the_document_of_a_stick_looks_like() -> None:
-    assert json.loads(FULL.to_json()) == {
+    document = json.loads(FULL.to_json())
+    assert [sorted(one) for one in document.pop("identities")] == 2 * [
+        ["ca_public_key", "certificate", "private_key", "suite"]
+    ]
+    assert document == {
         "schema": "hanbench-stick-1",
         "eui64": "0000000000000001",
         "network": {
@@ -145,6 +174,8 @@ def test_what_the_document_of_a_stick_looks_like() -> None:
             "manager": 0,
             "update_id": 0,
             "channels": 0x07FFF800,
+            "next_key": None,
+            "next_key_sequence": 0,
         },
         "preconfigured_key": "00" * 16,
         "security_bitmask": 0,
@@ -160,6 +191,7 @@ def test_what_the_document_of_a_stick_looks_like() -> None:
                 "timeout_s": 10,
             }
         ],
+        "trust_center_counter": 0,
     }
 
 
@@ -206,6 +238,32 @@ def test_a_damaged_field_inside_is_named_with_its_place(
     inner[name] = value
     with pytest.raises(StateError, match=sentence):
         StackState.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("field", ["certificate", "private_key", "ca_public_key"])
+def test_an_identity_that_could_not_be_used_is_not_taken(field: str) -> None:
+    values = json.loads(FULL.to_json())
+    values["identities"][1][field] = values["identities"][1][field][2:]
+    with pytest.raises(StateError, match=r"length|octets"):
+        StackState.from_json(json.dumps(values))
+
+
+def test_a_file_of_an_older_stick_reads_as_it_always_did() -> None:
+    values = json.loads(FULL.to_json())
+    for name in ("identities", "trust_center_counter"):
+        del values[name]
+    for name in ("next_key", "next_key_sequence"):
+        del values["network"][name]
+    state = StackState.from_json(json.dumps(values))
+    assert state.identities == []
+    assert state.network is not None
+    assert state.network.next_key is None
+
+
+def test_private_keys_are_not_in_what_is_printed() -> None:
+    printed = repr(FULL.identities)
+    assert FULL.identities[0].private_key.hex() not in printed
+    assert repr(FULL.identities[0].private_key) not in printed
 
 
 def test_a_file_nested_without_end_is_refused() -> None:

@@ -20,7 +20,6 @@ from air_support import (
     link_key,
 )
 
-from emulator.zigbee import joining_commands
 from emulator.zigbee.events import NodeType, Status
 from emulator.zigbee.joining import JoinRequest, TrustCenterPolicy
 from emulator.zigbee.state import LinkKey
@@ -99,9 +98,8 @@ def everything_on_the_air(path: Path) -> Air:
     air.clock.run_until(lambda: other.stack.is_up, 10)
     other.stack.polling.start(500_000, 3)
     air.clock.run_for(2)
-    hub.stack.aps.send_command(
-        router.stack.short_address, joining_commands.build_remove_device(SLEEPER + 1), secured=True
-    )
+    remove = hub.stack.trust_center.remove_device
+    remove(router.stack.short_address, router.stack.state.eui64, SLEEPER + 1)
     air.clock.run_for(2)
     assert not other.stack.is_up
     air.write_pcapng(path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from emulator.ncp.commands import (
     binding,
+    cbke,
     children,
     configuration,
     link_keys,
@@ -14,6 +15,7 @@ from emulator.ncp.commands import (
     networking,
     routing,
     security,
+    trust_center,
 )
 from emulator.ncp.commands.session import Handler, Session
 
@@ -23,6 +25,8 @@ COMMANDS: dict[str, Handler] = {
     **children.COMMANDS,
     **security.COMMANDS,
     **link_keys.COMMANDS,
+    **trust_center.COMMANDS,
+    **cbke.COMMANDS,
     **messaging.COMMANDS,
     **routing.COMMANDS,
     **binding.COMMANDS,

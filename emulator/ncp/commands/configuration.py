@@ -9,8 +9,10 @@ from emulator.ncp.commands import children
 from emulator.ncp.commands.binding import CONFIG_BINDING_TABLE_SIZE, DEFAULT_BINDING_TABLE_SIZE
 from emulator.ncp.commands.routing import configure as configure_routing
 from emulator.ncp.commands.session import Fields, Handler, Session
+from emulator.ncp.commands.trust_center import set_key_request_policy
 from emulator.zigbee.events import Status
 from emulator.zigbee.joining import TrustCenterPolicy
+from emulator.zigbee.transient_keys import TRANSIENT_KEY_TIMEOUT_S
 from emulator.zigbee.zdo import Endpoint
 
 MESH_STACK = 2  # stackType of a network co-processor; zigbee-herdsman insists on it
@@ -39,6 +41,7 @@ CONFIG_MULTICAST_TABLE_SIZE = 0x06
 CONFIG_SECURITY_LEVEL = 0x0D
 CONFIG_KEY_TABLE_SIZE = 0x1E
 CONFIG_APPLICATION_ZDO_FLAGS = 0x2A
+CONFIG_TRANSIENT_KEY_TIMEOUT_S = 0x36
 
 # EmberZNet's defaults (UG100, 4.5); a host reads them before it sets its own.
 _DEFAULTS = {
@@ -61,7 +64,7 @@ _DEFAULTS = {
     0x26: 8,  # request key timeout
     CONFIG_APPLICATION_ZDO_FLAGS: 0,
     0x2D: 16,  # supported networks, broadcast table
-    0x36: 300,  # transient key timeout
+    CONFIG_TRANSIENT_KEY_TIMEOUT_S: TRANSIENT_KEY_TIMEOUT_S,
     0x38: 90,
 }
 _MAX_KEY_TABLE = 126
@@ -110,7 +113,6 @@ _TOKENS = {
 _UNBURNT = b"\xff" * 16
 
 _COUNTERS = 40  # EMBER_COUNTER_TYPE_COUNT
-_LIBRARY_IS_STUB = 0x80
 
 
 def version(session: Session, request: Fields) -> Fields:
@@ -143,8 +145,10 @@ def set_configuration(session: Session, request: Fields) -> Fields:
     if number == CONFIG_KEY_TABLE_SIZE:
         if value > _MAX_KEY_TABLE:
             return {"status": Status.TABLE_FULL}
-        table = session.stack.state.link_keys
-        table.extend([None] * (value - len(table)))
+        if not size_key_table(session, value):
+            return {"status": Status.INVALID_PARAMETER}  # it holds a key beyond that
+    elif number == CONFIG_TRANSIENT_KEY_TIMEOUT_S:
+        session.stack.aps.transient_keys.timeout_s = value
     elif number in children.DEFAULTS:
         status = children.configure(session, number, value)
         if status is not Status.OK:
@@ -164,6 +168,16 @@ def configured(session: Session, number: int) -> int:
 def key_table_size(session: Session) -> int:
     """How many link keys the host wants the key table to hold."""
     return configured(session, CONFIG_KEY_TABLE_SIZE)
+
+
+def size_key_table(session: Session, size: int) -> bool:
+    """Make the key table as long as `size`, if no key stands beyond it; whether it is now."""
+    table = session.stack.state.link_keys
+    if any(entry is not None for entry in table[size:]):
+        return False
+    del table[size:]
+    table.extend([None] * (size - len(table)))
+    return True
 
 
 def get_value(session: Session, request: Fields) -> Fields:
@@ -243,6 +257,8 @@ def set_policy(session: Session, request: Fields) -> Fields:
         session.stack.joining.policy = policy
     elif number == children.POLICY_POLL_HANDLER:
         session.stack.children.tells_of_polls = decision == children.POLL_HANDLER_CALLBACK
+    elif (status := set_key_request_policy(session, number, decision)) is not Status.OK:
+        return {"status": status}
     session.policies[number] = decision
     return {"status": Status.OK}
 
@@ -275,10 +291,6 @@ def read_counters(_session: Session, _request: Fields) -> Fields:
 def set_manufacturer_code(session: Session, request: Fields) -> Fields:
     session.stack.manufacturer_code = request["code"]
     return {"status": Status.OK}
-
-
-def get_library_status(_session: Session, _request: Fields) -> Fields:
-    return {"status": _LIBRARY_IS_STUB}
 
 
 def get_random_number(session: Session, _request: Fields) -> Fields:
@@ -330,7 +342,6 @@ COMMANDS: dict[str, Handler] = {
     "setManufacturerCode": set_manufacturer_code,
     "setPowerDescriptor": nothing,
     "setRadioPower": nothing,
-    "getLibraryStatus": get_library_status,
     "getRandomNumber": get_random_number,
     "getMulticastTableEntry": get_multicast_entry,
     "setMulticastTableEntry": set_multicast_entry,

@@ -7,7 +7,7 @@ keys came with EZSP 5. The table keeps its entries over a reset, its configured 
 
 from __future__ import annotations
 
-from emulator.ncp.commands.configuration import key_table_size
+from emulator.ncp.commands.configuration import key_table_size, size_key_table
 from emulator.ncp.commands.session import Fields, Handler, Session
 from emulator.zigbee.events import Status
 from emulator.zigbee.state import LinkKey
@@ -17,7 +17,6 @@ _TABLE_ENTRY = 0x0002 | 0x0004 | 0x0008 | 0x0010  # both counters, a partner; au
 _TRANSIENT_ENTRY = 0x0004 | 0x0008
 _NOT_IN_TABLE = 0xFF
 _MAX_TRANSIENT_KEYS = 32
-_TRANSIENT_S = 300  # CONFIG_TRANSIENT_KEY_TIMEOUT_S by default; nothing here expires
 
 
 # -- the key table -------------------------------------------------------------------------------
@@ -25,9 +24,8 @@ _TRANSIENT_S = 300  # CONFIG_TRANSIENT_KEY_TIMEOUT_S by default; nothing here ex
 
 def _table(session: Session) -> list[LinkKey | None]:
     """The key table, as long as it is configured to be, or as what it kept needs."""
-    table = session.stack.state.link_keys
-    table.extend([None] * (key_table_size(session) - len(table)))
-    return table
+    size_key_table(session, key_table_size(session))
+    return session.stack.state.link_keys
 
 
 def _changed(session: Session) -> None:
@@ -164,14 +162,16 @@ def export_transient_key(session: Session, request: Fields) -> Fields:
     return {"status": Status.OK, "plaintext_key": key}
 
 
-def _transient_entry(partner: int, key: bytes) -> Fields:
+def _transient_entry(session: Session, partner: int) -> Fields:
     """Both forms of the structure, under the names of EZSP 5 to 7 and of EZSP 8 to 12."""
+    transient = session.stack.aps.transient_keys
+    key, remaining_s = transient[partner], transient.remaining_s(partner)
     entry = {
         "eui64": partner,
         "keyData": key,
-        "countdownTimerMs": _TRANSIENT_S * 1000,
+        "countdownTimerMs": remaining_s * 1000,
         "bitmask": _TRANSIENT_ENTRY,
-        "remainingTimeSeconds": _TRANSIENT_S,
+        "remainingTimeSeconds": remaining_s,
     }
     fields = dict.fromkeys(("transientKeyData", "keyStruct", "transient_key_data"), entry)
     return {"status": Status.OK, **fields}
@@ -179,17 +179,16 @@ def _transient_entry(partner: int, key: bytes) -> Fields:
 
 def get_transient_link_key(session: Session, request: Fields) -> Fields:
     partner = request["eui"] if "eui" in request else request["eui64"]
-    key = session.stack.aps.transient_keys.get(partner)
-    if key is None:
+    if partner not in session.stack.aps.transient_keys:
         return {"status": Status.NOT_FOUND}
-    return _transient_entry(partner, key)
+    return _transient_entry(session, partner)
 
 
 def get_transient_key_table_entry(session: Session, request: Fields) -> Fields:
-    entries = list(session.stack.aps.transient_keys.items())
-    if request["index"] >= len(entries):
+    partners = list(session.stack.aps.transient_keys)
+    if request["index"] >= len(partners):
         return {"status": Status.NOT_FOUND}
-    return _transient_entry(*entries[request["index"]])
+    return _transient_entry(session, partners[request["index"]])
 
 
 def clear_transient_keys(session: Session, _request: Fields) -> Fields:

@@ -12,9 +12,11 @@ from emulator.zigbee.events import Status
 _CURRENT_BITS = 0x00FF  # bits that EmberInitial- and EmberCurrentSecurityBitmask share
 _HAVE_TRUST_CENTER_LINK_KEY = 0x0010
 _KEY_NETWORK = 1  # SecurityManagerKeyType
+_NEXT_KEY_INDEX = 1  # 0 is the network key in use
 _KEY_TC_LINK = 2
 _EMBER_TC_LINK = 1  # EmberKeyType
 _EMBER_NETWORK = 3
+_EMBER_NEXT_NETWORK = 4
 _HAS_SEQUENCE = 0x0001  # EmberKeyStructBitmask
 _HAS_OUTGOING_COUNTER = 0x0002
 _HAS_PARTNER = 0x0008
@@ -52,7 +54,8 @@ def export_key(session: Session, request: Fields) -> Fields:
     kind = request["context"]["core_key_type"]
     key: bytes | None = None
     if kind == _KEY_NETWORK and state.network is not None:
-        key = state.network.key
+        is_next = request["context"]["key_index"] == _NEXT_KEY_INDEX
+        key = state.network.next_key if is_next else state.network.key
     elif kind == _KEY_TC_LINK:
         key = state.preconfigured_key
     if key is None:
@@ -70,6 +73,16 @@ def get_key(session: Session, request: Fields) -> Fields:
             "key": state.network.key,
             "sequenceNumber": state.network.key_sequence,
             "outgoingFrameCounter": stack.nwk_counter.next_value,
+        }
+    elif (
+        kind == _EMBER_NEXT_NETWORK
+        and state.network is not None
+        and state.network.next_key is not None
+    ):
+        key = {
+            "bitmask": _HAS_SEQUENCE,
+            "key": state.network.next_key,
+            "sequenceNumber": state.network.next_key_sequence,
         }
     elif kind == _EMBER_TC_LINK and state.preconfigured_key is not None:
         key = {
@@ -93,6 +106,8 @@ def get_network_key_info(session: Session, _request: Fields) -> Fields:
             "network_key_set": True,
             "network_key_sequence_number": network.key_sequence,
             "network_key_frame_counter": session.stack.nwk_counter.next_value,
+            "alternate_network_key_set": network.next_key is not None,
+            "alt_network_key_sequence_number": network.next_key_sequence,
         }
     return {"status": Status.OK, "network_key_info": info}
 

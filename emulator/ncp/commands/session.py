@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from emulator.ncp.cbke_engine import CbkeEngine
 from emulator.zigbee.stack import Stack
 
 
@@ -40,6 +41,7 @@ class Session:
     bindings: dict[int, dict[str, int]] = field(default_factory=dict)
     binding_nodes: dict[int, int] = field(default_factory=dict)  # index: node id, as the host says
     security: InitialSecurity | None = None
+    cbke: CbkeEngine | None = None  # None: this stick's image has only the stub of the library
 
 
 Fields = dict[str, Any]

@@ -240,6 +240,11 @@ class CertificateAuthority:
     def __repr__(self) -> str:  # private keys never reach a log
         return f"CertificateAuthority({self.suite.name}, {self.issuer:016X})"
 
+    @property
+    def private_key(self) -> bytes:
+        """What `private_key` of the constructor was."""
+        return self.suite.curve.scalar_bytes(self._secret)
+
     def issue(
         self,
         subject: int,
