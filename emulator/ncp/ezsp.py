@@ -16,6 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 from emulator.ncp.commands import COMMANDS, Session
+from emulator.ncp.commands.configuration import (
+    COUNTER_APS_RX_BROADCAST,
+    COUNTER_APS_RX_UNICAST,
+    COUNTER_APS_TX_BROADCAST,
+    COUNTER_APS_TX_UNICAST_FAILED,
+    COUNTER_APS_TX_UNICAST_SUCCESS,
+    COUNTER_JOIN_INDICATION,
+)
 from emulator.ncp.commands.strictness import refuse, refuse_message
 from emulator.ncp.ezsp_tables import Command, EzspError, Fields, Refusal, Tables
 from emulator.ncp.hot_frames import (
@@ -31,8 +39,10 @@ from emulator.ncp.hot_frames import (
     header_tail,
 )
 from emulator.zigbee.events import (
+    DeviceUpdate,
     EnergyFound,
     Event,
+    MessageKind,
     MessageReceived,
     MessageSent,
     NetworkFound,
@@ -50,6 +60,7 @@ _EXTENDED_UNICAST = header_tail(FIRST_EXTENDED, _RESPONSE, SEND_UNICAST)
 _MARKED_UNICAST = header_tail(FIRST_WITH_MARK, _RESPONSE, SEND_UNICAST)
 _OLDEST_UNICAST = header_tail(0, _RESPONSE, SEND_UNICAST)
 _MAX_CALLBACKS = 64
+_UNICAST = MessageKind.UNICAST  # looking a member up in its class costs as much as a comparison
 
 
 class Ezsp:
@@ -64,6 +75,7 @@ class Ezsp:
         self.callbacks_lost = 0
         self.session = Session(tables.version, stack, strict)
         self._aps = stack.aps
+        self._count = self.session.aps_counters
         self._translate: dict[type[Any], Callable[[Any], bytes]] = {
             MessageReceived: self._incoming_message,
             MessageSent: self._message_sent,
@@ -178,14 +190,26 @@ class Ezsp:
         return bytes((self._sequence,)) + header + self._tables.build_response(command, fields)
 
     def _incoming_message(self, event: MessageReceived) -> bytes:
+        unicast = event.kind is _UNICAST
+        self._count[COUNTER_APS_RX_UNICAST if unicast else COUNTER_APS_RX_BROADCAST] += 1
         return self._hot.build_incoming(self._sequence, event)
 
     def _message_sent(self, event: MessageSent) -> bytes:
         status = event.status
-        number = 0 if status is Status.OK else self._number(status)
+        if status is Status.OK:
+            number = 0
+            unicast = event.kind is _UNICAST
+            self._count[
+                COUNTER_APS_TX_UNICAST_SUCCESS if unicast else COUNTER_APS_TX_BROADCAST
+            ] += 1
+        else:
+            number = self._number(status)
+            self._count[COUNTER_APS_TX_UNICAST_FAILED] += 1
         return self._hot.build_sent(self._sequence, event, number)
 
     def _trust_center_join(self, event: TrustCenterJoin) -> bytes:
+        if event.update is not DeviceUpdate.DEVICE_LEFT:
+            self._count[COUNTER_JOIN_INDICATION] += 1
         return self._callback(
             "trustCenterJoinHandler",
             newNodeId=event.short_address,

@@ -6,6 +6,7 @@ volatile; a host sets them again after every reset.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,8 @@ class Session:
     addresses: dict[int, tuple[int, int]] = field(default_factory=dict)  # index: EUI-64, node id
     extended_timeouts: set[int] = field(default_factory=set)
     security: InitialSecurity | None = None
+    aps_counters: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    counters_cleared: list[int] = field(default_factory=list)  # what they were at the last clear
 
 
 Fields = dict[str, Any]
