@@ -53,14 +53,16 @@ _DEFAULTS = {
     0x11: 32,  # maximum end device children
     0x12: 3000,  # indirect transmission timeout
     0x13: 6,  # end device poll timeout
-    0x17: 1,  # disable relay
+    0x17: 0,  # transmit power mode
+    0x18: 0,  # disable relay
     0x19: 2,  # trust centre address cache
     0x1A: 2,  # source route table
     CONFIG_KEY_TABLE_SIZE: 4,
     0x22: 2,  # PAN id conflict threshold
-    0x26: 8,  # request key timeout
+    0x24: 0,  # request key timeout
     CONFIG_APPLICATION_ZDO_FLAGS: 0,
-    0x2D: 16,  # supported networks, broadcast table
+    0x2B: 15,  # broadcast table
+    0x2D: 1,  # supported networks
     0x36: 300,  # transient key timeout
     0x38: 90,
 }
