@@ -18,6 +18,14 @@ from typing import Any
 from emulator.ncp.cbke_engine import CBKE_DELAY_US, CbkeEngine
 from emulator.ncp.commands import COMMANDS, Session
 from emulator.ncp.commands.binding import destination_of
+from emulator.ncp.commands.configuration import (
+    COUNTER_APS_RX_BROADCAST,
+    COUNTER_APS_RX_UNICAST,
+    COUNTER_APS_TX_BROADCAST,
+    COUNTER_APS_TX_UNICAST_FAILED,
+    COUNTER_APS_TX_UNICAST_SUCCESS,
+    COUNTER_JOIN_INDICATION,
+)
 from emulator.ncp.commands.strictness import refuse, refuse_message
 from emulator.ncp.ezsp_tables import Command, EzspError, Fields, Refusal, Tables
 from emulator.ncp.hot_frames import (
@@ -40,10 +48,12 @@ from emulator.zigbee.events import (
     CbkeSmacs,
     ChildJoined,
     ChildPolled,
+    DeviceUpdate,
     EnergyFound,
     Event,
     LinkKeyNews,
     ManyToOneRequest,
+    MessageKind,
     MessageReceived,
     MessageSent,
     MessageSigned,
@@ -81,6 +91,9 @@ def _of_suite(name: str, suite: int) -> str:
     return name if suite == SUITE_163K1.bit else name + "283k1"
 
 
+_UNICAST = MessageKind.UNICAST  # looking a member up in its class costs as much as a comparison
+
+
 class Ezsp:
     """One booted NCP, from EZSP frame to stack and back."""
 
@@ -104,6 +117,7 @@ class Ezsp:
         self._aps = stack.aps
         # Messages sent by way of a table: (node, APS counter): how the host named the node.
         self._by_table: dict[tuple[int, int], tuple[int, int]] = {}
+        self._count = self.session.aps_counters
         self._translate: dict[type[Any], Callable[[Any], bytes | None]] = {
             MessageReceived: self._incoming_message,
             MessageSent: self._message_sent,
@@ -280,11 +294,21 @@ class Ezsp:
         return bytes((self._sequence,)) + header + self._tables.build_response(command, fields)
 
     def _incoming_message(self, event: MessageReceived) -> bytes:
+        unicast = event.kind is _UNICAST
+        self._count[COUNTER_APS_RX_UNICAST if unicast else COUNTER_APS_RX_BROADCAST] += 1
         return self._hot.build_incoming(self._sequence, event)
 
     def _message_sent(self, event: MessageSent) -> bytes:
         status = event.status
-        number = 0 if status is Status.OK else self._number(status)
+        if status is Status.OK:
+            number = 0
+            unicast = event.kind is _UNICAST
+            self._count[
+                COUNTER_APS_TX_UNICAST_SUCCESS if unicast else COUNTER_APS_TX_BROADCAST
+            ] += 1
+        else:
+            number = self._number(status)
+            self._count[COUNTER_APS_TX_UNICAST_FAILED] += 1
         by_table = None
         if self._by_table:
             by_table = self._by_table.pop((event.destination, event.aps.sequence), None)
@@ -301,6 +325,8 @@ class Ezsp:
         )
 
     def _trust_center_join(self, event: TrustCenterJoin) -> bytes:
+        if event.update is not DeviceUpdate.DEVICE_LEFT:
+            self._count[COUNTER_JOIN_INDICATION] += 1
         return self._callback(
             "trustCenterJoinHandler",
             newNodeId=event.short_address,

@@ -68,6 +68,29 @@ _ACK_AIR_US = air_us(ACK_OCTETS)
 _DATA = Struct("<HBHHH")
 
 
+class MacCounters:
+    """What happened on the air since power-on, as real radios count it."""
+
+    __slots__ = (
+        "cca_failures",
+        "received_broadcasts",
+        "received_unicasts",
+        "sent_broadcasts",
+        "unicast_failures",
+        "unicast_retries",
+        "unicasts_acknowledged",
+    )
+
+    def __init__(self) -> None:
+        self.received_broadcasts = 0
+        self.received_unicasts = 0
+        self.sent_broadcasts = 0
+        self.unicasts_acknowledged = 0
+        self.unicast_retries = 0
+        self.unicast_failures = 0
+        self.cca_failures = 0
+
+
 class _Outgoing:
     __slots__ = ("ack_request", "done", "max_retries", "psdu", "sequence")
 
@@ -104,6 +127,7 @@ class MacLink:
         self.eui64 = eui64
         self.pan_id = mac.BROADCAST
         self.short_address = mac.BROADCAST
+        self.counters = MacCounters()
         self._clock = clock
         self._random_bits = random_bits
         self._medium = medium
@@ -283,6 +307,7 @@ class MacLink:
         if self._transceiver.channel_busy():
             self._backoffs += 1
             if self._backoffs > MAX_CSMA_BACKOFFS:
+                self.counters.cca_failures += 1
                 self._complete(SendResult.CHANNEL_ACCESS_FAILURE)
                 return
             self._exponent = min(self._exponent + 1, MAX_BE)
@@ -302,6 +327,7 @@ class MacLink:
 
     def _sent_unacknowledged(self, outgoing: _Outgoing) -> None:
         if outgoing is self._current and not self._closed:
+            self.counters.sent_broadcasts += 1
             self._space(self._clock.now_us(), len(outgoing.psdu))
             self._complete(SendResult.OK)
 
@@ -311,8 +337,10 @@ class MacLink:
         self._ack_timer = None
         self._retries += 1
         if self._retries > outgoing.max_retries:
+            self.counters.unicast_failures += 1
             self._complete(SendResult.NO_ACK)
         else:
+            self.counters.unicast_retries += 1
             self._start_csma()
 
     def _complete(self, result: SendResult) -> None:
@@ -353,6 +381,7 @@ class MacLink:
             ):
                 self._ack_timer.cancel()
                 self._ack_timer = None
+                self.counters.unicasts_acknowledged += 1
                 octets = len(current.psdu)
                 spacing_us = LIFS_US if octets > SIFS_MAX_OCTETS else SIFS_US
                 self._free_at_us = self._clock.now_us() + spacing_us
@@ -391,6 +420,10 @@ class MacLink:
         if last is not None and last[0] == sequence and now_us < last[1]:
             return
         self._remember((source, False), sequence, now_us)
+        if destination == mac.BROADCAST:
+            self.counters.received_broadcasts += 1
+        else:
+            self.counters.received_unicasts += 1
         self._receive_data(psdu[9:-2], source, destination)
         if self._data_poll.is_under_way and destination != mac.BROADCAST:
             self._data_poll.heard(bool(control & mac.FRAME_PENDING))

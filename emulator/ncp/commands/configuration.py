@@ -57,13 +57,16 @@ _DEFAULTS = {
     CONFIG_SECURITY_LEVEL: 5,
     0x10: 15,  # maximum hops
     **children.DEFAULTS,
+    0x17: 0,  # transmit power mode
+    0x18: 0,  # disable relay
     0x19: 2,  # trust centre address cache
     0x1A: 2,  # source route table
     CONFIG_KEY_TABLE_SIZE: 4,
     0x22: 2,  # PAN id conflict threshold
-    0x26: 8,  # request key timeout
+    0x24: 0,  # request key timeout
     CONFIG_APPLICATION_ZDO_FLAGS: 0,
-    0x2D: 16,  # supported networks, broadcast table
+    0x2B: 15,  # broadcast table
+    0x2D: 1,  # supported networks
     CONFIG_TRANSIENT_KEY_TIMEOUT_S: TRANSIENT_KEY_TIMEOUT_S,
     0x38: 90,
 }
@@ -113,6 +116,13 @@ _TOKENS = {
 _UNBURNT = b"\xff" * 16
 
 _COUNTERS = 40  # EMBER_COUNTER_TYPE_COUNT
+# EmberCounterType: those that the messages to and from the host make up
+COUNTER_APS_RX_BROADCAST = 6
+COUNTER_APS_TX_BROADCAST = 7
+COUNTER_APS_RX_UNICAST = 8
+COUNTER_APS_TX_UNICAST_SUCCESS = 9
+COUNTER_APS_TX_UNICAST_FAILED = 11
+COUNTER_JOIN_INDICATION = 16
 
 
 def version(session: Session, request: Fields) -> Fields:
@@ -284,8 +294,35 @@ def get_token_count(_session: Session, _request: Fields) -> Fields:
     return {"count": 0}
 
 
-def read_counters(_session: Session, _request: Fields) -> Fields:
-    return {"values": [0] * _COUNTERS}
+def _counters(session: Session) -> list[int]:
+    """Every EmberCounterType since the stick started; what is not counted here is 0."""
+    stack = session.stack
+    mac = stack.mac.counters
+    counts = {
+        0: mac.received_broadcasts,
+        1: mac.sent_broadcasts,
+        2: mac.received_unicasts,
+        3: mac.unicasts_acknowledged,
+        4: mac.unicast_retries,
+        5: mac.unicast_failures,
+        **session.aps_counters,
+        21: stack.replays_rejected,  # NWK frame counter failure
+        25: stack.undecodable,  # NWK decryption failure
+        32: mac.cca_failures,
+    }
+    return [counts.get(number, 0) for number in range(_COUNTERS)]
+
+
+def read_counters(session: Session, _request: Fields) -> Fields:
+    cleared = session.counters_cleared or [0] * _COUNTERS
+    pairs = zip(_counters(session), cleared, strict=True)
+    return {"values": [(now - before) & 0xFFFF for now, before in pairs]}
+
+
+def read_and_clear_counters(session: Session, request: Fields) -> Fields:
+    values = read_counters(session, request)
+    session.counters_cleared = _counters(session)
+    return values
 
 
 def set_manufacturer_code(session: Session, request: Fields) -> Fields:
@@ -338,7 +375,7 @@ COMMANDS: dict[str, Handler] = {
     "getTokenInfo": refuse,
     "customFrame": refuse,
     "readCounters": read_counters,
-    "readAndClearCounters": read_counters,
+    "readAndClearCounters": read_and_clear_counters,
     "setManufacturerCode": set_manufacturer_code,
     "setPowerDescriptor": nothing,
     "setRadioPower": nothing,

@@ -6,6 +6,7 @@ volatile; a host sets them again after every reset.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,8 @@ class Session:
     binding_nodes: dict[int, int] = field(default_factory=dict)  # index: node id, as the host says
     security: InitialSecurity | None = None
     cbke: CbkeEngine | None = None  # None: this stick's image has only the stub of the library
+    aps_counters: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    counters_cleared: list[int] = field(default_factory=list)  # what they were at the last clear
 
 
 Fields = dict[str, Any]
