@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 import click
 
-from emulator.medium.air import Loss, Medium
+from emulator.medium.air import Medium
 from emulator.ncp.ncp import Ncp
 from emulator.ncp.tcp import RemoteHostRefused, TcpLine, serve_tcp
 from emulator.zigbee.state import StackState
 from hil.clock import RealClock, run_real
 from hil.errors import BenchBroke, RequestError
-from hil.faults import Fault, parse_fault
+from hil.fault_wiring import apply_faults
+from hil.faults import parse_fault
 from hil.run_command import EzspChoice
 from hil.seeds import ROOT_MAX, Seeds
 from hil.serving import interruption
@@ -58,29 +59,35 @@ def radio_command(
     Blank sticks: what a host forms lives until this ends.
     """
     places = [_place(url) for url in urls]
-    losses = tuple(_loss(parse_fault(words), len(urls)) for words in faults)
+    parsed = [parse_fault(words) for words in faults]
 
     async def serve() -> None:
         clock = RealClock(asyncio.get_running_loop())
         seeds = Seeds(seed)
-        medium = Medium(clock, seeds.stream("air").getrandbits, losses=losses)
+        medium = Medium(clock, seeds.stream("air").getrandbits)
         lines: list[TcpLine] = []
         interrupted = interruption()  # before anybody is told that there is something to interrupt
         try:
-            for number, (host, port) in enumerate(places):
+            sticks: dict[str, Ncp] = {}
+            eui64s: dict[str, int] = {}
+            for number in range(len(places)):
                 name = f"stick-{number + 1}"
-                eui64 = _EUI64_PREFIX | int.from_bytes(seeds.derive(f"EUI-64 {name}", 4), "big")
-                stick = Ncp(
+                eui64s[name] = _EUI64_PREFIX | int.from_bytes(
+                    seeds.derive(f"EUI-64 {name}", 4), "big"
+                )
+                sticks[name] = Ncp(
                     name,
-                    StackState(eui64).to_json(),
+                    StackState(eui64s[name]).to_json(),
                     medium,
                     clock,
                     seeds.stream(f"stick {name}").getrandbits,
                     ezsp_version=int(ezsp),
                 )
+            apply_faults(parsed, medium, sticks)
+            for (host, port), (name, stick) in zip(places, sticks.items(), strict=True):
                 line = await _listen(host, port, stick, allow_remote)
                 lines.append(line)
-                _announce(name, line.url, eui64, int(ezsp), as_json=as_json)
+                _announce(name, line.url, eui64s[name], int(ezsp), as_json=as_json)
             await interrupted.wait()
         finally:
             for line in lines:
@@ -101,13 +108,6 @@ def _place(url: str) -> tuple[str, int]:
     if not parts.hostname or port is None:
         raise RequestError(f"{url!r} has no port from 0 to 65535")
     return parts.hostname, port
-
-
-def _loss(fault: Fault, sticks: int) -> Loss:
-    names = [f"stick-{number + 1}" for number in range(sticks)]
-    if fault.on is not None and fault.on not in names:
-        raise RequestError(f"'{fault}' is on nothing here: there is {', '.join(names)}")
-    return Loss(fault.probability, fault.on)
 
 
 async def _listen(host: str, port: int, stick: Ncp, allow_remote: bool) -> TcpLine:

@@ -93,10 +93,10 @@ class Air:
         self.random = random.Random(seed)
         self.frames: list[tuple[int, bytes]] = []
         self.medium = Medium(
-            self.clock, self.random.getrandbits, losses=losses, capture=self._capture
+            self.clock, self.random.getrandbits, faults=losses, capture=self._capture
         )
 
-    def _capture(self, start_us: int, _channel: int, psdu: bytes) -> None:
+    def _capture(self, start_us: int, _channel: int, psdu: bytes, _comment: str) -> None:
         self.frames.append((start_us, psdu))
 
     def data_frames(self) -> list[bytes]:

@@ -451,7 +451,7 @@ class PowerCuts(RuleBasedStateMachine):
 
     @rule(probability=st.sampled_from([0.0, 0.2]))
     def change_the_weather(self, probability: float) -> None:
-        self.air.medium.set_losses((Loss(probability),))
+        self.air.medium.set_faults((Loss(probability),))
 
     @invariant()
     def no_counter_goes_back_and_no_nonce_comes_twice(self) -> None:
@@ -480,7 +480,7 @@ class PowerCuts(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "air"):
             return
-        self.air.medium.set_losses(())
+        self.air.medium.set_faults(())
         self.air.clock.run_for(10)
         self.no_counter_goes_back_and_no_nonce_comes_twice()
         for host in (self.hub, self.bridge):
