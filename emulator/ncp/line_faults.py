@@ -163,11 +163,18 @@ class LineFaults:
         self._commands = [one for one in hooks if one.fault.kind in _OF_COMMANDS]
         others = (*_OF_HOST_DATA, *_OF_HOST_ACKS, *_OF_COMMANDS)
         self._stick_data = [one for one in hooks if one.fault.kind not in others]
-        now_us = clock.now_us()
-        for fault in faults:
-            if (begins_us := fault.begins_us) is not None:
-                when_us = max(begins_us, now_us)
-                self._timers.append(clock.call_at_us(when_us, self._happen, fault))
+        self._by_themselves = [fault for fault in faults if fault.begins_us is not None]
+
+    def begin(self) -> None:
+        """The stick has these faults now: what is due by itself happens, now or in its time."""
+        now_us = self._clock.now_us()
+        for fault in self._by_themselves:
+            begins_us = fault.begins_us
+            assert begins_us is not None
+            if begins_us > now_us:
+                self._timers.append(self._clock.call_at_us(begins_us, self._happen, fault))
+            else:
+                self._happen(fault)
 
     def close(self) -> None:
         """These faults are over."""

@@ -153,6 +153,8 @@ class Ncp:
             self.line_faults.close()
         self.line_faults = new
         self._lead()
+        if new is not None:
+            new.begin()
 
     def restart(self, code: int, off_us: int | None = BOOT_US) -> None:
         """The stick restarts unasked, and says so by RSTACK with `code`; None: it stays off."""
