@@ -31,7 +31,13 @@ from emulator.zigbee.mac import BROADCAST, MacFrame
 from emulator.zigbee.mac_link import Done, MacLink, SendResult
 from emulator.zigbee.nwk import NwkError, NwkFrame
 from emulator.zigbee.security import FrameKey, SecurityError
-from emulator.zigbee.state import CounterExhausted, Network, ReservedCounter, StackState
+from emulator.zigbee.state import (
+    COUNTER_LIMIT,
+    CounterExhausted,
+    Network,
+    ReservedCounter,
+    StackState,
+)
 from emulator.zigbee.zdo import Endpoint
 
 BROADCAST_MEMORY_US = 9_000_000  # nwkNetworkBroadcastDeliveryTime
@@ -129,6 +135,8 @@ class Stack:
         if self._key.octets != network.key:
             self._incoming_counters.clear()  # counters count per key
             self._key = FrameKey(network.key)
+        # Its own frames are never new to it: a recorded broadcast of its own is a replay.
+        self._incoming_counters[self.state.eui64.to_bytes(8, "little")] = COUNTER_LIMIT + 1
         self._key_sequence = network.key_sequence
         self.mac.pan_id = network.pan_id
         self.mac.short_address = network.short_address
