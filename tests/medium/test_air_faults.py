@@ -99,7 +99,7 @@ def test_only_acknowledgements_are_lost_where_only_they_shall_be() -> None:
 
 @pytest.mark.parametrize(("probability", "burst"), [(0.2, 8), (0.2, 50), (0.5, 3), (0.05, 1)])
 def test_bursts_are_as_long_and_as_frequent_as_asked(probability: float, burst: float) -> None:
-    frames = 40_000
+    frames = 15_000
     place = Place(BurstLoss(probability, listener="bridge", burst_frames=burst))
     place.send_many(frames)
     lost = ["lost" in comment for comment in place.comments()]
