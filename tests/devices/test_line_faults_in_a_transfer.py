@@ -13,30 +13,31 @@ from bench_support import (
     NEW,
     Bench,
     DeviceNode,
-    House,
     HubNode,
     bench,
     device_node,
-    house,
     hub_node,
     join,
     make_image,
     of_kind,
 )
+from fault_support import (
+    EUI64,
+    IMAGE_BYTES,
+    WORD_WITHIN_S,
+    has_struck,
+    laid_on,
+    told_of,
+    transfer,
+)
 
-from emulator.devices import tunnel
 from emulator.devices.device import DeviceLost, DeviceUp
-from emulator.devices.hub import DeviceTunnel, HubLost
+from emulator.devices.hub import HubLost
 from emulator.devices.node import Frame, NetworkDown, NodeError, Received, Sent
-from emulator.devices.ota_server import QuerySeen
 from emulator.ncp.line_faults import LineFaultKind
 from emulator.ncp.ncp import Ncp
-from hil.fault_wiring import line_fault
 from hil.faults import parse_fault
 
-EUI64 = 0x02484E4200000010
-IMAGE_BYTES = 4096
-WORD_WITHIN_S = 60.0
 TUNNELLING = 0x0704
 
 # What each fault comes to when it strikes at the 20th or so frame of 75 blocks.
@@ -66,41 +67,6 @@ IS_TOLD = (
     "power cut at the 20th frame for 1 s",
     "power cut at the 20th frame",
 )
-
-
-def laid_on(stick: Ncp, words: str) -> None:
-    stick.set_faults((line_fault(parse_fault(words)),))
-
-
-def has_struck(stick: Ncp) -> bool:
-    assert stick.line_faults is not None
-    return bool(stick.line_faults.struck)
-
-
-def told_of(home: House) -> list[object]:
-    """The end of the transfer, or the word that there will be none."""
-    up = [one for one in home.told_by(EUI64, DeviceUp) if one.restarted]
-    return [*up, *home.told(HubLost), *home.told_by(EUI64, DeviceLost)]
-
-
-async def transfer(made: Bench, words: str, end: str) -> tuple[House, float]:
-    """A transfer with the fault on one end's stick; how long after it struck a word came."""
-    home = await house(made)
-    await home.add(EUI64)
-    await made.until(
-        lambda: (
-            home.told(QuerySeen)
-            and any(isinstance(one.output, tunnel.TunnelUp) for one in home.told(DeviceTunnel))
-        ),
-        1800,
-    )
-    home.hub.update(make_image(IMAGE_BYTES), [EUI64])
-    stick = made.sticks["hub" if end == "hub" else f"device-{EUI64:X}"]
-    laid_on(stick, words)
-    await made.until(lambda: has_struck(stick), 60)
-    struck_s = made.loop.time()
-    await made.until(lambda: told_of(home), WORD_WITHIN_S)
-    return home, made.loop.time() - struck_s
 
 
 def test_every_fault_of_a_line_is_here() -> None:
