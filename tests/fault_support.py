@@ -7,7 +7,7 @@ from bench_support import Bench, House, house, make_image
 from emulator.devices import tunnel
 from emulator.devices.device import DeviceLost, DeviceUp
 from emulator.devices.hub import DeviceTunnel, HubLost
-from emulator.devices.ota_download import DownloadProgress
+from emulator.devices.ota_outputs import DownloadProgress
 from emulator.devices.ota_server import QuerySeen
 from emulator.ncp.ncp import Ncp
 from hil.fault_wiring import line_fault

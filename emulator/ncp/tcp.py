@@ -82,7 +82,7 @@ class _HostConnection(asyncio.Protocol):
         self._transport = transport
         self._holds_line = self._line.take(self)
         if self._holds_line:
-            self._wire.host_connected(self.write, transport.abort)
+            self._wire.host_connected(self.write, transport.close)
         else:
             transport.abort()
 

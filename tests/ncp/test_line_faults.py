@@ -24,7 +24,9 @@ from emulator.medium.air import Medium
 from emulator.ncp.ash import FLAG, build_data, build_frame, randomise, unstuff
 from emulator.ncp.line_faults import LineFault, LineFaultError, LineFaultKind
 from emulator.ncp.ncp import Ncp
+from emulator.ncp.tcp import serve_tcp
 from emulator.zigbee.state import StackState
+from hil.clock import RealClock
 from hil.fault_wiring import line_fault
 from hil.faults import parse_fault
 
@@ -82,10 +84,13 @@ async def host(ezsp: int) -> AsyncIterator[Host]:
 
 async def connected(made: Bench, url: str) -> Host:
     application = Application()
-    config = {"path": url, "baudrate": 115200, "flow_control": None}
-    ezsp = EZSP(config, application)
+    ezsp = EZSP(config(url), application)
     await ezsp.connect(use_thread=False)
     return Host(made, url, ezsp, application)
+
+
+def config(url: str) -> dict[str, Any]:
+    return {"path": url, "baudrate": 115200, "flow_control": None}
 
 
 class Row(NamedTuple):
@@ -406,3 +411,30 @@ def test_a_fault_that_is_taken_off_does_not_happen_later() -> None:
     line.stick.set_faults(())
     line.clock.run_for(10)
     assert payloads(line.say(NODE_ID)) != []
+
+
+@pytest.mark.real_clock
+async def test_a_stick_at_a_port_hangs_up_and_lets_the_host_in_again() -> None:
+    clock = RealClock(asyncio.get_running_loop())
+    random_bits = random.Random(1).getrandbits
+    stored = StackState(EUI64).to_json()
+    medium = Medium(clock, random_bits)
+    stick = Ncp("hub", stored, medium, clock, random_bits, ezsp_version=14)
+    line = await serve_tcp("127.0.0.1", 0, stick)
+    application = Application()
+    async with asyncio.timeout(20):
+        ezsp = EZSP(config(line.url), application)
+        await ezsp.connect(use_thread=False)
+        stick.set_faults((LineFault(LineFaultKind.CLOSED_LINE, frame="getNodeId"),))
+        with pytest.raises(RuntimeError, match="closed"):
+            await ezsp.getNodeId()
+        assert application.lost == [None]
+        await ezsp.disconnect()
+        stick.set_faults(())
+        again = EZSP(config(line.url), application)
+        await again.connect(use_thread=False)
+        assert await again.getNodeId() == NOT_JOINED
+        await again.disconnect()
+        await line.close()
+    stick.close()
+    clock.close()
