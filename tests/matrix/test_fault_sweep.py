@@ -30,8 +30,8 @@ pytestmark = pytest.mark.matrix
 
 FULL = os.environ.get("HANBENCH_MATRIX") == "full"
 # A transfer of 4 KiB has 75 blocks, each a DATA frame of the host and three of its stick.
-POINTS = range(1, 61, 1 if FULL else 6)
-SEEDS = range(20 if FULL else 3)
+POINTS = range(1, 61, 2 if FULL else 15)
+SEEDS = range(10 if FULL else 2)
 
 LINE = (
     "bad CRC",
