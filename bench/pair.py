@@ -265,14 +265,16 @@ class _Tap:
         self._ncp = ncp
         self._now_us = now_us
 
-    def host_connected(self, write: Callable[[bytes], None]) -> None:
+    def host_connected(
+        self, write: Callable[[bytes], None], hang_up: Callable[[], None] | None = None
+    ) -> None:
         def written_down(data: bytes) -> None:
             tape, line = self._tape, self._line
             if tape.is_running:
                 tape.chunks.append(Chunk(self._now_us(), line, data, tape.host_octets[line]))
             write(data)
 
-        self._ncp.host_connected(written_down)
+        self._ncp.host_connected(written_down, hang_up)
 
     def data_received(self, data: bytes) -> None:
         if self._tape.is_running:
@@ -290,7 +292,7 @@ def record(image: FirmwareImage) -> Tape:
     def running(is_running: bool) -> None:
         tape.is_running = is_running
 
-    def capture(_start_us: int, _channel: int, psdu: bytes) -> None:
+    def capture(_start_us: int, _channel: int, psdu: bytes, _comment: str) -> None:
         if tape.is_running:
             tape.air.append(psdu)
 

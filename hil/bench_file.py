@@ -15,6 +15,7 @@ bench: hub, PPMID, bridges 1 and 2, the image of bridge 1 exactly 768 000 bytes,
                                      role = "router", "end-device" or "sleepy",
                                      image = "bridge.ota" or image_size_bytes = 768000, ...
     [[fault]]                        kind = "loss", percent = 10, on = "bridge-1"
+                                     (the kinds of faults and their keys: hil/faults.py)
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, ValidationInfo
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    ValidationInfo,
+    model_validator,
+)
 
 from dsp_stub.options import Codes, Options
 from firmware_images.checks import MAX_LIMIT_KB, SizeLimit
@@ -136,12 +145,43 @@ class Device(Table):
     )
 
 
+Number = Annotated[float, Strict()]
+
+
+def _fault_key(says: str, *, alias: str | None = None) -> Any:
+    return Field(default=None, alias=alias, allow_inf_nan=False, description=says)
+
+
+def _fault_name(says: str, *, alias: str | None = None) -> Any:
+    return Field(default=None, alias=alias, description=says)
+
+
 class FaultTable(Table):
-    kind: Literal["loss"] = Field(description='"loss"')
-    percent: Annotated[float, Strict()] = Field(
-        ge=0, le=100, allow_inf_nan=False, description="a number from 0 to 100"
-    )
-    on: Text | None = Field(default=None, description='the id of a device, or "hub"')
+    """The words of a fault, one key each."""
+
+    kind: Text = Field(description='a kind of fault, such as "loss" or "bad CRC"')
+    percent: Number | None = _fault_key("a number from 0 to 100")
+    on: Text | None = _fault_name('the id of a device, or "hub"')
+    sender: Text | None = _fault_name('the id of a device, or "hub"', alias="from")
+    listener: Text | None = _fault_name('the id of a device, or "hub"', alias="to")
+    frame: Text | None = _fault_name('the name of an EZSP frame, such as "sendUnicast"')
+    number: Whole | None = _fault_name("a whole number, 1 for the first such frame")
+    start_s: Number | None = _fault_key("a number of seconds")
+    duration_s: Number | None = _fault_key("a number of seconds")
+    at_s: Number | None = _fault_key("a number of seconds")
+    by_ms: Number | None = _fault_key("a number of milliseconds")
+    burst_frames: Number | None = _fault_key("a number of frames")
+    channel: Whole | None = _fault_name("a whole number from 11 to 26")
+    code: Whole | None = _fault_name("a whole number from 0 to 255")
+
+    @model_validator(mode="after")
+    def _is_a_fault(self) -> FaultTable:
+        self.fault()
+        return self
+
+    def fault(self) -> Fault:
+        """The same as words would say it. Raises FaultError."""
+        return Fault(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class Limits(Table):
@@ -210,8 +250,7 @@ class Bench(Table):
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Every fault, in whichever form the file has it."""
-        tables = (Fault(table.kind, table.percent, table.on) for table in self.fault_tables)
-        return (*self.fault_words, *tables)
+        return (*self.fault_words, *(table.fault() for table in self.fault_tables))
 
     @property
     def radios(self) -> dict[str, str]:
@@ -325,7 +364,7 @@ def _fault_problems(bench: Bench, ids: Sequence[str]) -> Iterator[Problem]:
     paths: list[KeyPath] = [("faults", number) for number in range(len(bench.fault_words))]
     paths += [("fault", number) for number in range(len(bench.fault_tables))]
     for path, fault in zip(paths, bench.faults, strict=True):
-        if fault.on is not None and fault.on not in ids:
+        if not set(fault.places) <= set(ids):
             yield path, f"'{fault}' is on nothing of this bench, which has {', '.join(ids)}"
         elif bench.hub.radio != EMULATED:
             yield path, f"'{fault}' needs emulated radios: real air takes no orders"

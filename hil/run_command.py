@@ -61,7 +61,13 @@ class EzspChoice(click.Choice[str]):
 @click.option(
     "--ezsp", type=EzspChoice(), help="EZSP version of emulated sticks: 4 to 14, 16 to 19."
 )
-@click.option("--fault", "faults", multiple=True, metavar="TEXT", help='Such as "loss 10 %".')
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="TEXT",
+    help='Such as "loss 10 %" or "bad CRC at the 5th frame on hub"; may be given again.',
+)
 @click.option(
     "--image",
     "images",

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from emulator.medium.air import Capture, Loss, Medium
+from emulator.medium.air import Capture, Medium
 from emulator.medium.pcapng import PcapngWriter
 from emulator.medium.timing import Scheduler
 from emulator.ncp.ezsp import LQI, RSSI_DBM
@@ -38,6 +38,7 @@ from emulator.zigbee.security import install_code_key
 from emulator.zigbee.state import StackState
 from hil.clock import RealClock, VirtualLoop
 from hil.errors import BenchBroke, RequestError
+from hil.fault_wiring import apply_faults, require_frames, require_places
 from hil.faults import Fault, parse_fault
 from hil.seeds import Seeds
 from hil.serving import require_loopback
@@ -147,7 +148,9 @@ async def serve_sticks(
         _require_listen(option.listen)
     if zep is not None:
         require_loopback(zep[0], allow_remote)
-    losses = _losses(faults, names)
+    parsed = [parse_fault(one) if isinstance(one, str) else one for one in faults]
+    require_places(parsed, names)
+    require_frames(parsed, ezsp)
     seeds = Seeds(seed)
     async with AsyncExitStack() as stack:
         loop = asyncio.get_running_loop()
@@ -165,9 +168,9 @@ async def serve_sticks(
         served.medium = Medium(
             clock,
             seeds.stream("air").getrandbits,
-            losses=losses,
             capture=_capture(served, stack, epoch_us, pcap, zep),
         )
+        stack.callback(served.medium.close)
         lines = MemoryLines(f"sticks-{next(_runs)}")
         stack.callback(lines.close)
         for option, name, file, state in zip(options, names, files, states, strict=True):
@@ -189,6 +192,7 @@ async def serve_sticks(
                 stack.push_async_callback(line.close)
             url = line if isinstance(line, str) else line.url
             served._sticks.append(ServedStick(name, url, state.eui64, ncp))
+        apply_faults(parsed, served.medium, {stick.name: stick.ncp for stick in served})
         yield served
 
 
@@ -332,10 +336,16 @@ def _capture(
 
     writer = None if file is None else PcapngWriter(write)
 
-    def capture(start_us: int, channel: int, psdu: bytes) -> None:
+    def capture(start_us: int, channel: int, psdu: bytes, comment: str) -> None:
         if writer is not None:
             writer.frame(
-                start_us, psdu, channel=channel, rssi_dbm=RSSI_DBM, lqi=LQI, epoch_us=epoch_us
+                start_us,
+                psdu,
+                channel=channel,
+                rssi_dbm=RSSI_DBM,
+                lqi=LQI,
+                epoch_us=epoch_us,
+                comment=comment,
             )
         if stream is not None:
             stream.frame(epoch_us + start_us, channel, psdu)
@@ -389,13 +399,3 @@ def _place(url: str) -> tuple[str, int]:
     if not parts.hostname or port is None:
         raise RequestError(f"{url!r} has no port from 0 to 65535")
     return parts.hostname, port
-
-
-def _losses(faults: Sequence[str | Fault], names: Sequence[str]) -> tuple[Loss, ...]:
-    losses = []
-    for one in faults:
-        fault = parse_fault(one) if isinstance(one, str) else one
-        if fault.on is not None and fault.on not in names:
-            raise RequestError(f"'{fault}' is on nothing here: there is {', '.join(names)}")
-        losses.append(Loss(fault.probability, fault.on))
-    return tuple(losses)

@@ -22,7 +22,7 @@ from emulator.devices.node import NetworkSettings, Role
 from emulator.devices.ota_client import OtaClientParameters
 from emulator.devices.ppmid import PPMID
 from emulator.devices.zigpy_node import ZigpyNode
-from emulator.medium.air import Loss, Medium
+from emulator.medium.air import Medium
 from emulator.medium.pcapng import PcapngWriter, TraceHash
 from emulator.medium.timing import Scheduler
 from emulator.ncp.ezsp import LQI, RSSI_DBM
@@ -37,6 +37,7 @@ from hil.bench_file import Device as DeviceEntry
 from hil.dcc import Dcc
 from hil.errors import RequestError
 from hil.evidence import Evidence
+from hil.fault_wiring import apply_faults, require_frames
 from hil.images import DeviceImage
 from hil.seeds import Seeds
 
@@ -54,6 +55,7 @@ def require_buildable(bench: Bench) -> None:
             raise RequestError(
                 f"{entry.id}: a {entry.kind} is not emulated yet, only {', '.join(_MODELS)}"
             )
+    require_frames(bench.faults, bench.ezsp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +83,24 @@ class Air:
         self._seeds = seeds
         self._clock = clock
         self._ezsp_version = bench.ezsp
-        self._ncps: list[Ncp] = []
+        self.sticks: dict[str, Ncp] = {}
         self.trace = TraceHash()
         epoch_us = round(bench.epoch.timestamp() * 1e6)
         writer = PcapngWriter(evidence.open_binary("air.pcapng").write)
 
-        def capture(start_us: int, channel: int, psdu: bytes) -> None:
+        def capture(start_us: int, channel: int, psdu: bytes, comment: str) -> None:
             self.trace.update(start_us, psdu)
             writer.frame(
-                start_us, psdu, channel=channel, rssi_dbm=RSSI_DBM, lqi=LQI, epoch_us=epoch_us
+                start_us,
+                psdu,
+                channel=channel,
+                rssi_dbm=RSSI_DBM,
+                lqi=LQI,
+                epoch_us=epoch_us,
+                comment=comment,
             )
 
-        losses = tuple(Loss(fault.probability, fault.on) for fault in bench.faults)
-        self.medium = Medium(clock, seeds.stream("air").getrandbits, losses=losses, capture=capture)
+        self.medium = Medium(clock, seeds.stream("air").getrandbits, capture=capture)
         self._lines = MemoryLines(f"run-{id(self):x}", clock)
 
     def stick(self, name: str) -> str:
@@ -107,14 +114,15 @@ class Air:
             self._seeds.stream(f"stick {name}").getrandbits,
             ezsp_version=self._ezsp_version,
         )
-        self._ncps.append(ncp)
+        self.sticks[name] = ncp
         return self._lines.add(name, ncp)
 
     def close(self) -> None:
         """Pull all sticks out."""
         self._lines.close()
-        for ncp in self._ncps:
-            ncp.close()
+        for stick in self.sticks.values():
+            stick.close()
+        self.medium.close()
 
 
 class Wiring:
@@ -168,6 +176,8 @@ class Wiring:
                 partial(EzspNode, take_over=take_over or emulated, role=Role(entry.role)),
                 partial(on_device_event, entry.id),
             )
+        if self.air is not None:
+            apply_faults(bench.faults, self.air.medium, self.air.sticks)
         self.keys = Keys(
             self.settings.network_key,
             {name: device.build.link_key for name, device in self.devices.items()},

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from emulator.medium.air import Loss, Medium
+from emulator.medium.air import Medium
+from emulator.medium.faults import AirFault
 from emulator.medium.pcapng import PcapngWriter, TraceHash
 from emulator.zigbee import nwk
 from emulator.zigbee.events import (
@@ -88,16 +89,18 @@ class Nonce(NamedTuple):
 class Air:
     """A medium with every frame kept."""
 
-    def __init__(self, seed: int = 1, losses: tuple[Loss, ...] = ()) -> None:
+    def __init__(self, seed: int = 1, faults: tuple[AirFault, ...] = ()) -> None:
         self.clock = HeapClock()
         self.random = random.Random(seed)
         self.frames: list[tuple[int, bytes]] = []
+        self.comments: list[str] = []  # what faults did to each
         self.medium = Medium(
-            self.clock, self.random.getrandbits, losses=losses, capture=self._capture
+            self.clock, self.random.getrandbits, faults=faults, capture=self._capture
         )
 
-    def _capture(self, start_us: int, _channel: int, psdu: bytes) -> None:
+    def _capture(self, start_us: int, _channel: int, psdu: bytes, comment: str) -> None:
         self.frames.append((start_us, psdu))
+        self.comments.append(comment)
 
     def data_frames(self) -> list[bytes]:
         """The NWK frames in all MAC data frames with short addresses, in order."""
@@ -122,8 +125,8 @@ class Air:
     def write_pcapng(self, path: Path) -> None:
         with path.open("wb") as file:
             writer = PcapngWriter(file.write)
-            for start_us, psdu in self.frames:
-                writer.frame(start_us, psdu, channel=CHANNEL)
+            for (start_us, psdu), comment in zip(self.frames, self.comments, strict=True):
+                writer.frame(start_us, psdu, channel=CHANNEL, comment=comment)
 
 
 class StackHost:

@@ -95,8 +95,8 @@ class Bench:
         self.medium = Medium(
             loop,
             self.random.getrandbits,
-            losses=tuple(losses),
-            capture=lambda _time, _channel, psdu: self.frames.append(psdu),
+            faults=tuple(losses),
+            capture=lambda _time, _channel, psdu, _comment: self.frames.append(psdu),
         )
         self.lines = MemoryLines(f"test-{next(_runs)}")
         self.sticks: dict[str, Ncp] = {}

@@ -14,6 +14,8 @@ The hub's half, `TunnelClient`:
     OPENING  timeout of the last, answer not allowed   CLOSED   TunnelDown, messages refused
     OPENING  busy, no more ids                         BACKING  none
     OPENING  success                                   OPEN     TunnelUp, messages kept are sent
+    OPENING  closure notification                      OPENING  remembered: it overtook a success
+    OPENING  success, of a tunnel closed already       OPENING  Request Tunnel
     BACKING  timeout                                   OPENING  Request Tunnel
     OPEN     send                                      OPEN     Transfer Data
     OPEN     Transfer Data                             OPEN     MessageReceived
@@ -304,6 +306,7 @@ class TunnelClient(_Half):
         super().__init__(parameters)
         self._deadline: float | None = None
         self._attempts = 0
+        self._closed_early: int | None = None  # a tunnel whose closure came before its success
 
     def next_timeout(self) -> float | None:
         return self._deadline
@@ -365,6 +368,9 @@ class TunnelClient(_Half):
             return [Anomaly("unexpected", "Request Tunnel Response that nothing waits for")]
         match response.tunnel_status:
             case TunnelStatus.SUCCESS:
+                closed, self._closed_early = self._closed_early, None
+                if response.tunnel_id == closed:
+                    return [self._request(now)]
                 self._deadline = None
                 size = response.maximum_incoming_transfer_size
                 return self._established(response.tunnel_id, size, now)
@@ -381,6 +387,8 @@ class TunnelClient(_Half):
     def _receive_closure(self, frame: zcl.ZclFrame) -> list[Output]:
         (tunnel_id,) = tunnelling.parse_tunnel_closure_notification(frame.payload)
         if not self._is_current(tunnel_id):
+            if self.state is State.OPENING:
+                self._closed_early = tunnel_id
             return [Anomaly("unexpected", f"closure of tunnel {tunnel_id}, which is not in use")]
         self.state = State.CLOSED
         return [TunnelDown(CLOSED_BY_DEVICE)]

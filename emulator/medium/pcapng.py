@@ -20,6 +20,7 @@ _INTERFACE_DESCRIPTION: Final = 1
 _ENHANCED_PACKET: Final = 6
 _BYTE_ORDER_MAGIC: Final = 0x1A2B3C4D
 _LENGTH_UNKNOWN: Final = -1
+_OPTION_COMMENT: Final = 1  # opt_comment, of any block
 _OPTION_USER_APPLICATION: Final = 4  # shb_userappl
 _OPTION_NAME: Final = 2  # if_name
 _OPTION_RESOLUTION: Final = 9  # if_tsresol
@@ -83,10 +84,12 @@ class PcapngWriter:
         lqi: int | None = None,
         epoch_us: int = 0,
         interface: int = 0,
+        comment: str = "",
     ) -> None:
         """Write one frame, FCS included, that began `time_us` after `epoch_us` (Unix time).
 
-        Signal strength and quality belong to a receiver: a capture of the air itself has none.
+        `comment` is what Wireshark shows beside it. Signal strength and quality belong to a
+        receiver: a capture of the air itself has none.
         """
         tap = self._taps.get((channel, rssi_dbm, lqi)) or self._tap(channel, rssi_dbm, lqi)
         if not 1 <= len(psdu) <= MAX_PSDU_OCTETS:
@@ -95,7 +98,8 @@ class PcapngWriter:
             raise CaptureUsageError(f"interface: this file has {self._interfaces}, not {interface}")
         captured = len(tap) + len(psdu)
         padding = -captured & 3
-        length = captured + padding + 32
+        options = _option(_OPTION_COMMENT, comment) if comment else b""
+        length = captured + padding + len(options) + 32
         stamp_us = epoch_us + time_us
         try:
             block = _PACKET.pack(
@@ -109,7 +113,7 @@ class PcapngWriter:
             )
         except struct.error as error:
             raise CaptureUsageError(f"time_us: {stamp_us} does not fit 64 bits") from error
-        self._write(block + tap + psdu + _PADDING[padding] + _LENGTH.pack(length))
+        self._write(block + tap + psdu + _PADDING[padding] + options + _LENGTH.pack(length))
 
     def _tap(self, channel: int, rssi_dbm: int | None, lqi: int | None) -> bytes:
         """The TAP header of a reception, kept for the next one like it."""
@@ -228,7 +232,7 @@ def _option(code: int, text: str) -> bytes:
     """The last option of a block, and the end of options."""
     value = text.encode()
     if len(value) > 0xFFFF:
-        raise CaptureUsageError(f"a name of {len(value)} octets does not fit a capture")
+        raise CaptureUsageError(f"a text of {len(value)} octets does not fit a capture")
     return _tlv(code, value) + _TYPE_LENGTH.pack(0, 0)
 
 

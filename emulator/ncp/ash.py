@@ -18,6 +18,7 @@ the public NCP source of the Gecko SDK does (ash-ncp.c), told in our own words.
     CONNECTED  fifth time without answer  FAILED     ERROR(2, 0x51); what waits is dropped
     FAILED     RST                        RESETTING  ResetRequest
     FAILED     any other frame            FAILED     ERROR once more
+    any        restart()                  RESETTING  what waits to be sent is dropped
     any        reset(code)                CONNECTED  everything zero, RSTACK(2, code)
     any        error(code)                FAILED     ERROR(2, code); what waits is dropped
 
@@ -246,6 +247,11 @@ class AshNcp:
         """How many payloads `send` takes before it refuses one."""
         return self._queue_limit - len(self._queue)
 
+    def restart(self) -> None:
+        """The stick restarts: what waits is dropped, and nothing is heard until `reset`."""
+        self._clear()
+        self.state = State.RESETTING
+
     def reset(self, code: int, now: float) -> None:
         """The stick has restarted: RSTACK with the reason `code`, and numbering from zero."""
         self._now = now
@@ -460,8 +466,7 @@ class AshNcp:
 
     def _reset_requested(self, events: list[bytes | ResetRequest]) -> None:
         if self.state is not State.RESETTING:
-            self._clear()
-            self.state = State.RESETTING
+            self.restart()
             events.append(RESET_REQUEST)
 
 

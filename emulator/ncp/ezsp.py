@@ -77,6 +77,7 @@ _RESPONSE = 0x80
 _EXTENDED_UNICAST = header_tail(FIRST_EXTENDED, _RESPONSE, SEND_UNICAST)
 _MARKED_UNICAST = header_tail(FIRST_WITH_MARK, _RESPONSE, SEND_UNICAST)
 _OLDEST_UNICAST = header_tail(0, _RESPONSE, SEND_UNICAST)
+_HEADER_OCTETS = 5  # of every form but the oldest, which has 3
 _MAX_CALLBACKS = 64
 _MAX_BY_TABLE = 32
 # The two failures that EZSP has told of from the beginning; bellows listens to no others.
@@ -198,6 +199,41 @@ class Ezsp:
                 return self._send_unicast(frame, 3, _OLDEST_UNICAST)
             return self._answer(frame[2], bytes((frame[0], _RESPONSE)), 1, frame[3:])
         return None
+
+    def refuse(self, frame: bytes) -> bytes:
+        """What a stick answers that does not know the command: `invalidCommand`, in its form."""
+        self._sequence = frame[0]
+        octets = self.header_octets(frame)
+        if octets < _HEADER_OCTETS:
+            return self._invalid(bytes((frame[0], _RESPONSE)), 1)
+        id_octets = 2 if frame[2] != LEGACY_MARK[0] else 1
+        return self._invalid(
+            bytes((frame[0], _RESPONSE)) + frame[2 : octets - id_octets], id_octets
+        )
+
+    def header_octets(self, frame: bytes) -> int:
+        """How many octets of a frame, either way, stand before its fields."""
+        is_long = len(frame) >= _HEADER_OCTETS and (
+            frame[2] == LEGACY_MARK[0]
+            or (self._is_extended and frame[2] & 0x03 == EXTENDED_CONTROL)
+        )
+        return _HEADER_OCTETS if is_long else 3
+
+    def frame_name(self, frame: bytes) -> str:
+        """The name of a frame, either way; empty for one that has none."""
+        octets = self.header_octets(frame)
+        if octets < _HEADER_OCTETS:
+            frame_id = frame[2]
+        elif frame[2] == LEGACY_MARK[0]:
+            frame_id = frame[4]
+        else:
+            frame_id = frame[3] | frame[4] << 8
+        command = self._tables.by_id.get(frame_id)
+        return "" if command is None else command.name
+
+    def has_frame(self, name: str) -> bool:
+        """Whether this version of EZSP has a frame of that name."""
+        return name in self._tables.by_name
 
     def _answer(self, frame_id: int, header: bytes, id_octets: int, octets: bytes) -> bytes:
         self._sequence = header[0]

@@ -132,7 +132,7 @@ class MemoryTransport(BaseSerialTransport):
         self._line = line
         self._stick_receives = line.wire.data_received
         self._clock = line.clock
-        line.wire.host_connected(self._write_to_host)
+        line.wire.host_connected(self._write_to_host, self._hang_up)
         self._call_protocol_connection_made()
 
     # Host to stick
@@ -195,7 +195,11 @@ class MemoryTransport(BaseSerialTransport):
         """As `close`: nothing a host wrote is undelivered, and it hears nothing any more."""
         self.close()
 
-    def lose(self, error: OSError) -> None:
+    def _hang_up(self) -> None:
+        """The stick's end closes the line; a host may open it again."""
+        self.lose(None)
+
+    def lose(self, error: OSError | None) -> None:
         """The line is gone: the host's `connection_lost` says why."""
         if not self._closing:
             self._closing = True

@@ -15,12 +15,12 @@ from emulator.ncp.cbke_engine import CBKE_DELAY_US
 from emulator.ncp.commands.configuration import key_table_size, size_key_table
 from emulator.ncp.ezsp import Ezsp
 from emulator.ncp.ezsp_tables import Tables
+from emulator.ncp.line_faults import LineFault, LineFaults
 from emulator.zigbee.events import Event
 from emulator.zigbee.stack import Stack
 from emulator.zigbee.state import StackState
 
 RESET_SOFTWARE = 0x0B  # UG101, table 10: what the host's RST causes
-RESET_POWER_ON = 0x02
 BOOT_US = 20_000  # from RST to RSTACK; real sticks take longer, no host cares
 _RESERVED_FOR_RESPONSES = 8  # ASH queue entries that callbacks leave free
 
@@ -53,13 +53,16 @@ class Ncp:
         self._medium = medium
         self._clock = clock
         self._random_bits = random_bits
+        self.ezsp_version = ezsp_version
         self._tables = Tables(ezsp_version)
         self._strict = strict
         self._on_store = on_store
         self._cbke = cbke
         self._cbke_delay_us = cbke_delay_us
         self.ash = AshNcp()
-        self._write: Callable[[bytes], None] | None = None
+        self._line: Callable[[bytes], None] | None = None
+        self._hang_up: Callable[[], None] | None = None
+        self.line_faults: LineFaults | None = None
         self._ash_timer: Cancellable | None = None
         self._booting: Cancellable | None = None
         self._answering = False
@@ -91,31 +94,47 @@ class Ncp:
             cbke_delay_us=self._cbke_delay_us,
         )
         size_key_table(self.ezsp.session, key_table_size(self.ezsp.session))
+        self._lead()
+
+    def _lead(self) -> None:
+        """Lead octets and commands through the faults of the line, or past them."""
+        faults = self.line_faults
+        line = self._line
+        self._receive = self.ash.receive_data if faults is None else faults.receive
+        self._answer = self.ezsp.receive if faults is None else faults.answer
+        self._write = line if faults is None or line is None else faults.write
 
     def close(self) -> None:
         """Pull the stick out: nothing a host sends wakes it any more."""
         self._closed = True
+        self.set_faults(())
         self.stack.close()
-        self._write = None
+        self._line = None
+        self._lead()
         for timer in (self._ash_timer, self._booting):
             if timer is not None:
                 timer.cancel()
 
     # -- the serial line -----------------------------------------------------------------------
 
-    def host_connected(self, write: Callable[[bytes], None]) -> None:
+    def host_connected(
+        self, write: Callable[[bytes], None], hang_up: Callable[[], None] | None = None
+    ) -> None:
         """A host opened the line; the stick goes on as it was until the host resets it."""
-        self._write = write
+        self._line = write
+        self._hang_up = hang_up
+        self._lead()
 
     def host_disconnected(self) -> None:
         """The host closed the line. The radio stays on, as a stick's does."""
-        self._write = None
+        self._line = self._hang_up = None
+        self._lead()
 
     def data_received(self, data: bytes) -> None:
         """Octets from the host."""
         ash = self.ash
         now = self._clock.now_us() * 1e-6
-        items = ash.receive_data(data, now)
+        items = self._receive(data, now)
         if items is NOTHING and not ash.queued and not self.ezsp.has_callbacks:
             return
         for item in items:
@@ -123,25 +142,60 @@ class Ncp:
                 self._reset()
                 break
             self._answering = True
-            response = self.ezsp.receive(item)
+            response = self._answer(item)
             self._answering = False
             if response is not None and ash.room:  # a host that acknowledges nothing loses answers
                 ash.send(response, now)
         self._pump()
 
-    def _reset(self) -> None:
+    def _reset(self, code: int = RESET_SOFTWARE, off_us: int | None = BOOT_US) -> None:
         if self._closed:
             return
         self.stack.close()
         self._boot()
         if self._booting is not None:
             self._booting.cancel()
-        self._booting = self._clock.call_at_us(self._clock.now_us() + BOOT_US, self._booted)
+            self._booting = None
+        if off_us is not None:
+            when_us = self._clock.now_us() + off_us
+            self._booting = self._clock.call_at_us(when_us, self._booted, code)
 
-    def _booted(self) -> None:
+    def _booted(self, code: int) -> None:
         self._booting = None
-        self.ash.reset(RESET_SOFTWARE, self._clock.now_us() * 1e-6)
+        self.ash.reset(code, self._clock.now_us() * 1e-6)
         self._flush()
+
+    # -- what goes wrong -----------------------------------------------------------------------
+
+    def set_faults(self, faults: tuple[LineFault, ...]) -> None:
+        """Replace the faults of the line. Raises LineFaultError and changes nothing."""
+        new = LineFaults(faults, self, self._clock, self._random_bits) if faults else None
+        if self.line_faults is not None:
+            self.line_faults.close()
+        self.line_faults = new
+        self._lead()
+        if new is not None:
+            new.begin()
+
+    def restart(self, code: int, off_us: int | None = BOOT_US) -> None:
+        """The stick restarts unasked, and says so by RSTACK with `code`; None: it stays off."""
+        self.ash.restart()
+        self._reset(code, off_us)
+
+    def fail(self, code: int) -> None:
+        """The stick cannot go on: ERROR with `code`, and nothing but RST is heard."""
+        self.ash.error(code)
+        self._flush()
+
+    def hang_up(self) -> None:
+        """Close the line from the stick's end, where the line can be closed."""
+        if self._hang_up is not None:
+            self._hang_up()
+
+    def write_line(self, data: bytes) -> None:
+        """Octets to the host, past all faults."""
+        if self._line is not None:
+            self._line(data)
 
     # -- stick to host -------------------------------------------------------------------------
 

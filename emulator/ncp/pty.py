@@ -116,7 +116,7 @@ class PtyLine:
             return
         if not self._has_host:
             self._has_host = True
-            self.wire.host_connected(self._write)
+            self.wire.host_connected(self._write, self._hang_up)
         self.wire.data_received(data)
         self._loop.call_soon(self._changed)  # until nothing is left: a change is told once
 
@@ -125,6 +125,15 @@ class PtyLine:
         if self._has_host:
             self._has_host = False
             self.wire.host_disconnected()
+
+    def _hang_up(self) -> None:
+        """The stick is pulled out and put in again: its host loses the terminal, the next one gets
+        another by the same name.
+        """
+        if self._watch is not None:
+            self._host_gone()
+            self._drop_terminal(self._watch)
+            self._make_terminal()
 
     def _clear_terminal(self, watch: select.epoll) -> None:
         """Throw away what the last host left unread, and its settings, before the next host."""

@@ -90,7 +90,7 @@ class _HostConnection(asyncio.Protocol):
     def _take_line(self) -> bool:
         self._holds_line = self._line.take(self)
         if self._holds_line:
-            self._wire.host_connected(self.write)
+            self._wire.host_connected(self.write, self._transport.close)
         return self._holds_line
 
     def _look_again(self) -> None:

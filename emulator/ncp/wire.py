@@ -16,8 +16,13 @@ class SerialWire(Protocol):
     connected again later, and its link goes on where it was until the host resets it.
     """
 
-    def host_connected(self, write: Callable[[bytes], None]) -> None:
-        """A host has opened the line; `write` sends to it until `host_disconnected`."""
+    def host_connected(
+        self, write: Callable[[bytes], None], hang_up: Callable[[], None] | None = None
+    ) -> None:
+        """A host has opened the line; `write` sends to it until `host_disconnected`.
+
+        `hang_up` closes the line from the stick's end, where a line can be closed.
+        """
 
     def data_received(self, data: bytes) -> None:
         """The host sent `data`."""

@@ -188,7 +188,7 @@ async def restarting(there: Premises) -> bytes:
     made = there.bench
     there.offer(make_image(4096), EUI64)
     await made.until(lambda: there.memories[EUI64].activating == NEW, 7200)
-    made.medium.set_losses((Loss(1.0),))
+    made.medium.set_faults((Loss(1.0),))
     await made.until(lambda: there.memories[EUI64].outbox, 120)
     (alert,) = there.memories[EUI64].outbox
     assert there.frames(EUI64) == []
@@ -211,7 +211,7 @@ async def test_an_alert_not_delivered_is_the_same_octets_after_a_power_cut() -> 
         await made.until(lambda: made.loop.time() > 1000, 1000)
         assert there.frames(EUI64) == []
         await there.home.devices[EUI64].power_off()
-        made.medium.set_losses(())
+        made.medium.set_faults(())
         await power_cycle(there)
         await made.until(lambda: there.alerts(EUI64), 600)
         assert there.frames(EUI64) == [alert]
@@ -232,10 +232,10 @@ async def test_a_power_cut_when_the_hub_has_a_tunnel_already_does_not_strand_the
         await made.until(lambda: there.memories[EUI64].activating == NEW, 7200)
         while there.tunnels(EUI64) == 1:
             await asyncio.sleep(0.001)
-        made.medium.set_losses((Loss(1.0),))
+        made.medium.set_faults((Loss(1.0),))
         (alert,) = there.memories[EUI64].outbox
         await there.home.devices[EUI64].power_off()
-        made.medium.set_losses(())
+        made.medium.set_faults(())
         assert there.frames(EUI64) == []
         await power_cycle(there)
         await made.until(lambda: there.frames(EUI64), 60)  # sooner than the next query
@@ -252,14 +252,14 @@ async def test_a_delivery_nobody_acknowledged_is_repeated_and_the_broker_knows_i
 
         def fall_silent() -> None:
             if there.alerts(EUI64):
-                made.medium.set_losses((Loss(1.0),))  # the acknowledgement is not on the air yet
+                made.medium.set_faults((Loss(1.0),))  # the acknowledgement is not on the air yet
 
         there.on_message = fall_silent
         await made.until(lambda: there.alerts(EUI64), 7200)
         there.on_message = None
         heard_s = made.loop.time()
         await made.until(lambda: made.loop.time() > heard_s + 40)
-        made.medium.set_losses(())
+        made.medium.set_faults(())
         await made.until(lambda: len(there.frames(EUI64)) > 1, 120)
         first, second = there.frames(EUI64)
         assert first == second
@@ -276,14 +276,14 @@ async def test_an_alert_the_tunnel_has_no_room_for_is_sent_when_it_has() -> None
         device = await there.add(EUI64)
         await device.power_off()
         there.memories[EUI64].activating = NEW
-        made.medium.set_losses((Loss(1.0),))
+        made.medium.set_faults((Loss(1.0),))
         await device.power_on()
         for number in range(5):
             device.send_through_tunnel(b"message %d" % number)
         device.begin()
         await made.until(lambda: there.home.told_by(EUI64, tunnel.MessageRefused))
         (alert,) = there.memories[EUI64].outbox
-        made.medium.set_losses(())
+        made.medium.set_faults(())
         await made.until(lambda: there.alerts(EUI64), 300)
         assert there.frames(EUI64)[-1] == alert
         assert len(there.frames(EUI64)) == 6

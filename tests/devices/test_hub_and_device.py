@@ -235,7 +235,7 @@ async def test_a_network_that_goes_down_before_the_hub_has_answered_is_not_hung_
         home = await house(made)
         await home.add(EUI64)
         await made.until(lambda: home.told_by(EUI64, DeviceUp))
-        made.medium.set_losses((Loss(1.0),))
+        made.medium.set_faults((Loss(1.0),))
         made.sticks[f"device-{EUI64:X}"].stack.leave()
         await made.until(lambda: home.told_by(EUI64, DeviceLost), limit_s=60)
         assert "went down" in home.told_by(EUI64, DeviceLost)[0].reason

@@ -101,7 +101,7 @@ async def test_a_device_that_failed_once_gets_in_the_next_time() -> None:
         with pytest.raises(JoinError, match="NO_BEACONS"):
             await device.node.join(CHANNEL, EXTENDED_PAN_ID, link_key(EUI64))
         made.medium._separated.clear()
-        made.medium.set_losses(())
+        made.medium.set_faults(())
         await device.node.join(CHANNEL, EXTENDED_PAN_ID, link_key(EUI64))
         assert device.events == [NetworkUp()]
 

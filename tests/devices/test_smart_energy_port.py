@@ -135,7 +135,7 @@ async def test_a_stick_that_is_pulled_out_ends_every_message_and_is_told(
 ) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await pair(made)
-        made.medium.set_losses((Loss(1.0),))  # nothing is acknowledged any more
+        made.medium.set_faults((Loss(1.0),))  # nothing is acknowledged any more
         count = 5 if idle else 30
         if end == "hub":
             side, name = hub, "hub"

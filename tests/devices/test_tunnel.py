@@ -305,6 +305,22 @@ def test_a_message_that_overtakes_the_answer_which_opens_its_tunnel_is_not_lost(
     assert received(hub.receive(data, 1)) == [b"alert"]
 
 
+def test_a_closure_that_overtakes_the_answer_which_opens_its_tunnel_is_not_forgotten() -> None:
+    # The device's data comes first and is refused, then the closure, and the answer last.
+    link = Link()
+    hub, device = link.hub, link.device
+    (request,) = frames_of(hub.open(0.0))
+    (answer,) = frames_of(device.receive(request, 0.0))
+    (data,) = frames_of(device.send(b"alert", 0.0))
+    (refusal,) = frames_of(hub.receive(data, 0.0))
+    (closure,) = frames_of(device.receive(refusal, 0.0))
+    assert frames_of(hub.receive(closure, 0.0)) == []
+    (again,) = frames_of(hub.receive(answer, 0.0))
+    answer, data = frames_of(device.receive(again, 0.0))
+    assert hub.receive(answer, 0.0) == [TunnelUp(1, 1500)]
+    assert received(hub.receive(data, 0.0)) == [b"alert"]
+
+
 def test_a_message_refused_in_the_tunnel_before_goes_through_the_new_one_and_only_once_more() -> (
     None
 ):

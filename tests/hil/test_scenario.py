@@ -314,7 +314,7 @@ async def test_another_file_in_the_flash_than_the_one_sent_is_no_activation(told
 async def test_silence_after_the_offer_is_a_time_out_and_not_for_ever(told: Told) -> None:
     def hush(scenario: Scenario, _event: Event) -> None:
         assert scenario.wiring.air is not None
-        scenario.wiring.air.medium.set_losses((Loss(1.0),))
+        scenario.wiring.air.medium.set_faults((Loss(1.0),))
 
     verdict = await told.run(bench(PPMID), once("transfer-started", hush))
     assert outcomes(verdict)["ppmid"] in ("timed-out", "transfer-failed")

@@ -78,7 +78,7 @@ async def test_every_stick_and_every_device_has_an_address_and_a_key_of_its_own(
 ) -> None:
     wiring = wire(bench("ppmid", "bridge-1", "bridge-2"), evidence)
     assert wiring.air is not None
-    eui64s = [StackState.from_json(ncp.stored).eui64 for ncp in wiring.air._ncps]
+    eui64s = [StackState.from_json(ncp.stored).eui64 for ncp in wiring.air.sticks.values()]
     assert len(set(eui64s)) == 4
     assert all(eui64 >> 56 == 0x02 for eui64 in eui64s)  # locally administered
     keys = [device.build.link_key for device in wiring.devices.values()]

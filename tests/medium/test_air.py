@@ -9,6 +9,7 @@ import pytest
 from air_support import HeapClock
 
 from emulator.medium.air import Loss, Medium, Transceiver
+from emulator.medium.faults import AirFault
 from emulator.medium.timing import CCA_US, TURNAROUND_US, air_us
 
 FRAME = bytes(range(100))
@@ -21,13 +22,13 @@ class Radio(NamedTuple):
 
 
 class Place:
-    def __init__(self, *names: str, losses: tuple[Loss, ...] = (), seed: int = 1) -> None:
+    def __init__(self, *names: str, faults: tuple[AirFault, ...] = (), seed: int = 1) -> None:
         self.clock = HeapClock()
-        self.captured: list[tuple[int, int, bytes]] = []
+        self.captured: list[tuple[int, int, bytes, str]] = []
         self.medium = Medium(
             self.clock,
             random.Random(seed).getrandbits,
-            losses=losses,
+            faults=faults,
             capture=lambda *frame: self.captured.append(frame),
         )
         self.radios = {name: self.add(name) for name in names}
@@ -61,7 +62,7 @@ def test_everyone_on_the_channel_hears_a_frame_at_its_last_octet_and_the_sender_
     place.run(1e-6)
     assert place.heard("bridge") == place.heard("ppmid") == [FRAME]
     assert place.heard("hub") == []
-    assert place.captured == [(0, 15, FRAME)]
+    assert place.captured == [(0, 15, FRAME, "")]
 
 
 def test_two_frames_at_once_are_heard_by_nobody_but_both_are_in_the_capture() -> None:
@@ -70,7 +71,7 @@ def test_two_frames_at_once_are_heard_by_nobody_but_both_are_in_the_capture() ->
     place.clock.call_at_us(end_us - 1, place.send, "bridge", OTHER)
     place.run()
     assert place.heard("ppmid") == place.heard("hub") == place.heard("bridge") == []
-    assert [psdu for _, _, psdu in place.captured] == [FRAME, OTHER]
+    assert [psdu for _, _, psdu, _ in place.captured] == [FRAME, OTHER]
 
 
 def test_a_frame_that_starts_when_the_last_one_ends_is_heard() -> None:
@@ -139,7 +140,7 @@ def test_other_channels_neither_hear_nor_disturb_nor_look_busy() -> None:
     place.run()
     assert place.heard("bridge") == [FRAME]
     assert place.heard("ppmid") == [OTHER]
-    assert {(channel, psdu) for _, channel, psdu in place.captured} == {(15, FRAME), (20, OTHER)}
+    assert {(channel, psdu) for _, channel, psdu, _ in place.captured} == {(15, FRAME), (20, OTHER)}
 
 
 def test_a_radio_switched_off_hears_nothing_and_can_send_nothing() -> None:
@@ -220,7 +221,7 @@ def test_a_name_is_free_again_only_when_its_radio_is_gone() -> None:
 
 
 def count_heard(losses: tuple[Loss, ...], frames: int = 4000, seed: int = 7) -> dict[str, int]:
-    place = Place("hub", "bridge", "ppmid", losses=losses, seed=seed)
+    place = Place("hub", "bridge", "ppmid", faults=losses, seed=seed)
     for number in range(frames):
         place.clock.call_at_us(number * 10_000, place.send, "hub", FRAME)
     place.run(frames / 100 + 1)
@@ -236,7 +237,7 @@ def test_losses_are_as_frequent_as_asked_and_independent_at_each_listener() -> N
 
 
 def test_the_frames_lost_are_exactly_those_the_seed_says() -> None:
-    place = Place("hub", "bridge", losses=(Loss(0.3),), seed=11)
+    place = Place("hub", "bridge", faults=(Loss(0.3),), seed=11)
     draws = random.Random(11)
     expected = []
     for number in range(200):
@@ -252,7 +253,7 @@ def test_the_frames_lost_are_exactly_those_the_seed_says() -> None:
 def test_loss_on_one_node_spares_the_others_and_works_both_ways() -> None:
     heard = count_heard((Loss(1.0, node="bridge"),), frames=50)
     assert heard == {"bridge": 0, "ppmid": 50}
-    place = Place("hub", "bridge", "ppmid", losses=(Loss(1.0, node="bridge"),))
+    place = Place("hub", "bridge", "ppmid", faults=(Loss(1.0, node="bridge"),))
     place.send("bridge")
     place.run()
     assert place.heard("hub") == place.heard("ppmid") == []
@@ -266,11 +267,11 @@ def test_losses_multiply_where_two_apply() -> None:
 
 def test_losses_set_later_count_from_the_next_frame_on() -> None:
     place = Place("hub", "bridge")
-    place.medium.set_losses((Loss(1.0),))
+    place.medium.set_faults((Loss(1.0),))
     place.send("hub")
     place.run()
     assert place.heard("bridge") == []
-    place.medium.set_losses(())
+    place.medium.set_faults(())
     place.send("hub")
     place.run()
     assert place.heard("bridge") == [FRAME]

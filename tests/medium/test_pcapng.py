@@ -54,6 +54,17 @@ def test_a_capture_is_the_octets_the_format_prescribes() -> None:
     assert file[len(HEAD) :].hex(" ") == PACKET.hex(" ")
 
 
+def test_a_comment_is_an_option_behind_the_frame() -> None:
+    # The same packet; then opt_comment (1) of 7 octets, padded, and the end of options.
+    file = File()
+    writer = PcapngWriter(file.write)
+    writer.frame(5, ACK_7, channel=15, epoch_us=EPOCH_US, comment="lost: x")
+    longer = PACKET.replace(b"\x3c\0\0\0", b"\x4c\0\0\0")
+    options = bytes.fromhex("0100 0700 6C6F73743A2078 00 0000 0000")
+    assert file[len(HEAD) :].hex(" ") == (longer[:-4] + options + longer[-4:]).hex(" ")
+    assert list(read_pcapng(bytes(file))) == [(EPOCH_US + 5, ACK_7)]
+
+
 frames = st.lists(
     st.tuples(
         st.integers(0, 2**40),
@@ -252,7 +263,7 @@ def test_wireshark_shows_channel_strength_time_and_a_good_fcs(tmp_path: Path) ->
             epoch_us=EPOCH_US,
             interface=1,
         )
-        writer.frame(1_000_010, ACK_7[:3] + b"\0\0", channel=15, epoch_us=EPOCH_US)
+        writer.frame(1_000_010, ACK_7[:3] + b"\0\0", channel=15, epoch_us=EPOCH_US, comment="Ü")
     fields = [
         "frame.encap_type",
         "frame.interface_name",
@@ -265,6 +276,7 @@ def test_wireshark_shows_channel_strength_time_and_a_good_fcs(tmp_path: Path) ->
         "wpan.seq_no",
         "wpan.fcs_ok",
         "_ws.malformed",
+        "frame.comment",
     ]
     command = ["tshark", "-r", str(path), "-T", "json"]
     for field in fields:
@@ -274,7 +286,7 @@ def test_wireshark_shows_channel_strength_time_and_a_good_fcs(tmp_path: Path) ->
     rows = [tuple(layer.get(field, [""])[0] for field in fields) for layer in layers]
     tap = "206"  # wiretap's number for DLT 283
     assert rows == [
-        (tap, "han", "1767225600.000005000", "1", "15", "0", "", "", "7", "1", ""),
-        (tap, "alt-han", "1767225601.000009000", "1", "26", "0", "-40", "200", "7", "1", ""),
-        (tap, "han", "1767225601.000010000", "1", "15", "0", "", "", "7", "0", ""),
+        (tap, "han", "1767225600.000005000", "1", "15", "0", "", "", "7", "1", "", ""),
+        (tap, "alt-han", "1767225601.000009000", "1", "26", "0", "-40", "200", "7", "1", "", ""),
+        (tap, "han", "1767225601.000010000", "1", "15", "0", "", "", "7", "0", "", "Ü"),
     ]

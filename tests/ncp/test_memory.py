@@ -25,7 +25,7 @@ class Stick:
         self.write: Callable[[bytes], None] | None = None
         self.answers: list[bytes] = []  # said while the host's own write is still going on
 
-    def host_connected(self, write: Callable[[bytes], None]) -> None:
+    def host_connected(self, write: Callable[[bytes], None], *_: object) -> None:
         self.write = write
         self.diary.append("host connected")
 
@@ -133,7 +133,7 @@ async def test_bellows_resets_a_stick_through_a_memory_line(lines: MemoryLines) 
         def __init__(self) -> None:
             self.link = AshNcp()
 
-        def host_connected(self, write: Callable[[bytes], None]) -> None:
+        def host_connected(self, write: Callable[[bytes], None], *_: object) -> None:
             self.write = write
 
         def data_received(self, data: bytes) -> None:

@@ -107,13 +107,13 @@ def test_a_host_never_gets_a_callback_while_it_waits_for_an_answer() -> None:
 def test_a_callback_from_inside_a_command_waits_for_its_answer() -> None:
     host = Host(state=StackState(EUI64, network=network()))
     host.reset()
-    receive = host.stick.ezsp.receive
+    receive = host.stick._answer
 
     def tell_first(frame: bytes) -> bytes | None:
         host.stick.stack.on_event(StackStatus(Status.NETWORK_UP))
         return receive(frame)
 
-    host.stick.ezsp.receive = tell_first  # type: ignore[method-assign]
+    host.stick._answer = tell_first
     host.send(b"\x21" + NOP)
     host.run()
     assert [frame[1] for frame in host.heard] == [0x80, 0x90]

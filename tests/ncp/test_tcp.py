@@ -35,7 +35,7 @@ class Stick:
         self.connected = asyncio.Event()
         self.disconnected = asyncio.Event()
 
-    def host_connected(self, write: Callable[[bytes], None]) -> None:
+    def host_connected(self, write: Callable[[bytes], None], *_: object) -> None:
         self.write = write
         self.connected.set()
 

@@ -122,7 +122,7 @@ def test_without_acknowledgement_the_radio_link_is_all_a_sender_hears_of() -> No
     pair.run()
     assert [len(psdu) for _, psdu in pair.air.frames] == [61, 5]
     assert [(event.status, event.tag) for event in pair.bridge.sent()] == [(Status.OK, 3)]
-    pair.air.medium.set_losses((Loss(1.0),))
+    pair.air.medium.set_faults((Loss(1.0),))
     pair.send(options=OPTION_ENCRYPTION, tag=4)
     pair.run(3)  # the last thing tried is another way
     assert pair.bridge.sent()[-1].status is Status.DELIVERY_FAILED
@@ -181,7 +181,7 @@ def test_a_lost_acknowledgement_costs_a_retry_but_delivers_no_second_copy() -> N
 @pytest.mark.parametrize("loss", [0.1, 0.3])
 def test_through_losses_every_message_is_told_of_once_and_none_comes_twice(loss: float) -> None:
     pair = Pair(seed=4)
-    pair.air.medium.set_losses((Loss(loss),))
+    pair.air.medium.set_faults((Loss(loss),))
     payloads = [bytes((number,)) * 20 for number in range(60)]
     for tag, payload in enumerate(payloads):
         assert pair.send(payload, tag=tag) is Status.OK

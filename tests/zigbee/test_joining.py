@@ -47,7 +47,7 @@ class Premises:
     def __init__(self, seed: int = 1, losses: tuple[Loss, ...] = ()) -> None:
         self.air = Air(seed)
         self.hub = form(self.air)
-        self.air.medium.set_losses(losses)
+        self.air.medium.set_faults(losses)
         self.hub.stack.joining.permit(255)
 
     def device(

@@ -76,12 +76,12 @@ class LinkedAir:
         self.medium = Medium(
             self.clock,
             random.Random(1).getrandbits,
-            losses=losses,
-            capture=lambda start_us, _, psdu: self.frames.append((start_us, psdu)),
+            faults=losses,
+            capture=lambda start_us, _, psdu, _comment: self.frames.append((start_us, psdu)),
         )
 
     def lose(self, probability: float, node: str | None = None) -> None:
-        self.medium.set_losses((Loss(probability, node),))
+        self.medium.set_faults((Loss(probability, node),))
 
     def inject(self, psdu: bytes) -> None:
         """Put a frame on the air as a stranger would."""

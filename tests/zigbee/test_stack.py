@@ -22,7 +22,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from emulator.medium.air import Loss
+from emulator.medium.faults import AckLoss, AirFault, Delay, Duplicate, Loss
 from emulator.zigbee import aps, mac, nwk
 from emulator.zigbee.events import (
     OPTION_ENCRYPTION,
@@ -450,9 +450,13 @@ class PowerCuts(RuleBasedStateMachine):
     def cut_the_power(self, hub: bool) -> None:
         (self.hub if hub else self.bridge).power_cycle(resume=True)
 
-    @rule(probability=st.sampled_from([0.0, 0.2]))
-    def change_the_weather(self, probability: float) -> None:
-        self.air.medium.set_losses((Loss(probability),))
+    @rule(
+        fault=st.sampled_from(
+            [None, Loss(0.2), AckLoss(0.5), Duplicate(0.3, by_us=300_000), Delay(0.3, by_us=5_000)]
+        )
+    )
+    def change_the_weather(self, fault: AirFault | None) -> None:
+        self.air.medium.set_faults(() if fault is None else (fault,))
 
     @invariant()
     def no_counter_goes_back_and_no_nonce_comes_twice(self) -> None:
@@ -485,7 +489,7 @@ class PowerCuts(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "air"):
             return
-        self.air.medium.set_losses(())
+        self.air.medium.set_faults(())
         self.air.clock.run_for(10)
         self.no_counter_goes_back_and_no_nonce_comes_twice()
         for host in (self.hub, self.bridge):
