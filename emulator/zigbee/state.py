@@ -77,6 +77,7 @@ class StackState:
     devices: dict[int, int] = field(default_factory=dict)  # short address -> EUI-64
     nwk_counter: int = 0  # no counter at or above this was ever used
     aps_counter: int = 0
+    custom_eui64: int | None = None  # burnt once; the address from the next start on
 
     def to_json(self) -> str:
         """One JSON document; keys are in it, so it is as secret as the stick itself."""
@@ -109,6 +110,8 @@ class StackState:
 
     def _check(self) -> None:
         _check_range("eui64", self.eui64, UNKNOWN_EUI64)
+        if self.custom_eui64 is not None:
+            _check_range("custom_eui64", self.custom_eui64, UNKNOWN_EUI64)
         _check_range("nwk_counter", self.nwk_counter, COUNTER_LIMIT)
         _check_range("aps_counter", self.aps_counter, COUNTER_LIMIT)
         _check_range("security_bitmask", self.security_bitmask, 0xFFFF)
