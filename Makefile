@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: run test matrix matrix-quick soak bench lint wheel clean
+.PHONY: run test matrix matrix-quick soak bench record lint wheel clean
 
 run: $(VENV)/.run ## an update of three devices, in front of the reader
 	$(BIN)/hanbench run $(ARGS)
@@ -20,6 +20,9 @@ matrix-quick: $(VENV)/.dev ## a slice of every sweep
 
 bench: $(VENV)/.dev ## measured ratios, printed and judged
 	$(BIN)/python -m bench $(ARGS)
+
+record: $(VENV)/.dev ## what foreign hosts say to a stick, recorded anew
+	$(BIN)/python tests/interop/record.py $(ARGS)
 
 lint: $(VENV)/.dev ## style, types, import rules
 	$(BIN)/ruff check .

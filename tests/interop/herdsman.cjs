@@ -16,6 +16,9 @@ const readline = require("node:readline");
 const {Controller, setLogger} = require("zigbee-herdsman");
 
 const options = JSON.parse(process.argv[2]);
+if (options.seeded) {
+    require("node:crypto").randomBytes = (octets) => Buffer.alloc(octets, 0x4b);
+}
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const log = (level) => (message, namespace) =>
     say({log: level, namespace, message: typeof message === "function" ? message() : message});

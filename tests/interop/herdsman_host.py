@@ -93,13 +93,15 @@ class Herdsman:
 
 
 @asynccontextmanager
-async def herdsman(url: str, folder: Path) -> AsyncIterator[Herdsman]:
-    """A controller on the stick at `url` whose database and backup are in `folder`."""
+async def herdsman(url: str, folder: Path, *, is_seeded: bool = False) -> AsyncIterator[Herdsman]:
+    """A controller on the stick at `url` whose database and backup are in `folder`; seeded, the
+    keys it draws are always the same."""
     options = {
         "path": url,
         "database": str(folder / "database.db"),
         "backup": str(folder / "backup.json"),
         "network": NETWORK,
+        "seeded": is_seeded,
     }
     process = await asyncio.create_subprocess_exec(
         node(),
