@@ -18,6 +18,11 @@ matrix: $(VENV)/.dev ## sweeps and fuzz, at most 45 minutes
 matrix-quick: $(VENV)/.dev ## a slice of every sweep
 	HANBENCH_MATRIX=quick $(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS)
 
+soak: export HANBENCH_MATRIX := soak
+soak: $(VENV)/.dev ## a million mutants for everything that reads: hours
+	@PYTHONPATH=tests:.:tests/matrix $(BIN)/python tests/matrix/test_mutation_fuzz.py
+	$(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS) tests/matrix/test_mutation_fuzz.py
+
 bench: $(VENV)/.dev ## measured ratios, printed and judged
 	$(BIN)/python -m bench $(ARGS)
 
