@@ -13,6 +13,7 @@ import click
 
 from bench.clocks import PCAPNG_COST, VTIME_JUMP
 from bench.codecs import CODEC_EZSP_ASH, FRAME_SECURE
+from bench.homes import REAL_TIME_HOMES
 from bench.judge import MAX_CV, MIN_REPEATS, Benchmark, BenchmarkError, Figure, run, summary, table
 from bench.ota_pair import OTA_BELLOWS_PAIR
 from bench.run_wall import RUN_WALL
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         PCAPNG_COST,
         RUN_WALL,
         OTA_BELLOWS_PAIR,
+        REAL_TIME_HOMES,
     )
 }
 
