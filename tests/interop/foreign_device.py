@@ -60,13 +60,15 @@ class ForeignDevice:
             outputClusterList=[],
         )
 
-    async def join(self, channel: int, extended_pan_id: int) -> None:
-        """Join with the link key everybody knows, as soon as somebody lets it in."""
+    async def join(
+        self, channel: int, extended_pan_id: int, link_key: bytes = WELL_KNOWN_KEY
+    ) -> None:
+        """Join with a link key, the one everybody knows or its own, as soon as it is let in."""
         mask = t.EmberInitialSecurityBitmask
         await self.ezsp.setInitialSecurityState(
             state=t.EmberInitialSecurityState(
                 bitmask=mask.HAVE_PRECONFIGURED_KEY | mask.REQUIRE_ENCRYPTED_KEY,
-                preconfiguredKey=t.KeyData(WELL_KNOWN_KEY),
+                preconfiguredKey=t.KeyData(link_key),
                 networkKey=t.KeyData(bytes(16)),
                 networkKeySequenceNumber=0,
                 preconfiguredTrustCenterEui64=t.EUI64(bytes(8)),

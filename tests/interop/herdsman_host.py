@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,23 @@ CHANNEL = 15
 
 
 def node() -> str:
-    """The Node.js to run it with; skips when there is none, or herdsman is not installed."""
+    """The Node.js to run it with; skips, with the reason, where herdsman cannot be run."""
     found = shutil.which("node")
     if found is None:
         pytest.skip("Node.js is not installed")
-    if not (FOLDER / "node_modules" / "zigbee-herdsman").is_dir():
-        pytest.skip("zigbee-herdsman is not installed: npm ci --prefix tests/interop")
+    reason = _why_not(found)
+    if reason:
+        pytest.skip(reason)
     return found
+
+
+@cache
+def _why_not(node: str) -> str:
+    if not (FOLDER / "node_modules" / "zigbee-herdsman").is_dir():
+        return "zigbee-herdsman is not installed: npm ci --prefix tests/interop"
+    loads = ("-e", "require('zigbee-herdsman')")
+    done = subprocess.run([node, *loads], cwd=FOLDER, capture_output=True, text=True, check=False)
+    return f"this Node.js does not load zigbee-herdsman: {done.stderr}" if done.returncode else ""
 
 
 class Herdsman:

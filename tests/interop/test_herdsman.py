@@ -10,6 +10,8 @@ from foreign_device import ENDPOINT, MANUFACTURER, MODEL, PROFILE, foreign_devic
 from herdsman_host import CHANNEL, EXTENDED_PAN_ID, NETWORK, herdsman, node
 from sticks import sticks, sweep, sweep_transports
 
+from emulator.zigbee.security import install_code_crc, install_code_key
+
 pytestmark = pytest.mark.real_clock
 
 VERSIONS = (13, 14, 16, 18, 19)  # those of the sticks' that its ember adapter takes
@@ -21,10 +23,10 @@ def _installed() -> None:
 
 
 @sweep(VERSIONS, quick=(13, 19))
-async def test_it_forms_a_network_and_goes_on_in_it_after_a_restart(
+async def test_it_forms_a_network_goes_on_in_it_and_takes_it_to_another_stick(
     version: int, tmp_path: Path
 ) -> None:
-    with sticks(1, version) as [stick]:
+    with sticks(2, version) as [stick, spare]:
         async with herdsman(stick.url, tmp_path) as controller:
             assert await controller.do("start") == "reset"
             network = await controller.do("network")
@@ -41,6 +43,10 @@ async def test_it_forms_a_network_and_goes_on_in_it_after_a_restart(
             assert await controller.do("start") == "resumed"
             await controller.do("stop")
             assert controller.logged() == []
+        async with herdsman(spare.url, tmp_path) as controller:
+            assert await controller.do("start") == "restored"
+            assert (await controller.do("network"))["panID"] == NETWORK["panID"]
+            await controller.do("stop")
 
 
 @sweep_transports(VERSIONS, quick=[(14, "tcp"), (18, "pty")])
@@ -66,5 +72,23 @@ async def test_a_device_on_bellows_joins_its_network_is_interviewed_and_reports(
                 "read", ieee=ieee, cluster="genBasic", attributes=["modelId"]
             )
             assert read == {"modelId": MODEL}
+            await controller.do("stop")
+            assert controller.logged() == []
+
+
+@sweep(VERSIONS, quick=(14,))
+async def test_a_device_that_has_an_install_code_alone_is_let_in(
+    version: int, tmp_path: Path
+) -> None:
+    code = bytes(range(0x30, 0x40))
+    with sticks(2, version) as [hub, other]:
+        async with herdsman(hub.url, tmp_path) as controller, foreign_device(other.url) as device:
+            await controller.do("start")
+            printed = (code + install_code_crc(code)).hex().upper()
+            await controller.do("installCode", code=f"{other.eui64:016X}|{printed}")
+            await controller.do("permit", seconds=60)
+            await device.join(CHANNEL, EXTENDED_PAN_ID, install_code_key(code))
+            ieee = f"0x{other.eui64:016x}"
+            await controller.until(event="deviceInterview", ieee=ieee, status="successful")
             await controller.do("stop")
             assert controller.logged() == []
