@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: run test matrix matrix-quick soak bench lint wheel clean
+.PHONY: run test matrix matrix-quick soak bench record lint wheel clean
 
 run: $(VENV)/.run ## an update of three devices, in front of the reader
 	$(BIN)/hanbench run $(ARGS)
@@ -18,8 +18,16 @@ matrix: $(VENV)/.dev ## sweeps and fuzz, at most 45 minutes
 matrix-quick: $(VENV)/.dev ## a slice of every sweep
 	HANBENCH_MATRIX=quick $(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS)
 
+soak: export HANBENCH_MATRIX := soak
+soak: $(VENV)/.dev ## a million mutants for everything that reads: hours
+	@PYTHONPATH=tests:.:tests/matrix $(BIN)/python tests/matrix/test_mutation_fuzz.py
+	$(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS) tests/matrix/test_mutation_fuzz.py
+
 bench: $(VENV)/.dev ## measured ratios, printed and judged
 	$(BIN)/python -m bench $(ARGS)
+
+record: $(VENV)/.dev ## what foreign hosts say to a stick, recorded anew
+	$(BIN)/python tests/interop/record.py $(ARGS)
 
 lint: $(VENV)/.dev ## style, types, import rules
 	$(BIN)/ruff check .

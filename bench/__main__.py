@@ -14,6 +14,7 @@ import click
 from bench.cbke import CBKE_AGREEMENT
 from bench.clocks import PCAPNG_COST, VTIME_JUMP
 from bench.codecs import CODEC_EZSP_ASH, FRAME_SECURE
+from bench.homes import REAL_TIME_HOMES
 from bench.judge import MAX_CV, MIN_REPEATS, Benchmark, BenchmarkError, Figure, run, summary, table
 from bench.ota_pair import OTA_BELLOWS_PAIR
 from bench.run_wall import RUN_WALL
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         RUN_WALL,
         OTA_BELLOWS_PAIR,
         CBKE_AGREEMENT,
+        REAL_TIME_HOMES,
     )
 }
 

@@ -8,6 +8,9 @@ what the NCP runs, link and dispatch included (`AshNcp`, `Ezsp`), with a stack t
 message and does nothing. The peer is bellows' codec alone: `AshProtocol`'s unstuffing and
 stuffing, its frame classes, its tables.
 
+Then each step by itself: fields of the one frame, fields of the other, and ASH either way, where
+the peer has no link behind its frame classes and ours has.
+
 `frame_secure`: one MPDU of 121 octets (an Image Block Response of 50) built from its ZCL payload
 and taken apart again, with APS and NWK security, FCS and both replay checks, in the calls and the
 order of `ApsService`, `Stack` and `MacLink`, without queues and timers. The peer is two seals and
@@ -30,6 +33,7 @@ from bench.judge import Benchmark, BenchmarkError, Line, Measure
 from emulator.ncp.ash import AshNcp, build_data
 from emulator.ncp.ezsp import Ezsp
 from emulator.ncp.ezsp_tables import Tables
+from emulator.ncp.hot_frames import HotFrames
 from emulator.zigbee import aps, mac, nwk, ota
 from emulator.zigbee.events import Aps, MessageKind, MessageReceived, Status
 from emulator.zigbee.security import FrameKey
@@ -47,17 +51,21 @@ _BLOCK = bytes(range(67))
 _RECEIVED = MessageReceived(MessageKind.UNICAST, _APS, 0x0000, 0x02484E42000000A2, _BLOCK)
 
 
+def _aps_frame(parameters: Aps) -> t.EmberApsFrame:
+    return t.EmberApsFrame(
+        profileId=parameters.profile,
+        clusterId=parameters.cluster,
+        sourceEndpoint=parameters.source_endpoint,
+        destinationEndpoint=parameters.destination_endpoint,
+        options=parameters.options,
+        groupId=parameters.group,
+        sequence=parameters.sequence,
+    )
+
+
 def _bellows_request() -> bytes:
     """A `sendUnicast` frame as bellows writes it: version 14, sequence 7."""
-    frame = t.EmberApsFrame(
-        profileId=_APS.profile,
-        clusterId=_APS.cluster,
-        sourceEndpoint=1,
-        destinationEndpoint=1,
-        options=_APS.options,
-        groupId=0,
-        sequence=0,
-    )
+    frame = _aps_frame(_APS._replace(sequence=0))
     frame_id, schema, _ = EZSPv14.COMMANDS["sendUnicast"]
     values = {
         "message_type": t.EmberOutgoingMessageType.OUTGOING_DIRECT,
@@ -99,19 +107,19 @@ class _BellowsCodec:
 
     def __init__(self) -> None:
         self._from_host = bytearray(build_data(0, _bellows_request())[:-1])
-        _, self._tx_schema, self._response_schema = EZSPv14.COMMANDS["sendUnicast"]
-        _, _, self._callback_schema = EZSPv14.COMMANDS["incomingMessageHandler"]
-        self._callback = self._callback_fields()
+        _, self.tx_schema, self._response_schema = EZSPv14.COMMANDS["sendUnicast"]
+        _, _, self.callback_schema = EZSPv14.COMMANDS["incomingMessageHandler"]
+        self.callback = self._callback_fields()
 
     def turn(self, number: int) -> bytes:
         frame = parse_frame(AshProtocol._unstuff_bytes(self._from_host))
-        t.deserialize_dict(frame.ezsp_frame[5:], self._tx_schema)
+        t.deserialize_dict(frame.ezsp_frame[5:], self.tx_schema)
         first = 2 * number % 8
         ack = (number + 1) % 8
         response = (t.sl_Status.OK, t.uint8_t(_COUNTER))
         body = t.serialize_dict(response, {}, self._response_schema)
         out = self._data(first, ack, b"\x07\x80\x01\x34\x00" + body)
-        body = t.serialize_dict(self._callback, {}, self._callback_schema)
+        body = t.serialize_dict(self.callback, {}, self.callback_schema)
         return out + self._data(first + 1, ack, b"\x07\x90\x01\x45\x00" + body)
 
     @staticmethod
@@ -123,15 +131,7 @@ class _BellowsCodec:
     def _callback_fields() -> tuple[Any, ...]:
         return (
             t.EmberIncomingMessageType.INCOMING_UNICAST,
-            t.EmberApsFrame(
-                profileId=_APS.profile,
-                clusterId=_APS.cluster,
-                sourceEndpoint=1,
-                destinationEndpoint=1,
-                options=_APS.options,
-                groupId=0,
-                sequence=_COUNTER,
-            ),
+            _aps_frame(_APS),
             t.NWK(0),
             t.EUI64.deserialize((0x02484E42000000A2).to_bytes(8, "little"))[0],
             t.uint8_t(0xFF),
@@ -150,6 +150,71 @@ def _time_s(turn: Callable[[int], object], turns: int) -> float:
     return perf_counter() - began_s
 
 
+class _Steps:
+    """The steps of a turn, ours and bellows', each on the same octets."""
+
+    def __init__(self) -> None:
+        request = _bellows_request()
+        self._hot = HotFrames(14)
+        self._link = AshNcp()
+        self._link.reset(0x0B, 0.0)
+        self._link.data_to_send()
+        self._wires = [build_data(number << 4, request) for number in range(8)]
+        self._peer = _BellowsCodec()
+        self._request = request
+        self._callback = self._hot.build_incoming(7, _RECEIVED)
+        self.pairs: dict[str, tuple[Callable[[int], object], Callable[[int], object]]] = {
+            "decode": (self._our_decode, self._bellows_decode),
+            "encode": (self._our_encode, self._bellows_encode),
+            "ash in": (self._our_ash_in, self._bellows_ash_in),
+            "ash out": (self._our_ash_out, self._bellows_ash_out),
+        }
+
+    def check(self) -> None:
+        """Raises BenchmarkError unless both sides make the same of the same."""
+        kind, node, parameters, tag, message = self._our_decode(0) or (None,) * 5
+        theirs, rest = self._bellows_decode(0)
+        fields = tuple(theirs.values())
+        ours = (kind, node, _aps_frame(parameters or _APS), tag, message)
+        outputs = (
+            (ours, fields),
+            (rest, b""),
+            (self._our_encode(0), self._bellows_encode(0)),
+            (self._our_ash_in(0), [bytes(self._bellows_ash_in(0).ezsp_frame)]),
+            (self._our_ash_out(0), self._bellows_ash_out(0)),
+        )
+        for mine, other in outputs:
+            if mine != other:
+                raise BenchmarkError(f"{mine!r} is not {other!r}")
+        self._link.reset(0x0B, 0.0)
+        self._link.data_to_send()
+
+    def _our_decode(self, _turn: int) -> Any:
+        return self._hot.parse_send_unicast(self._request, 5)
+
+    def _bellows_decode(self, _turn: int) -> Any:
+        return t.deserialize_dict(self._request[5:], self._peer.tx_schema)
+
+    def _our_encode(self, _turn: int) -> bytes:
+        return self._hot.build_incoming(7, _RECEIVED)
+
+    def _bellows_encode(self, _turn: int) -> bytes:
+        body = t.serialize_dict(self._peer.callback, {}, self._peer.callback_schema)
+        return b"\x07\x90\x01\x45\x00" + bytes(body)
+
+    def _our_ash_in(self, turn: int) -> Any:
+        return self._link.receive_data(self._wires[turn & 7], 0.0)
+
+    def _bellows_ash_in(self, turn: int) -> Any:
+        return parse_frame(AshProtocol._unstuff_bytes(self._wires[turn & 7][:-1]))
+
+    def _our_ash_out(self, turn: int) -> bytes:
+        return build_data((turn & 7) << 4, self._callback)
+
+    def _bellows_ash_out(self, turn: int) -> bytes:
+        return _BellowsCodec._data(turn & 7, 0, self._callback)
+
+
 def _prepare_codec(toy: bool) -> Measure:
     turns = _TOY_CALLS if toy else _CALLS
     one, other = _OurCodec(), _BellowsCodec()
@@ -159,15 +224,21 @@ def _prepare_codec(toy: bool) -> Measure:
             raise BenchmarkError(
                 f"turn {number} is not of the same octets: {mine.hex()} and {theirs.hex()}"
             )
+    steps = _Steps()
+    steps.check()
 
     def measure() -> Mapping[str, float]:
         ours_s = _time_s(_OurCodec().turn, turns)
         bellows_s = _time_s(other.turn, turns)
-        return {
+        figures = {
             "faster": bellows_s / ours_s,
             "ours": 1e6 * ours_s / turns,
             "bellows": 1e6 * bellows_s / turns,
         }
+        for name, (our_step, bellows_step) in steps.pairs.items():
+            ours_s = _time_s(our_step, turns)
+            figures[name] = _time_s(bellows_step, turns) / ours_s
+        return figures
 
     return measure
 
@@ -176,7 +247,11 @@ CODEC_EZSP_ASH = Benchmark(
     "codec_ezsp_ash",
     "a sendUnicast in, its response and an incomingMessageHandler out, ASH both ways",
     (
-        Line("faster", "bellows' codec / ours", at_least=5),
+        Line("faster", "all: bellows' codec / ours, link and dispatch included", at_least=5),
+        Line("decode", "decode sendUnicast: bellows / ours", at_least=5),
+        Line("encode", "encode incomingMessageHandler: bellows / ours", at_least=5),
+        Line("ash in", "ASH, host to stick: bellows / ours, link included", at_least=5),
+        Line("ash out", "ASH, stick to host: bellows / ours", at_least=5),
         Line("ours", "us: ours, link and dispatch included"),
         Line("bellows", "us: bellows' codec"),
     ),

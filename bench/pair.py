@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 from time import perf_counter
@@ -29,6 +29,7 @@ from emulator.devices.ota_server import TransferStarted
 from emulator.devices.tunnel import TunnelUp
 from emulator.devices.zigpy_node import ZigpyNode
 from emulator.medium.air import Capture, Medium
+from emulator.medium.timing import Scheduler
 from emulator.ncp.memory import MemoryLines
 from emulator.ncp.ncp import Ncp
 from emulator.ncp.wire import SerialWire
@@ -76,49 +77,33 @@ def make_image(size_bytes: int, seed: int = 1) -> FirmwareImage:
     )
 
 
-class Pair:
-    """Hub and bridge with their sticks. `tap(line, ncp)` may put itself on a serial line.
+def make_sticks(clock: Scheduler, capture: Capture | None = None, seed: int = 1) -> list[Ncp]:
+    """The sticks of one home, on an air of their own."""
+    stream = random.Random(seed)
+    medium = Medium(clock, stream.getrandbits, capture=capture)
+    return [
+        Ncp(
+            name,
+            StackState(eui64).to_json(),
+            medium,
+            clock,
+            stream.getrandbits,
+            ezsp_version=EZSP_VERSION,
+        )
+        for name, eui64 in zip(_NAMES, _EUI64S, strict=True)
+    ]
 
-    `on_begin()` and `on_end()` are called at rest: nothing is on its way between host and stick.
-    """
 
-    def __init__(
-        self,
-        image: FirmwareImage,
-        *,
-        tap: Callable[[int, Ncp], SerialWire] | None = None,
-        capture: Capture | None = None,
-        on_begin: Callable[[], object] | None = None,
-        on_end: Callable[[], object] | None = None,
-    ) -> None:
-        self.clock = cast(VirtualLoop, asyncio.get_running_loop())
+class Hosts:
+    """A hub and a bridge on sticks that somebody else provides, on whatever loop is running."""
+
+    def __init__(self, urls: Sequence[str], image: FirmwareImage) -> None:
         self.image = image
-        stream = random.Random(1)
-        self.medium = Medium(self.clock, stream.getrandbits, capture=capture)
-        self.ncps = [
-            Ncp(
-                name,
-                StackState(eui64).to_json(),
-                self.medium,
-                self.clock,
-                stream.getrandbits,
-                ezsp_version=EZSP_VERSION,
-            )
-            for name, eui64 in zip(_NAMES, _EUI64S, strict=True)
-        ]
-        self._lines = MemoryLines(f"pair-{id(self):x}")
-        urls = [
-            self._lines.add(ncp.name, ncp if tap is None else tap(line, ncp))
-            for line, ncp in enumerate(self.ncps)
-        ]
         make_hub = partial(ZigpyNode, take_over=True)
         self.hub = Hub(urls[HUB], make_hub, self._on_hub, image_limit_bytes=len(image.data))
         self.device = self._make_device(urls[BRIDGE])
-        self._on_begin = on_begin
-        self._on_end = on_end
         self._journal = Journal()
-        self._joined = self._tunnel_up = self._has_ended = False
-        self._began = self._ended = (0.0, 0.0)
+        self._joined = self._tunnel_up = self.is_under_way = self.has_ended = False
 
     def _make_device(self, url: str) -> Device:
         product = identity(_KIND)
@@ -138,30 +123,95 @@ class Pair:
         make_node = partial(EzspNode, take_over=True)
         return Device(build, han, PagePool(), make_node, self._on_device)
 
-    async def transfer(self) -> Transfer:
-        """Form, join, and transfer the image; raises BenchmarkError when it does not arrive."""
+    async def join(self) -> None:
+        """Form the network, and join; raises BenchmarkError when that takes too long."""
         hub, device = self.hub, self.device
         await hub.start(NetworkSettings(_CHANNEL, 0x1A62, _EXTENDED_PAN_ID, bytes(16), bytes(16)))
         await device.power_on()
         await hub.admit(device.eui64, device.build.link_key, 3600)
         device.begin()
-        await self._require(lambda: self._joined and self._tunnel_up, _JOIN_TIMEOUT_S, "join")
+        await self.require(lambda: self._joined and self._tunnel_up, _JOIN_TIMEOUT_S, "join")
+
+    async def require(self, done: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Wait until `done()`; raises BenchmarkError when it takes too long or cannot be."""
+        if not await self._journal.until(done, timeout_s):
+            raise BenchmarkError(f"the bridge did not {what} within {timeout_s:g} s")
+
+    async def stop(self) -> None:
+        """Let go of the sticks."""
+        await self.device.power_off()
+        await self.hub.stop()
+
+    def _on_hub(self, event: HubEvent) -> None:
+        match event:
+            case DeviceJoined():
+                self._joined = True
+            case DeviceTunnel(output=TunnelUp()):
+                self._tunnel_up = True
+            case TransferStarted():
+                self._transfer_started()
+            case HubLost():
+                self._journal.break_off(BenchmarkError(f"the hub was lost: {event.reason}"))
+        self._journal.tell()
+
+    def _on_device(self, event: DeviceEvent) -> None:
+        if isinstance(event, DownloadDone):
+            if event.sha256 != self.image.sha256:
+                self._journal.break_off(BenchmarkError("the image did not arrive as it was sent"))
+            self._transfer_ended()
+        elif isinstance(event, DeviceLost):
+            self._journal.break_off(BenchmarkError(f"the bridge was lost: {event.reason}"))
+        self._journal.tell()
+
+    def _transfer_started(self) -> None:
+        self.is_under_way = True
+
+    def _transfer_ended(self) -> None:
+        self.has_ended = True
+
+
+class Pair(Hosts):
+    """Hosts with sticks of their own, on virtual time. `tap(line, ncp)` may put itself on a serial
+    line.
+
+    `on_begin()` and `on_end()` are called at rest: nothing is on its way between host and stick.
+    """
+
+    def __init__(
+        self,
+        image: FirmwareImage,
+        *,
+        tap: Callable[[int, Ncp], SerialWire] | None = None,
+        capture: Capture | None = None,
+        on_begin: Callable[[], object] | None = None,
+        on_end: Callable[[], object] | None = None,
+    ) -> None:
+        self.clock = cast(VirtualLoop, asyncio.get_running_loop())
+        self.ncps = make_sticks(self.clock, capture)
+        self._lines = MemoryLines(f"pair-{id(self):x}")
+        urls = [
+            self._lines.add(ncp.name, ncp if tap is None else tap(line, ncp))
+            for line, ncp in enumerate(self.ncps)
+        ]
+        super().__init__(urls, image)
+        self._on_begin = on_begin
+        self._on_end = on_end
+        self._began = self._ended = (0.0, 0.0)
+
+    async def transfer(self) -> Transfer:
+        """Form, join, and transfer the image; raises BenchmarkError when it does not arrive."""
+        await self.join()
         await asyncio.sleep(_SETTLE_S)
-        hub.update(self.image, [device.eui64])
-        await self._require(lambda: self._has_ended, _TRANSFER_TIMEOUT_S, "finish its download")
+        self.hub.update(self.image, [self.device.eui64])
+        await self.require(lambda: self.has_ended, _TRANSFER_TIMEOUT_S, "finish its download")
         wall_s, virtual_s = (
             end - start for end, start in zip(self._ended, self._began, strict=True)
         )
         return Transfer(wall_s, virtual_s, -(-len(self.image.data) // BLOCK_BYTES))
 
-    async def _require(self, done: Callable[[], bool], timeout_s: float, what: str) -> None:
-        if not await self._journal.until(done, timeout_s):
-            raise BenchmarkError(f"the bridge did not {what} within {timeout_s:g} virtual seconds")
-
     async def close(self) -> None:
         """Switch everything off."""
-        await self.device.power_off()
-        await self.hub.stop()
+        await self.stop()
         self.pull_out()
 
     def pull_out(self) -> None:
@@ -175,27 +225,13 @@ class Pair:
             ncp.close()
         self.ncps.clear()
 
-    def _on_hub(self, event: HubEvent) -> None:
-        match event:
-            case DeviceJoined():
-                self._joined = True
-            case DeviceTunnel(output=TunnelUp()):
-                self._tunnel_up = True
-            case TransferStarted():
-                # The scheduler's calls are made only when nobody has anything left to do.
-                self.clock.call_at_us(self.clock.now_us(), self._begin)
-            case HubLost():
-                self._journal.break_off(BenchmarkError(f"the hub was lost: {event.reason}"))
-        self._journal.tell()
+    def _transfer_started(self) -> None:
+        # The scheduler's calls are made only when nobody has anything left to do.
+        self.clock.call_at_us(self.clock.now_us(), self._begin)
 
-    def _on_device(self, event: DeviceEvent) -> None:
-        if isinstance(event, DownloadDone):
-            self._ended = (perf_counter(), self.clock.time())
-            if event.sha256 != self.image.sha256:
-                self._journal.break_off(BenchmarkError("the image did not arrive as it was sent"))
-            self.clock.call_at_us(self.clock.now_us(), self._end)
-        elif isinstance(event, DeviceLost):
-            self._journal.break_off(BenchmarkError(f"the bridge was lost: {event.reason}"))
+    def _transfer_ended(self) -> None:
+        self._ended = (perf_counter(), self.clock.time())
+        self.clock.call_at_us(self.clock.now_us(), self._end)
 
     def _begin(self) -> None:
         if self._on_begin is not None:
@@ -205,7 +241,7 @@ class Pair:
     def _end(self) -> None:
         if self._on_end is not None:
             self._on_end()
-        self._has_ended = True
+        self.has_ended = True
         self._journal.tell()
 
 

@@ -21,7 +21,7 @@ SUPPORTED_VERSIONS = (*range(4, 15), *range(16, 20))
 
 Fields = dict[str, Any]
 
-_ZEROS = bytes(128)  # longer than any field of fixed length
+_ZEROS = bytes(256)  # longer than any field of fixed length
 
 
 class EzspError(Exception):
@@ -173,7 +173,8 @@ class Tables:
         self.by_name: dict[str, Command] = {}
         self.by_id: dict[int, Command] = {}
         for name, (frame_id, request, response) in EZSP._BY_VERSION[version].COMMANDS.items():
-            command = Command(name, frame_id, request, response)
+            # An empty schema is a tuple in one place of bellows' tables.
+            command = Command(name, frame_id, request or {}, response or {})
             self.by_name[name] = command
             self.by_id[frame_id] = command
 

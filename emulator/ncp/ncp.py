@@ -71,6 +71,8 @@ class Ncp:
 
     def _boot(self) -> None:
         state = StackState.from_json(self.stored)
+        if state.custom_eui64 is not None:
+            state.eui64 = state.custom_eui64
 
         def save() -> None:
             self.stored = state.to_json()

@@ -132,6 +132,7 @@ class StackState:
     children: list[Child | None] = field(default_factory=list)  # the index is the host's too
     trust_center_counter: int = 0  # the next one accepted under the preconfigured key
     identities: list[StoredIdentity] = field(default_factory=list)
+    custom_eui64: U64 | None = None  # burnt once; the address from the next start on
 
     def to_json(self) -> str:
         """One JSON document; keys are in it, so it is as secret as the stick itself."""

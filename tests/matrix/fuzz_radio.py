@@ -11,16 +11,19 @@ from functools import cache
 from typing import cast
 
 from air_support import Air, HeapClock, form, join, smart_energy
+from fuzz_codecs import ezsp_requests
 from fuzz_mutation import Wrap
 
 from bench.pair import EZSP_VERSION, Pair, make_image
 from emulator.medium.air import Medium
 from emulator.ncp.ash import FLAG, AshNcp, ResetRequest, build_data, build_frame, randomise, unstuff
+from emulator.ncp.ezsp_tables import SUPPORTED_VERSIONS
 from emulator.ncp.ncp import Ncp
 from emulator.ncp.wire import SerialWire
 from emulator.zigbee import aps, mac, nwk, zdo
+from emulator.zigbee.events import NodeType
 from emulator.zigbee.nwk import NwkFrame
-from emulator.zigbee.state import StackState
+from emulator.zigbee.state import Network, StackState
 from hil.clock import run_virtual
 from hil.wiring import quiet_hosts
 
@@ -115,26 +118,56 @@ def host_sessions() -> tuple[tuple[bytes, ...], ...]:
     return tuple(tuple(frames) for frames in written)
 
 
+@cache
+def every_request(version: int) -> tuple[bytes, ...]:
+    """Every command of an EZSP version with all its fields, in the header it has there."""
+    frames = []
+    for request in ezsp_requests(version):
+        number, body = request[:2], request[2:]
+        if version >= 8:
+            frames.append(b"\x07\x00\x01" + number + body)
+        elif version >= 5:
+            frames.append(b"\x07\x00\xff\x00" + number[:1] + body)
+        else:
+            frames.append(b"\x07\x00" + number[:1] + body)
+    return tuple(frame[:220] for frame in frames)
+
+
+def warm_up() -> None:
+    """Make once what every session needs."""
+    host_sessions()
+    for version in SUPPORTED_VERSIONS:
+        every_request(version)
+
+
 _NOP = b"\x00\x00\x01\x05\x00"
+_NETWORK = Network(0x1A62, 0x00DB1234567890A3, 15, NodeType.COORDINATOR, 0, bytes(16))
 
 
 class EzspSubject:
-    """A booted NCP, its host somewhere between the first command and the middle of a transfer."""
+    """A booted NCP of any version, its host somewhere between the first command and the middle of
+    a transfer, or one that has sent whatever commands there are."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.clock = HeapClock()
         medium = Medium(self.clock, rng.getrandbits)
-        stored = StackState(0x00DB1234567890A2).to_json()
-        version = EZSP_VERSION if rng.randrange(4) else 13
+        version = EZSP_VERSION if rng.getrandbits(1) else rng.choice(SUPPORTED_VERSIONS)
+        network = _NETWORK if rng.getrandbits(1) and version != EZSP_VERSION else None
+        stored = StackState(0x00DB1234567890A2, network).to_json()
         self.ncp = Ncp("stick", stored, medium, self.clock, rng.getrandbits, ezsp_version=version)
         self.output = bytearray()
         self.next_frame = self.next_expected = 0
         self.is_attentive = True
         self.ncp.host_connected(self._take)
         self._reset()
-        self.session = rng.choice(host_sessions())
-        for frame in self.session[: rng.randint(0, len(self.session))]:
+        if version == EZSP_VERSION:
+            self.session = rng.choice(host_sessions())
+            said = self.session[: rng.randint(0, len(self.session))]
+        else:
+            self.session = every_request(version)
+            said = tuple(rng.choices(self.session, k=rng.randrange(30)))
+        for frame in said:
             self._say(build_data(self._control(), frame))
         self.is_attentive = bool(rng.randrange(5))  # else a host that acknowledges nothing
         if not self.is_attentive and rng.getrandbits(1):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emulator.ncp.commands import COMMANDS
 from emulator.ncp.ezsp import Ezsp
-from emulator.ncp.ezsp_tables import EzspError, Tables
+from emulator.ncp.ezsp_tables import SUPPORTED_VERSIONS, EzspError, Tables
 from emulator.zigbee.events import (
     Aps,
     DeviceUpdate,
@@ -492,6 +492,14 @@ def test_a_used_up_frame_counter_is_a_refusal_not_the_end_of_the_stick(version: 
     host.air.clock.run_for(10)
     assert len(host.air.frames) == frames
     assert host.ezsp.receive(octets("77 00 01 05 00")) == octets("77 80 01 05 00")
+
+
+@pytest.mark.parametrize("version", SUPPORTED_VERSIONS)
+def test_a_request_without_any_of_its_fields_reads_as_zeros(version: int) -> None:
+    tables = Tables(version)
+    for command in tables.by_id.values():  # certificates and signatures are the longest of them
+        assert tables.parse_request(command, b"").keys() == command.request.keys()
+        tables.build_response(command, {})
 
 
 @pytest.mark.parametrize("version", [3, 15, 20])

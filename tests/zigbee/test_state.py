@@ -192,6 +192,7 @@ def test_what_the_document_of_a_stick_looks_like() -> None:
             }
         ],
         "trust_center_counter": 0,
+        "custom_eui64": None,
     }
 
 

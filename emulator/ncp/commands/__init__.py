@@ -15,12 +15,14 @@ from emulator.ncp.commands import (
     networking,
     routing,
     security,
+    tokens,
     trust_center,
 )
 from emulator.ncp.commands.session import Handler, Session
 
 COMMANDS: dict[str, Handler] = {
     **configuration.COMMANDS,
+    **tokens.COMMANDS,
     **networking.COMMANDS,
     **children.COMMANDS,
     **security.COMMANDS,

@@ -105,16 +105,6 @@ _DEFAULT_DECISIONS = {
     0x06: 0x60,  # application key requests: denied
 }
 
-TOKEN_STRING = 0x01
-TOKEN_BOARD_NAME = 0x02
-TOKEN_CUSTOM_EUI64 = 0x0C
-_TOKENS = {
-    TOKEN_STRING: b"hanbench".ljust(16, b"\xff"),
-    TOKEN_BOARD_NAME: b"emulated stick".ljust(16, b"\xff"),
-    TOKEN_CUSTOM_EUI64: b"\xff" * 8,  # unburnt
-}
-_UNBURNT = b"\xff" * 16
-
 _COUNTERS = 40  # EMBER_COUNTER_TYPE_COUNT
 # EmberCounterType: those that the messages to and from the host make up
 COUNTER_APS_RX_BROADCAST = 6
@@ -233,11 +223,13 @@ def set_value(session: Session, request: Fields) -> Fields:
 
 
 def get_extended_value(session: Session, request: Fields) -> Fields:
-    flags = request["valueId"] == EXTENDED_VALUE_ENDPOINT_FLAGS
-    # zigbee-herdsman registers an endpoint only when its flags are refused.
-    if flags and request["characteristics"] in session.stack.endpoints:
+    if request["valueId"] != EXTENDED_VALUE_ENDPOINT_FLAGS:
+        return {"status": Status.NOT_FOUND}
+    # zigbee-herdsman registers an endpoint only when its flags are refused, and reads two octets
+    # of them all the same.
+    if request["characteristics"] in session.stack.endpoints:
         return {"status": Status.OK, "value": b"\x01\x00"}
-    return {"status": Status.NOT_FOUND}
+    return {"status": Status.NOT_FOUND, "value": b"\x00\x00"}
 
 
 def add_endpoint(session: Session, request: Fields) -> Fields:
@@ -279,10 +271,6 @@ def get_policy(session: Session, request: Fields) -> Fields:
         return {"status": Status.NOT_FOUND}
     decision = session.policies.get(number, _DEFAULT_DECISIONS.get(number))
     return {"status": Status.OK, "decisionId": decision}
-
-
-def get_mfg_token(_session: Session, request: Fields) -> Fields:
-    return {"tokenData": _TOKENS.get(request["tokenId"], _UNBURNT)}
 
 
 def refuse(_session: Session, _request: Fields) -> Fields:
@@ -367,8 +355,6 @@ COMMANDS: dict[str, Handler] = {
     "addEndpoint": add_endpoint,
     "setPolicy": set_policy,
     "getPolicy": get_policy,
-    "getMfgToken": get_mfg_token,
-    "setMfgToken": refuse,
     "getTokenData": refuse,
     "setTokenData": refuse,
     "getTokenCount": get_token_count,
