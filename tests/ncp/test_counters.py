@@ -52,7 +52,7 @@ async def test_counters_tell_of_a_device_that_is_gone() -> None:
         hub, device = await hub_node(made), await device_node(made, EUI64)
         await join(hub, device)
         await made.until(lambda: hub.events)
-        made.medium.set_losses((Loss(1.0),))
+        made.medium.set_faults((Loss(1.0),))
         await read(hub.node, clear=True)
         hub.node.send(Frame(EUI64, 0x0704, 3, 1, b"anybody there?"))
         await made.until(lambda: any(isinstance(one, Sent) for one in hub.events))

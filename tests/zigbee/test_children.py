@@ -217,7 +217,7 @@ def test_so_many_frames_are_held_for_a_child_and_the_oldest_gives_way() -> None:
 def test_a_lost_acknowledgement_of_a_held_frame_does_not_bring_it_twice() -> None:
     air, hub, device = home()
     poll(device, 0.25)
-    air.medium.set_losses((Loss(0.4),))
+    air.medium.set_faults((Loss(0.4),))
     for number in range(20):
         hub.send(device, bytes((number,)))
         told = len(hub.sent())
@@ -235,7 +235,7 @@ def test_a_lost_acknowledgement_of_a_held_frame_does_not_bring_it_twice() -> Non
 def test_lost_data_requests_delay_frames_and_lose_none(seed: int) -> None:
     air, hub, device = home(seed=seed)
     poll(device, 1.0, 255)
-    air.medium.set_losses((Loss(0.2),))
+    air.medium.set_faults((Loss(0.2),))
     for number in range(10):
         assert hub.send(device, bytes((number,))) is Status.OK
         told = len(hub.sent())

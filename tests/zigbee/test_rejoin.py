@@ -477,12 +477,12 @@ def test_through_losses_devices_come_back_within_a_few_attempts(
 ) -> None:
     for seed in range(8):
         air, hub, device = home(node_type, seed)
-        air.medium.set_losses((Loss(loss),))
+        air.medium.set_faults((Loss(loss),))
         tried = 1
         while rejoin(air, device) is not Status.NETWORK_UP:
             tried += 1
             assert tried < 15
-        air.medium.set_losses(())
+        air.medium.set_faults(())
         settle(air, device)
         talk(air, hub, device)
 
