@@ -97,8 +97,8 @@ def octets(text: str) -> bytes:
         (14, "08 00 01 17 00 00 00", "08 80 01 17 00 17 00 00 00"),
         (13, "09 00 01 FE 0F", "09 80 01 58 00 37"),  # no such frame: ERROR_INVALID_ID
         (14, "09 00 01 FE 0F 00 11", "09 80 01 58 00 2D 00 00 00"),  # NOT_FOUND
-        (13, "0A 00 EE", "0A 80 58 37"),
-        (13, "0B 00 FF 00 EE 00", "0B 80 FF 00 58 37"),
+        (13, "0A 00 83", "0A 80 58 37"),
+        (13, "0B 00 FF 00 83 00", "0B 80 FF 00 58 37"),
         # sendUnicast without a network
         (
             13,
@@ -216,7 +216,7 @@ def test_no_answer_has_octets_that_bellows_cannot_place(
         return
     command, _, _ = host.protocol.COMMANDS[name]
     header = bytes((9, 0, 1)) + command.to_bytes(2, "little")
-    bodies = [b"", bytes(64), b"\1" * 64]
+    bodies = [b"", bytes(200), b"\1" * 200]
     if name == "setTokenData":
         del bodies[2]  # its octets would be counted by 32 bits of ones
     for body in bodies:
