@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).parent
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 NETWORK = {
     "panID": 0x1A62,
     "extendedPanID": [0xD7, 0x61, 0xAD, 0x92, 0xD2, 0x2C, 0x26, 0x18],

@@ -154,7 +154,7 @@ def ask(*words: str, is_tidy: bool = True) -> str:
 
     An untidy one may be in the middle of a command as it ends, and bellows tells of that.
     """
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=180, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert not is_tidy or "Traceback" not in said

@@ -18,7 +18,7 @@ from sticks import RELEASES, Stick, ask, sticks, sweep, sweep_transports, tool
 
 pytestmark = pytest.mark.real_clock
 
-PERMIT_S = 5
+JOIN_LIMIT_S = 120.0
 VERSIONS = list(RELEASES)
 # bellows in the same process does much of it on every version (test_bellows_every_version.py).
 default_version = sweep(VERSIONS, quick=(14,))
@@ -119,14 +119,27 @@ async def test_a_device_joins_while_zigpy_permits_and_is_interviewed(version: in
     with sticks(2, version) as [hub, other]:
         zigpy(hub, "form")
         network = info(hub)
-        words = (tool("zigpy"), "-v", "radio", "ezsp", hub.url, "permit", "-t", str(PERMIT_S))
-        permit = asyncio.to_thread(ask, *words, is_tidy=False)
-        async with asyncio.TaskGroup() as tasks, foreign_device(other.url) as device:
-            permitting = tasks.create_task(permit)
-            await device.join(network.channel, network.extended_pan_id)
-            said = await permitting
-    assert f"({other.eui64_text}) joined the network" in said
-    assert f"Read model '{MODEL}' and manufacturer '{MANUFACTURER}'" in said
+        words = ("-v", "radio", "ezsp", hub.url, "permit", "-t", "250")
+        permit = await asyncio.create_subprocess_exec(
+            tool("zigpy"), *words, stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            async with foreign_device(other.url) as device, asyncio.timeout(JOIN_LIMIT_S):
+                await device.join(network.channel, network.extended_pan_id)
+                await said(permit, f"({other.eui64_text}) joined the network")
+                await said(permit, f"Read model '{MODEL}' and manufacturer '{MANUFACTURER}'")
+        finally:
+            permit.kill()
+            await permit.wait()
+
+
+async def said(host: asyncio.subprocess.Process, words: str) -> None:
+    """Wait until a host says `words`; fails when it ends before."""
+    assert host.stderr is not None
+    while line := await host.stderr.readline():
+        if words in line.decode():
+            return
+    raise AssertionError(f"the host ended and never said {words!r}")
 
 
 @sweep_transports(VERSIONS, quick=[(4, "tcp"), (8, "pty"), (14, "tcp"), (19, "pty")])
