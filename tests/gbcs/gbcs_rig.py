@@ -8,7 +8,6 @@ from functools import cache
 from hypothesis import strategies as st
 
 from gbcs.acb import AccessControlBroker, BrokerState
-from gbcs.ber import length_octets
 from gbcs.certificates import CertificateStore
 from gbcs.endpoint import (
     DeviceKeys,
@@ -19,6 +18,7 @@ from gbcs.endpoint import (
     read_firmware_version,
 )
 from gbcs.envelope import Cra, Frame, OtherInformation
+from gbcs.fields import length_octets
 from gbcs.firmware import (
     ActivateImageResult,
     FirmwareActivation,

@@ -206,7 +206,7 @@ def join_case() -> tuple[UseCase, list[bytes]]:
         asked.append(payload)
         return b"\x02\x01\x00"
 
-    return UseCase(JOIN, answer, critical=True), asked
+    return UseCase(JOIN, answer), asked
 
 
 def test_a_critical_command_needs_signature_and_mac_and_its_answer_is_signed_only() -> None:

@@ -10,7 +10,6 @@ from gbcs_rig import gbcs_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbcs.ber import MAX_LENGTH
 from gbcs.envelope import (
     Cra,
     Frame,
@@ -20,6 +19,7 @@ from gbcs.envelope import (
     signature_input,
 )
 from gbcs.errors import GbcsError, GbcsValueError
+from gbcs.fields import MAX_LENGTH
 
 # Written by hand after the layout tables of GBCS: a CS08 command from the ACB for a user.
 COMMAND = bytes.fromhex(
