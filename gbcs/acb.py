@@ -30,8 +30,12 @@ from enum import Enum, auto
 from typing import Protocol
 
 from gbcs.axdr import invoke_id
+from gbcs.ber import KeyUsage
 from gbcs.codes import (
     CCS01_ADD_DEVICE,
+    CS02B_UPDATE_CREDENTIALS,
+    CS02C_ISSUE_CREDENTIALS,
+    CS02D_UPDATE_CERTIFICATE,
     CS08_READ_FIRMWARE_VERSION,
     MACED,
     SIGNED_AND_MACED,
@@ -40,6 +44,17 @@ from gbcs.codes import (
     parse_payload,
     required_protection,
     required_protections,
+)
+from gbcs.credentials import (
+    ISSUE_CREDENTIALS,
+    UPDATE_CERTIFICATE,
+    UPDATE_CREDENTIALS,
+    IssueCredentials,
+    Replacement,
+    ReplacementControl,
+    ReplacementMode,
+    UpdateCertificate,
+    UpdateCredentials,
 )
 from gbcs.device_log import AddDevice, build_add_device
 from gbcs.envelope import (
@@ -168,6 +183,31 @@ class AccessControlBroker:
         number = invoke_id(self.state.originator_counter + 1)
         command = AddDevice(number, device, install_code, join_timeout_s)
         return self.command(CCS01_ADD_DEVICE, hub, build_add_device(command), user)
+
+    def update_own_credentials(
+        self,
+        device: int,
+        replacements: tuple[Replacement, ...],
+        certification_path: tuple[bytes, ...],
+        *,
+        new_floor: int = 0,
+    ) -> bytes:
+        """The CS02b command by which the ACB replaces its own certificates in a device."""
+        mode = ReplacementMode.ACB_BY_ACB
+        control = ReplacementControl(mode, self.state.originator_counter + 1, new_floor=new_floor)
+        command = UpdateCredentials(control, replacements, certification_path)
+        payload = UPDATE_CREDENTIALS.build(command)
+        return self.command(CS02B_UPDATE_CREDENTIALS + mode, device, payload, None)
+
+    def issue_credentials(self, device: int, key_usage: KeyUsage) -> bytes:
+        """The CS02c command that makes a device generate a key pair."""
+        payload = ISSUE_CREDENTIALS.build(IssueCredentials(key_usage))
+        return self.command(CS02C_ISSUE_CREDENTIALS, device, payload, None)
+
+    def update_certificate(self, device: int, certificate: bytes) -> bytes:
+        """The CS02d command that puts the generated key pair into use."""
+        payload = UPDATE_CERTIFICATE.build(UpdateCertificate(certificate))
+        return self.command(CS02D_UPDATE_CERTIFICATE, device, payload, None)
 
     def command(
         self,

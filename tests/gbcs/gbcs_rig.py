@@ -32,6 +32,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 VERSION = 0x0123ABCD
 
 
+@cache
 def smki(seed: int = 1) -> Smki:
     seeds = Seeds(seed)
     return Smki(lambda name: seeds.stream(name).getrandbits, EPOCH)
