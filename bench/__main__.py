@@ -13,6 +13,7 @@ import click
 
 from bench.clocks import PCAPNG_COST, VTIME_JUMP
 from bench.codecs import CODEC_EZSP_ASH, FRAME_SECURE
+from bench.gbcs import GBCS_FRAMES
 from bench.judge import MAX_CV, MIN_REPEATS, Benchmark, BenchmarkError, Figure, run, summary, table
 from bench.ota_pair import OTA_BELLOWS_PAIR
 from bench.run_wall import RUN_WALL
@@ -22,6 +23,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     for benchmark in (
         CODEC_EZSP_ASH,
         FRAME_SECURE,
+        GBCS_FRAMES,
         VTIME_JUMP,
         PCAPNG_COST,
         RUN_WALL,
