@@ -67,7 +67,7 @@ _MEANING = {
     "mac": "first 12 octets of an AES-GCM tag",
 }
 
-# For which role `gbcs.use_cases`, `gbcs.device_credentials` and `gbcs.endpoint` have the other half.
+# For which role the package has what acts on a command, or raises an alert.
 _ACTS = {
     **dict.fromkeys(("CCS01", "CCS08"), "hub"),
     **dict.fromkeys(("CS02a", "CS02c", "CS02d", "CS02e", "CS08", "CS09"), "PPMID, bridge"),

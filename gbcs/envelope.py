@@ -233,7 +233,8 @@ def parse_frame(octets: bytes) -> ReceivedFrame:
         frame, signed = _parse_grouping(octets, 0, notes, mac=None)
         return ReceivedFrame(frame, octets, tuple(notes.spans), notes.lengths, signed, octets)
     if len(octets) > 1 and octets[1]:
-        raise GbcsError(THING, "empty fields", 1, "are not empty: block transfer is not read here")
+        problem = "are not empty: this is a block of a longer frame"
+        raise GbcsError(THING, "empty fields", 1, problem)
     source = Source(octets, 0, notes)
     length = _MAC_HEADER._parse(source, None, "")["length"]
     start = source.tell()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from gbcs.block_transfer import BLOCK_TRANSFER_TAG, join_stream
+from gbcs.block_transfer import ROUTED, join_stream
 from gbcs.certificates import CertificateStore
 from gbcs.codes import (
     MACED,
@@ -52,7 +52,7 @@ from hil.pki_commands import load_keys
 # Four times the octets of the longest frame leave room for any way of writing them.
 MAX_FILE_BYTES = 4 * 0x10000
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
-_FIRST_OCTETS = (0xDD, 0xDF, BLOCK_TRANSFER_TAG)
+_FIRST_OCTETS = (0xDD, 0xDF)
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 # What a folder is searched for: RTDS downloads hold requests in XML beside their frames.
 _FRAME_SUFFIXES = (".hex", ".bin")
@@ -221,7 +221,7 @@ def _decode(given: Input, store: CertificateStore) -> Decoded:
         return Decoded(given, None, None, None, given.error)
     octets = given.octets
     try:
-        if octets[:1] == bytes([BLOCK_TRANSFER_TAG]):
+        if octets.startswith(ROUTED):
             octets = join_stream(octets)
         received = parse_frame(octets)
     except GbcsError as error:

@@ -157,7 +157,7 @@ def test_a_published_frame_with_any_bit_flipped_is_not_judged_as_before(
         "CS08_11.2_SUCCESS_COMMAND_GBCS.HEX",
         "CS09_NA_8F8B_ALERT_GBCS.HEX",
         "CCS01_8.11_SUCCESS_COMMAND_GBCS.HEX",
-        "CS02bACBByACB_8.5_SUCCESS_COMMAND_GBCS.HEX",
+        "CS02c_6.17_SUCCESS_RESPONSE_GBCS.HEX",
     ):
         octets = published[name]
         assert Verdict.VALID in verify(parse_frame(octets), keys)

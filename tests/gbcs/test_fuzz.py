@@ -178,7 +178,7 @@ def test_an_acb_takes_no_mutant() -> None:
 
 def test_mutated_blocks_and_certificates_are_read_or_refused() -> None:
     rng = random.Random("blocks")
-    blocks = b"".join(split(bytes(range(256)), 60))
+    blocks = b"".join(split(device(EndpointState(4999)).alert(0x012B, activation()), 60))
     certificate = issued().certificate(PPMID_EUI64, KeyUse.DIGITAL_SIGNATURE)
     assert certificate is not None
     for _ in range(MUTANTS):
