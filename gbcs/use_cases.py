@@ -1,8 +1,10 @@
 """What a device does with commands: one use case a message code.
 
-Source: GBCS use cases CCS01, CS03, CS04, CS07, CS08 as a PPMID, a bridge and a hub have them; those
-about credentials are in `gbcs.device_credentials`. The code of a join command says which method and
-role it may carry; another is refused with result 1.
+Source: GBCS use cases as a PPMID, a bridge, a hub and a meter have them. Whoever holds what a
+command is about hands a function in: from the command's payload to the response's. Use cases about
+credentials change what the endpoint itself holds, and are in `gbcs.device_credentials`.
+
+The code of a join command says which method and role it may carry; another is refused (result 1).
 """
 
 from __future__ import annotations
@@ -20,33 +22,21 @@ from gbcs.codes import (
     CS03C_JOIN,
     CS07_READ_JOIN_DETAILS,
     CS08_READ_FIRMWARE_VERSION,
+    MESSAGES,
+    Payload,
 )
-from gbcs.device_log import (
-    AddDevice,
-    AddDeviceResult,
-    build_add_device_result,
-    parse_add_device,
-)
-from gbcs.envelope import Frame
-from gbcs.firmware import (
-    FirmwareVersion,
-    ReadResult,
-    build_firmware_version,
-    parse_read_firmware_version,
-)
+from gbcs.device_log import AddDevice, AddDeviceResult
+from gbcs.envelope import Cra, Frame
+from gbcs.firmware import FirmwareVersion, ReadFirmwareVersion, ReadResult
 from gbcs.joining import (
-    DEVICE_JOINED,
-    DEVICE_UNJOINED,
-    JOIN_DETAILS,
-    JOIN_DEVICE,
-    READ_JOIN_DETAILS,
-    UNJOIN_DEVICE,
     DeviceJoined,
     DeviceUnjoined,
     JoinDetails,
     JoinDevice,
     JoinMethod,
     JoinResult,
+    ReadJoinDetails,
+    UnjoinDevice,
     UnjoinResult,
 )
 from gbcs.trust import Credentials
@@ -92,26 +82,32 @@ class CredentialUseCase:
     roles: tuple[Role, ...] = _ACB_ALONE
 
 
+def answering(message_code: int, answer: Callable[[Payload], Payload]) -> UseCase:
+    """The use case of any code in the table: `answer` makes the response of the command."""
+    command = MESSAGES[message_code, Cra.COMMAND].definition
+    response = MESSAGES[message_code, Cra.RESPONSE].definition
+
+    def answer_octets(payload: bytes, _now_utc: datetime) -> bytes:
+        return response.build(answer(command.parse(payload)))
+
+    return UseCase(message_code, answer_octets)
+
+
 def read_firmware_version(version: Callable[[], int | None]) -> UseCase:
     """CS08: `version` says what runs, None when it cannot be read."""
 
-    def answer(payload: bytes, _now_utc: datetime) -> bytes:
-        parse_read_firmware_version(payload)
+    def answer(_command: ReadFirmwareVersion) -> FirmwareVersion:
         running = version()
         if running is None:
-            return build_firmware_version(FirmwareVersion(0, ReadResult.READ_FAILURE))
-        return build_firmware_version(FirmwareVersion(running))
+            return FirmwareVersion(0, ReadResult.READ_FAILURE)
+        return FirmwareVersion(running)
 
-    return UseCase(CS08_READ_FIRMWARE_VERSION, answer)
+    return answering(CS08_READ_FIRMWARE_VERSION, answer)
 
 
 def add_device(register: Callable[[AddDevice], AddDeviceResult]) -> UseCase:
     """CCS01: `register` opens the hub's network to the device."""
-
-    def answer(payload: bytes, _now_utc: datetime) -> bytes:
-        return build_add_device_result(register(parse_add_device(payload)))
-
-    return UseCase(CCS01_ADD_DEVICE, answer)
+    return answering(CCS01_ADD_DEVICE, register)
 
 
 _METHODS = {
@@ -126,17 +122,14 @@ def join_device(message_code: int, join: Callable[[JoinDevice], JoinResult]) -> 
     """CS03A1, CS03A2, CS03B or CS03C: `join` pairs with the other device, or says why not."""
     method = _METHODS[message_code]
 
-    def answer(payload: bytes, _now_utc: datetime) -> bytes:
-        command = JOIN_DEVICE.parse(payload)
+    def answer(command: JoinDevice) -> DeviceJoined:
         if command.join_method_and_role is not method:
-            result = JoinResult.INVALID_MESSAGE_CODE_FOR_JOIN_METHOD_AND_ROLE
-        elif (command.certificate is not None) != (method is JoinMethod.C):
-            result = JoinResult.INVALID_OR_MISSING_CERTIFICATE
-        else:
-            result = join(command)
-        return DEVICE_JOINED.build(DeviceJoined(result))
+            return DeviceJoined(JoinResult.INVALID_MESSAGE_CODE_FOR_JOIN_METHOD_AND_ROLE)
+        if (command.certificate is not None) != (method is JoinMethod.C):
+            return DeviceJoined(JoinResult.INVALID_OR_MISSING_CERTIFICATE)
+        return DeviceJoined(join(command))
 
-    return UseCase(message_code, answer)
+    return answering(message_code, answer)
 
 
 def refuse_join(_command: JoinDevice) -> JoinResult:
@@ -147,18 +140,16 @@ def refuse_join(_command: JoinDevice) -> JoinResult:
 def unjoin_device(message_code: int, unjoin: Callable[[int], UnjoinResult]) -> UseCase:
     """CS04AC or CS04B: `unjoin` parts from the device with this EUI-64."""
 
-    def answer(payload: bytes, _now_utc: datetime) -> bytes:
-        result = unjoin(UNJOIN_DEVICE.parse(payload).other_device)
-        return DEVICE_UNJOINED.build(DeviceUnjoined(result))
+    def answer(command: UnjoinDevice) -> DeviceUnjoined:
+        return DeviceUnjoined(unjoin(command.other_device))
 
-    return UseCase(message_code, answer)
+    return answering(message_code, answer)
 
 
 def read_join_details(details: Callable[[], JoinDetails]) -> UseCase:
     """CS07: `details` lists the devices this one is paired with."""
 
-    def answer(payload: bytes, _now_utc: datetime) -> bytes:
-        READ_JOIN_DETAILS.parse(payload)
-        return JOIN_DETAILS.build(details())
+    def answer(_command: ReadJoinDetails) -> JoinDetails:
+        return details()
 
-    return UseCase(CS07_READ_JOIN_DETAILS, answer)
+    return answering(CS07_READ_JOIN_DETAILS, answer)
