@@ -12,9 +12,6 @@ with the nonces of RFC 6979), ECDH and the single-step KDF (SP 800-56A, 800-56C)
     AAD   = 11 | five zero octets | grouping structure
     MAC   = first 12 octets of the GCM tag over AAD and nothing else
 
-An encrypted attribute is 31 | four zero octets | AES-128-GCM under such a key, mode 4, with 31 as
-AAD | the first 12 octets of its tag.
-
 ECDSA is malleable: (r, n - s) verifies where (r, s) does. So a signature never tells two messages
 apart; originator and counter do.
 """
@@ -28,16 +25,13 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import NamedTuple, Protocol
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
-from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES128
-from cryptography.hazmat.primitives.ciphers.modes import GCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from gbcs.envelope import (
@@ -53,7 +47,7 @@ from gbcs.envelope import (
     signature_input,
     signed_octets,
 )
-from gbcs.errors import GbcsError, GbcsValueError
+from gbcs.errors import GbcsValueError
 
 PrivateKey = ec.EllipticCurvePrivateKey
 PublicKey = ec.EllipticCurvePublicKey
@@ -66,8 +60,6 @@ PRIVATE_KEY_BITS = 256 + 64  # FIPS 186-5, A.2.1: the extra bits take the bias o
 _ALGORITHM_ID = bytes.fromhex("60857406080300")  # the DLMS name of AES-GCM-128
 _TRANSACTION_ID_OCTETS = b"\x09"
 _KDF_COUNTER = (1).to_bytes(4, "big")
-_ATTRIBUTE_AAD = b"\x31"  # authentication and encryption, suite 1
-_ATTRIBUTE_HEADER = _ATTRIBUTE_AAD + bytes(4)
 _MAC_AAD_HEADER = bytes([SECURITY_CONTROL]) + bytes(5)
 
 
@@ -191,53 +183,6 @@ def has_mac(received: ReceivedFrame, secret: bytes) -> bool:
     return mac is not None and compare_digest(mac, expected)
 
 
-# -- encrypted attributes ----------------------------------------------------------------------
-
-
-def attribute_key(secret: bytes, frame: Frame) -> bytes:
-    """The key of the encrypted attributes in a response: the user it is for, and the counter that
-    is the device's own, where the frame names them."""
-    other = frame.other_information
-    counter, party = other.supplementary_originator_counter, other.supplementary_remote_party_id
-    return derive_key(
-        secret,
-        originator=frame.originator,
-        recipient=frame.recipient if party is None else party,
-        originator_counter=frame.originator_counter if counter is None else counter,
-        mode=Mode.ATTRIBUTE_ENCRYPTION,
-    )
-
-
-def encrypt_attribute(octets: bytes, secret: bytes, frame: Frame) -> bytes:
-    """The octets of an attribute that only the holder of Z can read."""
-    sealed = AESGCM(attribute_key(secret, frame)).encrypt(_iv(frame), octets, _ATTRIBUTE_AAD)
-    # The library makes tags of 16 octets; GBCS has the first 12.
-    return _ATTRIBUTE_HEADER + sealed[: len(octets) + MAC_OCTETS]
-
-
-def decrypt_attribute(octets: bytes, secret: bytes, frame: Frame) -> bytes:
-    """What was encrypted. Raises GbcsError when it is not, or not for this key."""
-    thing = "encrypted attribute"
-    if octets[: len(_ATTRIBUTE_HEADER)] != _ATTRIBUTE_HEADER:
-        shown = octets[: len(_ATTRIBUTE_HEADER)].hex().upper()
-        problem = f"is {shown}, it can only be {_ATTRIBUTE_HEADER.hex().upper()}"
-        raise GbcsError(thing, "security header", 0, problem)
-    tag_at = len(octets) - MAC_OCTETS
-    if tag_at < len(_ATTRIBUTE_HEADER):
-        raise GbcsError(thing, "tag", len(_ATTRIBUTE_HEADER), "is cut off")
-    mode = GCM(_iv(frame), octets[tag_at:], min_tag_length=MAC_OCTETS)
-    decryptor = Cipher(AES128(attribute_key(secret, frame)), mode).decryptor()
-    decryptor.authenticate_additional_data(_ATTRIBUTE_AAD)
-    try:
-        return decryptor.update(octets[len(_ATTRIBUTE_HEADER) : tag_at]) + decryptor.finalize()
-    except InvalidTag:
-        raise GbcsError(thing, "tag", tag_at, "does not hold") from None
-
-
-def _iv(frame: Frame) -> bytes:
-    return frame.originator.to_bytes(8, "big") + bytes(4)
-
-
 # -- whole frames ------------------------------------------------------------------------------
 
 
@@ -311,7 +256,7 @@ def _verify_mac(received: ReceivedFrame, keys: KeyStore) -> Verdict:
 def agreed_secrets(frame: Frame, keys: KeyStore) -> Iterator[bytes]:
     """Z of each pair of parties that may have MACed a frame, as far as their keys are held."""
     for party in _mac_parties(frame, keys):
-        secret = _agreed_secret(keys, party, frame.recipient)
+        secret = agreed_secret(keys, party, frame.recipient)
         if secret is not None:
             yield secret
 
@@ -325,7 +270,7 @@ def _mac_parties(frame: Frame, keys: KeyStore) -> tuple[int, ...]:
     return (frame.originator,) if frame.originator in brokers else brokers
 
 
-def _agreed_secret(keys: KeyStore, one: int, other: int) -> bytes | None:
+def agreed_secret(keys: KeyStore, one: int, other: int) -> bytes | None:
     """Z of two parties if the private key of either is held."""
     for private_of, public_of in ((one, other), (other, one)):
         private = keys.private_key(private_of, KeyUse.KEY_AGREEMENT)

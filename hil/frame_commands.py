@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from gbcs.attributes import Attribute, encrypted_attributes
 from gbcs.block_transfer import ROUTED, join_stream
 from gbcs.certificates import CertificateStore
 from gbcs.codes import (
@@ -82,6 +83,7 @@ class Decoded(NamedTuple):
     reading: Reading[Any] | None
     verdicts: Verdicts | None
     error: str | None
+    attributes: tuple[Attribute, ...] = ()
 
 
 @click.group("frame")
@@ -227,14 +229,15 @@ def _decode(given: Input, store: CertificateStore) -> Decoded:
     except GbcsError as error:
         return Decoded(given, None, None, None, str(error))
     verdicts = verify(received, store)
+    attributes = encrypted_attributes(received, store)
     frame = received.frame
     try:
         reading = read_payload(
             frame.message_code, frame.cra, frame.payload, received.payload_offset
         )
     except GbcsError as error:
-        return Decoded(given, received, None, verdicts, str(error))
-    return Decoded(given, received, reading, verdicts, None)
+        return Decoded(given, received, None, verdicts, str(error), attributes)
+    return Decoded(given, received, reading, verdicts, None, attributes)
 
 
 def _fails(decoded: Decoded) -> bool:
@@ -281,6 +284,7 @@ def _document(decoded: Decoded) -> Document:
         "error": decoded.error,
         "envelope": received and envelope_document(received),
         "fields": received and fields_document(received, reading),
+        "attributes": received and [document_of(each._asdict()) for each in decoded.attributes],
     }
 
 
@@ -297,6 +301,10 @@ def _tree(decoded: Decoded) -> list[str]:
             lines += [f"{'':15}{key}: {value}" for key, value in _other_information(frame).items()]
         elif span.name == "payload" and decoded.reading is not None:
             lines += _payload_lines(decoded.reading, received.octets)
+    for attribute in decoded.attributes:
+        plain = "" if attribute.octets is None else f", {_shown(attribute.octets)}"
+        where = f"{attribute.length} octets at offset {attribute.offset}"
+        lines.append(f"  encrypted attribute: {where}: {attribute.verdict}{plain}")
     if decoded.verdicts is not None:
         for what, verdict in zip(("signature", "MAC"), decoded.verdicts, strict=True):
             lines.append(f"  {what}: {verdict}")

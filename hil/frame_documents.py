@@ -9,6 +9,7 @@ there a document holds
                octets of signature and MAC (null where a frame has none), and `lengths` where
                they are not in their shortest form
     payload    `octets`, the fields by their names, `lengths` as above
+    attributes encrypted attributes: offset, length, verdict, and what they say under the keys
     fields     every field with its offset and length; those of the payload begin with `payload.`
 
 A document that is built needs message_code, cra, originator, recipient, originator_counter and
@@ -73,6 +74,8 @@ def document_of(value: object, name: str = "") -> Any:
             return value
         case int() if name in HEX_WIDTHS:
             return f"{value:0{HEX_WIDTHS[name]}X}"
+        case dict():
+            return {key: document_of(each, key) for key, each in value.items()}
         case tuple():
             return [document_of(each, name) for each in value]
         case _ if is_dataclass(value):

@@ -23,7 +23,7 @@ COMMAND = (
 )
 KEYS = {
     "file", "use_case", "message_code", "cra", "originator", "recipient", "originator_counter",
-    "payload", "signature", "mac", "note", "error", "envelope", "fields",
+    "payload", "signature", "mac", "note", "error", "envelope", "fields", "attributes",
 }  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def test_a_frame_is_decoded_from_its_hexadecimal() -> None:
         "mac": "no-key",
         "note": None,
         "error": None,
+        "attributes": [],
         "envelope": {
             "supplementary_remote_party_id": "90B3D51F30010000",
             "supplementary_remote_party_counter": 1000,
@@ -327,3 +328,16 @@ def test_a_frame_that_lacks_a_protection_says_so() -> None:
     assert decode(bare)[0]["note"] == "it has nothing, the message needs a MAC"
     assert decode(bare[:-2])[0]["note"] == "a pre-command, not signed yet"
     assert "note: a pre-command" in run("decode", bare[:-2]).output
+
+
+def test_an_encrypted_attribute_is_shown_to_whom_it_is_for(vectors: Path, key_folder: Path) -> None:
+    path = str(vectors / "rtds" / "ECS21b_4.14_URP_SUCCESS_RESPONSE_GBCS.HEX")
+    (row,) = decode("--keys", str(key_folder), path)
+    (attribute,) = row["attributes"]
+    assert attribute["verdict"] == "valid"
+    assert len(attribute["octets"]) == 2 * (attribute["length"] - 17)
+    (row,) = decode(path)
+    assert row["attributes"][0] | {"offset": 0} == {
+        "offset": 0, "length": 227, "verdict": "no-key", "octets": None,
+    }  # fmt: skip
+    assert "encrypted attribute: 227 octets" in run("decode", path).output

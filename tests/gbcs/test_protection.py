@@ -11,7 +11,7 @@ from gbcs_rig import broker, device, dsp_keys, issued
 
 from gbcs.certificates import CertificateStore
 from gbcs.envelope import Cra, build_frame, parse_frame
-from gbcs.errors import GbcsError, GbcsValueError
+from gbcs.errors import GbcsValueError
 from gbcs.protection import (
     P256_ORDER,
     KeyUse,
@@ -21,9 +21,7 @@ from gbcs.protection import (
     add_mac,
     complete_pre_command,
     compute_mac,
-    decrypt_attribute,
     derive_key,
-    encrypt_attribute,
     is_signed,
     protect,
     shared_secret,
@@ -237,42 +235,3 @@ def test_a_pre_command_becomes_the_published_command_but_for_its_random_signatur
     assert same == theirs.frame
     with pytest.raises(GbcsValueError, match="pre-command"):
         complete_pre_command(parse_frame(signed), key)
-
-
-# -- encrypted attributes ----------------------------------------------------------------------
-
-
-def test_a_published_attribute_is_decrypted_for_the_user_it_is_for(
-    published: dict[str, bytes], published_keys: CertificateStore
-) -> None:
-    frame = parse_frame(published["ECS21b_4.14_URP_SUCCESS_RESPONSE_GBCS.HEX"]).frame
-    supplier = published_keys.private_key(SUPPLIER, KeyUse.KEY_AGREEMENT)
-    acb = published_keys.private_key(ACB, KeyUse.KEY_AGREEMENT)
-    esme = published_keys.public_key(ESME, KeyUse.KEY_AGREEMENT)
-    assert supplier is not None
-    assert acb is not None
-    assert esme is not None
-    at = frame.payload.index(bytes.fromhex("0981E331")) + 3
-    sealed = frame.payload[at : at + 0xE3]
-    secret = shared_secret(supplier, esme)
-    plain = decrypt_attribute(sealed, secret, frame)
-    assert len(plain) == 0xE3 - 5 - 12
-    assert plain[0] in (0x01, 0x02)  # an array or a structure of DLMS
-    assert encrypt_attribute(plain, secret, frame) == sealed
-    with pytest.raises(GbcsError, match="does not hold"):
-        decrypt_attribute(sealed, shared_secret(acb, esme), frame)
-
-
-def test_an_altered_attribute_is_not_decrypted() -> None:
-    frame = parse_frame(device().alert(0x012B, b"")).frame
-    secret = bytes(range(32))
-    sealed = encrypt_attribute(b"sixteen and more octets", secret, frame)
-    assert decrypt_attribute(sealed, secret, frame) == b"sixteen and more octets"
-    for bit in range(8 * len(sealed)):
-        altered = bytearray(sealed)
-        altered[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(GbcsError):
-            decrypt_attribute(bytes(altered), secret, frame)
-    for end in range(len(sealed)):
-        with pytest.raises(GbcsError):
-            decrypt_attribute(sealed[:end], secret, frame)
