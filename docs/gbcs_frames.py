@@ -75,6 +75,12 @@ _ACTS = {
         ("CS03A1", "CS03A2", "CS03B", "CS03C", "CS04AC", "CS04B", "CS07"), "any device"
     ),
 }
+_ASN1_MODULES = {
+    "gbcs.firmware",
+    "gbcs.credentials",
+    "gbcs.device_certificates",
+    "gbcs.joining",
+}
 _ACTING_MODES = (0x0104, 0x0108)
 
 
@@ -199,7 +205,7 @@ def _protection(protection: Protection) -> str:
 
 def _language(message: Message) -> str:
     modules = {kind.__module__ for kind in message.definition.kinds}
-    if modules <= {"gbcs.firmware", "gbcs.credentials", "gbcs.joining"}:
+    if modules <= _ASN1_MODULES:
         return "ASN.1"
     if len(message.definition.kinds) > 1:
         return "DLMS, GBZ or ASN.1"

@@ -46,15 +46,17 @@ from gbcs.codes import (
     required_protections,
 )
 from gbcs.credentials import (
-    ISSUE_CREDENTIALS,
-    UPDATE_CERTIFICATE,
     UPDATE_CREDENTIALS,
-    IssueCredentials,
     Replacement,
     ReplacementControl,
     ReplacementMode,
-    UpdateCertificate,
     UpdateCredentials,
+)
+from gbcs.device_certificates import (
+    ISSUE_CREDENTIALS,
+    UPDATE_CERTIFICATE,
+    IssueCredentials,
+    UpdateCertificate,
 )
 from gbcs.device_log import AddDevice, build_add_device
 from gbcs.envelope import (

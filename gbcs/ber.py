@@ -26,7 +26,8 @@ from typing import Any
 from construct import ValidationError
 
 from gbcs.errors import GbcsValueError
-from gbcs.fields import Fields, Many, Sized, Source, Value, member_of, shown, take_tag
+from gbcs.fields import Fields, Many, Sized, Value, member_of, take_tag
+from gbcs.streams import Source, shown
 
 INTEGER = 0x02
 BIT_STRING = 0x03

@@ -21,7 +21,16 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gbcs import alerts, credentials, device_log, firmware, hub_log, joining, meter_versions
+from gbcs import (
+    alerts,
+    credentials,
+    device_certificates,
+    device_log,
+    firmware,
+    hub_log,
+    joining,
+    meter_versions,
+)
 from gbcs.credentials import ReplacementMode
 from gbcs.envelope import Cra
 from gbcs.errors import GbcsValueError
@@ -188,8 +197,8 @@ _ROWS: Sequence[Message] = [
     *_exchange(
         "CS02c",
         CS02C_ISSUE_CREDENTIALS,
-        credentials.ISSUE_CREDENTIALS,
-        credentials.CREDENTIALS_ISSUED,
+        device_certificates.ISSUE_CREDENTIALS,
+        device_certificates.CREDENTIALS_ISSUED,
         True,
         _USER,
         _ACB,
@@ -197,8 +206,8 @@ _ROWS: Sequence[Message] = [
     *_exchange(
         "CS02d",
         CS02D_UPDATE_CERTIFICATE,
-        credentials.UPDATE_CERTIFICATE,
-        credentials.CERTIFICATE_UPDATED,
+        device_certificates.UPDATE_CERTIFICATE,
+        device_certificates.CERTIFICATE_UPDATED,
         True,
         _USER,
         _ACB,
@@ -206,8 +215,8 @@ _ROWS: Sequence[Message] = [
     *_exchange(
         "CS02e",
         CS02E_PROVIDE_CERTIFICATE,
-        credentials.PROVIDE_CERTIFICATE,
-        credentials.CERTIFICATE_PROVIDED,
+        device_certificates.PROVIDE_CERTIFICATE,
+        device_certificates.CERTIFICATE_PROVIDED,
         True,
         _USER,
         _ACB,

@@ -32,21 +32,8 @@ from construct import Int8ub, Int64ub
 from gbcs.axdr import DATE_TIME_OCTETS
 from gbcs.ber import is_whole_sequence, octets_decoder
 from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
-from gbcs.fields import (
-    MAX_LENGTH,
-    Fields,
-    Fixed,
-    Length,
-    Lengths,
-    Notes,
-    Sink,
-    Source,
-    Span,
-    Value,
-    length_octets,
-    parse_named,
-    require_end,
-)
+from gbcs.fields import Fields, Fixed, Length, Value, parse_named, require_end
+from gbcs.streams import MAX_LENGTH, Lengths, Notes, Sink, Source, Span, length_octets
 
 SIGNATURE_OCTETS = 64
 MAC_OCTETS = 12

@@ -9,7 +9,6 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,33 +18,26 @@ from gbcs.attributes import Attribute, encrypted_attributes
 from gbcs.block_transfer import ROUTED, join_stream
 from gbcs.certificates import CertificateStore
 from gbcs.codes import (
-    MACED,
-    SIGNED,
-    SIGNED_AND_MACED,
     Protection,
     read_payload,
     required_protections,
     use_case,
 )
 from gbcs.envelope import (
-    MAC_OCTETS,
-    SIGNATURE_OCTETS,
     Frame,
     ReceivedFrame,
-    build_frame,
     parse_frame,
 )
 from gbcs.errors import GbcsError, GbcsValueError
 from gbcs.fields import Reading
-from gbcs.protection import KeyUse, Verdict, Verdicts, agreed_secrets, frame_mac, sign, verify
+from gbcs.protection import Verdict, Verdicts, verify
 from hil.errors import RequestError
+from hil.frame_building import NAMED, frame_octets
 from hil.frame_documents import (
     Document,
-    Drafted,
     document_of,
     envelope_document,
     fields_document,
-    frame_of,
     payload_document,
 )
 from hil.pki_commands import load_keys
@@ -252,15 +244,7 @@ def _note(frame: Frame) -> str | None:
         return "a pre-command, not signed yet"
     if not permitted or found in permitted:
         return None
-    return f"it has {_NAMED[found]}, the message needs {_NAMED[permitted[0]]}"
-
-
-_NAMED = {
-    Protection(signature=False, mac=False): "nothing",
-    SIGNED: "a signature",
-    MACED: "a MAC",
-    SIGNED_AND_MACED: "a signature and a MAC",
-}
+    return f"it has {NAMED[found]}, the message needs {NAMED[permitted[0]]}"
 
 
 # -- output ------------------------------------------------------------------------------------
@@ -384,64 +368,6 @@ def _documents(name: str) -> list[object]:
 
 def _build(document: object, where: str, store: CertificateStore | None) -> bytes:
     try:
-        drafted = frame_of(document)
-        return _protected(drafted, document, store)
+        return frame_octets(document, store)
     except GbcsValueError as error:
         raise RequestError(f"{where}: {error}") from None
-
-
-def _protected(drafted: Drafted, document: Any, store: CertificateStore | None) -> bytes:
-    """The frame's octets. Which protections it has is what its document says, and else what its
-    message needs."""
-    frame, lengths = drafted
-    wanted = _wanted(frame, document)
-    if store is not None and wanted.signature:
-        frame = _signed(frame, lengths, store)
-    if store is not None and wanted.mac:
-        frame = _maced(frame, lengths, store)
-    if wanted != Protection(bool(frame.signature), frame.mac is not None):
-        raise GbcsValueError(f"it needs {_NAMED[wanted]}: give --keys, or their octets in envelope")
-    return build_frame(frame, lengths)
-
-
-def _wanted(frame: Frame, document: Any) -> Protection:
-    if frame.signature is None:
-        return Protection(signature=False, mac=False)
-    permitted = required_protections(frame.message_code, frame.cra) or (MACED,)
-    has = {"signature": permitted[0].signature, "mac": permitted[0].mac}
-    for name in has:
-        if name in document:
-            has[name] = document[name] not in (None, Verdict.ABSENT.value)
-        elif name in (document.get("envelope") or {}):
-            has[name] = bool(document["envelope"][name])
-    return Protection(**has)
-
-
-def _signed(frame: Frame, lengths: tuple[int, ...], store: CertificateStore) -> Frame:
-    """With the signature it has, if that holds, or with one that does."""
-    trial = replace(frame, signature=frame.signature or bytes(SIGNATURE_OCTETS), mac=None)
-    if frame.mac is not None:
-        trial = replace(trial, mac=frame.mac)
-    received = parse_frame(build_frame(trial, lengths))
-    if verify(received, store).signature is Verdict.VALID:
-        return trial
-    key = store.private_key(frame.originator, KeyUse.DIGITAL_SIGNATURE)
-    if key is None:
-        if frame.signature and store.public_key(frame.originator, KeyUse.DIGITAL_SIGNATURE) is None:
-            return trial  # nothing can be said of it, so it is carried along
-        name = f"{frame.originator:016x}-ds.key"
-        raise GbcsValueError(f"its signature does not hold, and there is no {name} to sign with")
-    return replace(trial, signature=sign(received.signature_input, key))
-
-
-def _maced(frame: Frame, lengths: tuple[int, ...], store: CertificateStore) -> Frame:
-    trial = replace(frame, mac=frame.mac or bytes(MAC_OCTETS))
-    received = parse_frame(build_frame(trial, lengths))
-    if verify(received, store).mac is Verdict.VALID:
-        return trial
-    secret = next(iter(agreed_secrets(frame, store)), None)
-    if secret is not None:
-        return replace(trial, mac=frame_mac(secret, frame, received.grouping))
-    if frame.mac is None:
-        raise GbcsValueError("no key pair of its two parties is there to make its MAC with")
-    return trial

@@ -18,7 +18,6 @@ from gbcs.endpoint import (
     read_firmware_version,
 )
 from gbcs.envelope import Cra, Frame, OtherInformation
-from gbcs.fields import length_octets
 from gbcs.firmware import (
     ActivateImageResult,
     FirmwareActivation,
@@ -26,6 +25,7 @@ from gbcs.firmware import (
 )
 from gbcs.protection import KeyUse, PrivateKey
 from gbcs.smki import ACB_EUI64, CHF_EUI64, PPMID_EUI64, RECOVERY_EUI64, Smki, issue_store
+from gbcs.streams import length_octets
 from hil.seeds import Seeds
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gbcs.codes import MESSAGES
 from gbcs.errors import GbcsValueError
-from gbcs.fields import length_octets
+from gbcs.streams import length_octets
 
 KINDS = tuple(dict.fromkeys(kind for row in MESSAGES.values() for kind in row.definition.kinds))
 

@@ -19,7 +19,7 @@ from gbcs.envelope import (
     signature_input,
 )
 from gbcs.errors import GbcsError, GbcsValueError
-from gbcs.fields import MAX_LENGTH
+from gbcs.streams import MAX_LENGTH
 
 # Written by hand after the layout tables of GBCS: a CS08 command from the ACB for a user.
 COMMAND = bytes.fromhex(
