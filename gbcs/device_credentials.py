@@ -162,6 +162,9 @@ def _require_possible(command: UpdateCredentials, mode: ReplacementMode, frame: 
     if command.control.sequence_number != frame.originator_counter:
         problem = f"is {command.control.sequence_number}, not the originator's counter"
         raise GbcsError(thing, "control sequence number", 0, problem)
+    if command.control.other_floors and mode is ReplacementMode.ACB_BY_ACB:
+        problem = "are there: the ACB could shut recovery out"
+        raise GbcsError(thing, "control other floors", 0, problem)
     if command.execution_date_time is not None:
         raise GbcsError(thing, "execution date time", 0, "is there: nothing is kept for later here")
 

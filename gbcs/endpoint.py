@@ -177,9 +177,13 @@ class Endpoint:
         return [Reply(reply)]
 
     def _execute(self, use_case: CredentialUseCase, frame: Frame, now_utc: datetime) -> Reply:
-        done = use_case.execute(self._eui64, frame, self._credentials, now_utc)
-        date_time = build_date_time(now_utc) if done.is_timed else b""
-        reply = self._response(frame, done.payload, date_time)
+        try:
+            done = use_case.execute(self._eui64, frame, self._credentials, now_utc)
+            date_time = build_date_time(now_utc) if done.is_timed else b""
+            reply = self._response(frame, done.payload, date_time)
+        except GbcsValueError as error:
+            # A command may ask for more than one frame can say.
+            raise GbcsError("answer", "length", 0, f"cannot be: {error}") from None
         state = self.state.accepting(frame.originator, frame.originator_counter)
         for eui64, floor in done.floors:
             state = state.accepting(eui64, floor)

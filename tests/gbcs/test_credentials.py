@@ -27,6 +27,7 @@ from gbcs.credentials import (
     Cell,
     CpvChecks,
     CredentialStatus,
+    Floor,
     ProvideCredentials,
     RemotePartyRole,
     Replacement,
@@ -336,6 +337,27 @@ def test_a_replacement_at_odds_with_its_frame_is_discarded(changes: dict[str, An
     pair = (ACB_SIGNING, newer(use=KeyUse.DIGITAL_SIGNATURE).certificate)
     command = UpdateCredentials(recovery_control(), replaced(pair), path())
     octets = by_recovery(replace(command, **changes))
+    assert discarded(device(), octets) is Reason.PAYLOAD
+
+
+def test_the_acb_does_not_set_the_floor_of_recovery() -> None:
+    floor = Floor(RemotePartyRole.RECOVERY, 2**64 - 1)
+    control = ReplacementControl(ReplacementMode.ACB_BY_ACB, 1300, other_floors=(floor,))
+    command = UpdateCredentials(control, (), path())
+    octets = broker().command(0x0104, PPMID_EUI64, build_payload(command), None)
+    assert discarded(device(), octets) is Reason.PAYLOAD
+    by_itself = UpdateCredentials(recovery_control(other_floors=(Floor(ACB, 9000),)), (), path())
+    endpoint = device()
+    outcome = answered(endpoint, by_recovery(by_itself)).outcome
+    assert [(each.role, each.sequence_number) for each in outcome.floors] == [
+        (RemotePartyRole.RECOVERY, 0), (ACB, 9000),
+    ]  # fmt: skip
+    assert endpoint.state.last_accepted(ACB_EUI64) == 9000
+
+
+def test_a_question_whose_answer_fits_no_frame_is_discarded() -> None:
+    asked = ProvideCredentials(ACB_AGREEMENT, (ACB,) * 2000)
+    octets = broker().command(CS02A_PROVIDE_CREDENTIALS, PPMID_EUI64, build_payload(asked), None)
     assert discarded(device(), octets) is Reason.PAYLOAD
 
 
