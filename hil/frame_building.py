@@ -29,6 +29,10 @@ def frame_octets(document: Any, store: CertificateStore | None) -> bytes:
     says, and else what its message needs. Raises GbcsValueError."""
     frame, lengths = frame_of(document)
     wanted = _wanted(frame, document)
+    if frame.signature and not wanted.signature:
+        frame = replace(frame, signature=b"")
+    if frame.mac is not None and not wanted.mac:
+        frame = replace(frame, mac=None)
     if store is not None and wanted.signature:
         frame = _signed(frame, lengths, store)
     if store is not None and wanted.mac:
@@ -53,9 +57,7 @@ def _wanted(frame: Frame, document: Any) -> Protection:
 
 def _signed(frame: Frame, lengths: tuple[int, ...], store: CertificateStore) -> Frame:
     """With the signature it has, if that holds, or with one that does."""
-    trial = replace(frame, signature=frame.signature or bytes(SIGNATURE_OCTETS), mac=None)
-    if frame.mac is not None:
-        trial = replace(trial, mac=frame.mac)
+    trial = replace(frame, signature=frame.signature or bytes(SIGNATURE_OCTETS))
     received = parse_frame(build_frame(trial, lengths))
     if verify(received, store).signature is Verdict.VALID:
         return trial

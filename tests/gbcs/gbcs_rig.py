@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import strategies as st
 
 from gbcs.acb import AccessControlBroker, BrokerState
@@ -86,6 +90,15 @@ def device(
 
 def broker(state: BrokerState | None = None) -> AccessControlBroker:
     return AccessControlBroker(ACB_EUI64, dsp_keys(), state or BrokerState(1299))
+
+
+def write_scalars(table: Path, folder: Path) -> None:
+    """The published test keys of organisations, which the vectors keep as scalars, as files."""
+    with table.open(newline="") as file:
+        for name, scalar in list(csv.reader(file))[1:]:
+            key = ec.derive_private_key(int(scalar, 16), ec.SECP256R1())
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            (folder / f"{name}.key").write_bytes(pem)
 
 
 def activation(version: int = VERSION) -> bytes:

@@ -290,6 +290,16 @@ def test_a_changed_field_is_protected_anew(pki_folder: Path) -> None:
     assert fresh[1]["signature"] == "valid"
 
 
+def test_a_protection_a_document_says_is_absent_is_left_out() -> None:
+    (row,) = decode(COMMAND)
+    (bare,) = build("-", given=row | {"mac": "absent"})
+    assert bare == COMMAND[26:-24]
+    (pre_command,) = build(
+        "-", given=row | {"envelope": row["envelope"] | {"signature": None, "mac": None}}
+    )
+    assert pre_command == COMMAND[26:-26]
+
+
 def test_a_document_that_is_no_frame_is_refused_in_a_sentence() -> None:
     (row,) = decode(COMMAND)
     assert "originator is missing" in refused({k: v for k, v in row.items() if k != "originator"})
