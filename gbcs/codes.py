@@ -141,10 +141,8 @@ def _replacements() -> list[Message]:
     for mode, (party, protection) in _REPLACEMENTS.items():
         code = CS02B_UPDATE_CREDENTIALS + mode
         command, response = credentials.UPDATE_CREDENTIALS, credentials.CREDENTIALS_UPDATED
-        # All but contingency may be seen with and without the ACB's MAC.
-        also = (SIGNED,) if protection is SIGNED_AND_MACED else ()
         rows += [
-            Message("CS02b", code, Cra.COMMAND, command, (protection, *also), (party,)),
+            Message("CS02b", code, Cra.COMMAND, command, (protection,), (party,)),
             Message("CS02b", code, Cra.RESPONSE, response, (SIGNED,), (Party.DEVICE,)),
         ]
     return rows

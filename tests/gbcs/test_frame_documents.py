@@ -17,7 +17,7 @@ from hil.frame_documents import document_of, frame_of
 def test_a_payload_as_json_is_the_same_payload(kind: type[Any]) -> None:
     message = next(row for row in MESSAGES.values() if kind in row.definition.kinds)
 
-    @settings(deadline=None, max_examples=10, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck))
     @given(payloads_of(kind))
     def check(payload: Any) -> None:
         document = {
