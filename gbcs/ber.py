@@ -82,8 +82,8 @@ def _member_from_integer(members: type[IntEnum]) -> Callable[[bytes], Any]:
     return lambda octets: member(_decode_integer(octets))
 
 
-def Null(tag: int = NULL) -> Value:
-    return Value(tag, _decode_null, lambda _: b"")
+def Null() -> Value:
+    return Value(NULL, _decode_null, lambda _: b"")
 
 
 def Unsigned(tag: int = INTEGER) -> Value:
