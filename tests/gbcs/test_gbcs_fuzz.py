@@ -15,7 +15,7 @@ from gbcs_rig import EPOCH, activation, broker, device, issued
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from payload_strategies import payloads
-from test_bad_input import COMMANDS
+from test_bad_frames import COMMANDS
 from test_payloads import GOLDEN, PUBLISHED
 
 from gbcs.acb import Rejected
