@@ -14,6 +14,7 @@ import click
 from bench.cbke import CBKE_AGREEMENT
 from bench.clocks import PCAPNG_COST, VTIME_JUMP
 from bench.codecs import CODEC_EZSP_ASH, FRAME_SECURE
+from bench.gbcs import GBCS_FRAMES
 from bench.homes import REAL_TIME_HOMES
 from bench.judge import MAX_CV, MIN_REPEATS, Benchmark, BenchmarkError, Figure, run, summary, table
 from bench.ota_pair import OTA_BELLOWS_PAIR
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     for benchmark in (
         CODEC_EZSP_ASH,
         FRAME_SECURE,
+        GBCS_FRAMES,
         VTIME_JUMP,
         PCAPNG_COST,
         RUN_WALL,

@@ -29,23 +29,42 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
+from gbcs.axdr import invoke_id
+from gbcs.ber import KeyUsage
 from gbcs.codes import (
     CCS01_ADD_DEVICE,
+    CS02B_UPDATE_CREDENTIALS,
+    CS02C_ISSUE_CREDENTIALS,
+    CS02D_UPDATE_CERTIFICATE,
     CS08_READ_FIRMWARE_VERSION,
+    MACED,
+    SIGNED_AND_MACED,
     Payload,
     Protection,
     parse_payload,
-    protection_for,
     required_protection,
+    required_protections,
 )
-from gbcs.device_log import AddDevice, build_add_device, invoke_id
+from gbcs.credentials import (
+    UPDATE_CREDENTIALS,
+    Replacement,
+    ReplacementControl,
+    ReplacementMode,
+    UpdateCredentials,
+)
+from gbcs.device_certificates import (
+    ISSUE_CREDENTIALS,
+    UPDATE_CERTIFICATE,
+    IssueCredentials,
+    UpdateCertificate,
+)
+from gbcs.device_log import AddDevice, build_add_device
 from gbcs.envelope import (
     MAX_COUNTER,
     Cra,
     Frame,
     OtherInformation,
     ReceivedFrame,
-    build_frame,
     parse_frame,
 )
 from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
@@ -55,7 +74,7 @@ from gbcs.protection import (
     KeyUse,
     PrivateKey,
     Verdict,
-    protect,
+    protected_octets,
     shared_secret,
     verify,
 )
@@ -167,6 +186,31 @@ class AccessControlBroker:
         command = AddDevice(number, device, install_code, join_timeout_s)
         return self.command(CCS01_ADD_DEVICE, hub, build_add_device(command), user)
 
+    def update_own_credentials(
+        self,
+        device: int,
+        replacements: tuple[Replacement, ...],
+        certification_path: tuple[bytes, ...],
+        *,
+        new_floor: int = 0,
+    ) -> bytes:
+        """The CS02b command by which the ACB replaces its own certificates in a device."""
+        mode = ReplacementMode.ACB_BY_ACB
+        control = ReplacementControl(mode, self.state.originator_counter + 1, new_floor=new_floor)
+        command = UpdateCredentials(control, replacements, certification_path)
+        payload = UPDATE_CREDENTIALS.build(command)
+        return self.command(CS02B_UPDATE_CREDENTIALS + mode, device, payload, None)
+
+    def issue_credentials(self, device: int, key_usage: KeyUsage) -> bytes:
+        """The CS02c command that makes a device generate a key pair."""
+        payload = ISSUE_CREDENTIALS.build(IssueCredentials(key_usage))
+        return self.command(CS02C_ISSUE_CREDENTIALS, device, payload, None)
+
+    def update_certificate(self, device: int, certificate: bytes) -> bytes:
+        """The CS02d command that puts the generated key pair into use."""
+        payload = UPDATE_CERTIFICATE.build(UpdateCertificate(certificate))
+        return self.command(CS02D_UPDATE_CERTIFICATE, device, payload, None)
+
     def command(
         self,
         message_code: int,
@@ -174,9 +218,10 @@ class AccessControlBroker:
         payload: bytes,
         user: User | None,
         *,
-        critical: bool = False,
+        critical: bool | None = None,
     ) -> bytes:
-        """The frame of a command with the next counter; for a user, or the ACB's own."""
+        """The frame of a command with the next counter; for a user, or the ACB's own. It is
+        protected as its code demands unless it is said."""
         state = self.state
         if state.originator_counter == MAX_COUNTER:
             raise GbcsValueError(f"ACB {self._eui64:016X} has used its last counter")
@@ -191,11 +236,12 @@ class AccessControlBroker:
             other_information=OtherInformation(message_code, *party),
             payload=payload,
         )
-        required = protection_for(critical, Cra.COMMAND)
+        if critical is None:
+            required = required_protection(message_code, Cra.COMMAND) or MACED
+        else:
+            required = SIGNED_AND_MACED if critical else MACED
         signing_key = self._own(KeyUse.DIGITAL_SIGNATURE) if required.signature else None
-        octets = build_frame(
-            protect(frame, signing_key=signing_key, secret=self._secret_with(device))
-        )
+        octets = protected_octets(frame, signing_key=signing_key, secret=self._secret_with(device))
         state.originator_counter += 1
         state.outstanding[device, frame.originator_counter] = frame.other_information
         return octets
@@ -246,12 +292,12 @@ class AccessControlBroker:
     def _protection_problem(self, received: ReceivedFrame) -> str | None:
         frame = received.frame
         found = Protection(signature=bool(frame.signature), mac=frame.mac is not None)
-        required = required_protection(frame.message_code, frame.cra)
+        required = required_protections(frame.message_code, frame.cra)
         # For a code that is not read here either protection will do, as long as it holds.
-        if required is None and not any(found):
+        if not required and not any(found):
             return "it has neither signature nor MAC"
-        if required is not None and found != required:
-            return f"it has {_protections(found)}, the message needs {_protections(required)}"
+        if required and found not in required:
+            return f"it has {_protections(found)}, the message needs {_protections(required[0])}"
         for name, verdict in zip(found._fields, verify(received, self._keys), strict=True):
             if verdict not in (Verdict.VALID, Verdict.ABSENT):
                 return f"its {'MAC' if name == 'mac' else name} is judged {verdict}"

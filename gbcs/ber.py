@@ -1,151 +1,123 @@
-"""Lengths, numbers and times as GBCS writes them, and layouts that know where each field stands.
+"""Lengths, numbers, times and sequences as GBCS writes them in ASN.1.
 
-Source: X.690 8.1.3 (lengths), 8.3 (INTEGER); X.680 46 (GeneralizedTime, in its DER form); GBCS
-frames use no length form longer than 82. Published device frames write short lengths in long form,
-so every length form up to 82 is read; what is built has the shortest (X.690 10.1).
+Source: X.690 8.1.3 (lengths), 8.3 (INTEGER), 8.6 (BIT STRING); X.680 46 (GeneralizedTime, in its
+DER form); GBCS frames use no length form longer than 82. Every length form up to 82 is read, all
+else is read in its DER form only (X.690 10, 11).
 
-The Construct pieces here serve the modules of this package only; none hands them on.
+    piece                     ASN.1
+    ------------------------  ------------------------------------------------------------
+    Null                      NULL
+    Integer, Unsigned         INTEGER; one that is never negative, at most 64 bits
+    IntegerOf, EnumeratedOf   INTEGER, ENUMERATED whose values have names
+    Octets, Number            OCTET STRING of so many octets, as octets or as a number
+    KeyUsageBits              BIT STRING of X.509 key usage
+    Time                      GeneralizedTime, whole seconds of UTC
+    Certificate               a whole SEQUENCE, left as octets
+    Record, RecordsOf         SEQUENCE { ... }, SEQUENCE OF
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from io import BytesIO
-from typing import Any, NamedTuple
+from enum import IntEnum
+from typing import Any
 
-from construct import (
-    Bytes,
-    Const,
-    ConstructError,
-    Default,
-    ExprAdapter,
-    FocusedSeq,
-    GreedyBytes,
-    Int8ub,
-    Prefixed,
-    Struct,
-    ValidationError,
-)
+from construct import ValidationError
 
-from gbcs.errors import GbcsError, GbcsValueError
-
-MAX_LENGTH = 0xFFFF
+from gbcs.errors import GbcsValueError
+from gbcs.fields import Fields, Many, Sized, Value, member_of, take_tag
+from gbcs.streams import Source, shown
 
 INTEGER = 0x02
+BIT_STRING = 0x03
 OCTET_STRING = 0x04
 NULL = 0x05
+ENUMERATED = 0x0A
 GENERALIZED_TIME = 0x18
 SEQUENCE = 0x30
+NULL_OCTETS = b"\x05\x00"
 
 GENERALIZED_TIME_OCTETS = 15  # YYYYMMDDHHMMSSZ, no fraction
-_FURTHER_LENGTH_OCTETS = {0x81: 1, 0x82: 2}
+MAX_UNSIGNED = 2**64 - 1
 
 
-class Span(NamedTuple):
-    """Where one field of a layout stands, counted from the start of the frame."""
+class KeyUsage(IntEnum):
+    """X.509 key usage, each with the two octets of its BIT STRING: unused bits, bits."""
 
-    name: str
-    offset: int
-    length: int
-
-
-class Layout:
-    """A sequence of named Construct fields that is read whole and built whole."""
-
-    def __init__(self, thing: str, fields: Mapping[str, Any]) -> None:
-        self.thing = thing
-        self._fields = fields
-        self._struct: Any = Struct(*(name / field for name, field in fields.items()))
-
-    def parse_first(self, octets: bytes, base: int) -> tuple[dict[str, Any], list[Span], int]:
-        """Values and spans of the fields, and the offset in `octets` behind the last one."""
-        stream = BytesIO(octets)
-        values: dict[str, Any] = {}
-        spans: list[Span] = []
-        for name, field in self._fields.items():
-            start = stream.tell()
-            try:
-                values[name] = field.parse_stream(stream, **values)
-            except ConstructError as error:
-                problem = _problem(error, octets[start:])
-                raise GbcsError(self.thing, _words(name), base + start, problem) from None
-            spans.append(Span(_words(name), base + start, stream.tell() - start))
-        return values, spans, stream.tell()
-
-    def parse(self, octets: bytes, base: int = 0) -> dict[str, Any]:
-        """Values of the fields; octets behind the last one are an error."""
-        values, _, end = self.parse_first(octets, base)
-        if end != len(octets):
-            problem = f"has {len(octets) - end} octet(s) too many"
-            raise GbcsError(self.thing, "end", base + end, problem)
-        return values
-
-    def build(self, values: Mapping[str, Any]) -> bytes:
-        built: bytes = self._struct.build(dict(values))
-        return built
+    DIGITAL_SIGNATURE = 0x0780
+    KEY_AGREEMENT = 0x0308
+    KEY_CERT_SIGN = 0x0204
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _decode_null(octets: bytes) -> None:
+    if octets:
+        raise ValidationError(f"has {len(octets)} octet(s), a NULL has none")
 
 
-def _problem(error: ConstructError, rest: bytes) -> str:
-    """One clause that fits behind the field's name, from an error Construct words its own way."""
-    if isinstance(error, ValidationError):
-        return str(error.args[0]).splitlines()[0]
-    shown = rest[:16].hex().upper() + ("..." if len(rest) > 16 else "")
-    return f"cannot be read, it has {shown or 'no octets'}"
+def _decode_integer(octets: bytes) -> int:
+    if not octets or len(octets) > 9:
+        raise ValidationError(f"is an INTEGER of {len(octets)} octets, 1 to 9 are read")
+    value = int.from_bytes(octets, "big", signed=True)
+    if len(octets) != len(_encode_integer(value)):
+        raise ValidationError(f"is {octets.hex().upper()}, not the shortest form of an INTEGER")
+    return value
 
 
-# -- lengths -----------------------------------------------------------------------------------
+def _encode_integer(value: int) -> bytes:
+    # One bit more than the magnitude, for the sign.
+    bits = (value if value >= 0 else ~value).bit_length() + 1
+    return value.to_bytes(-(-bits // 8), "big", signed=True)
 
 
-def _further_octets(context: Any) -> int:
-    first: int = context.first
-    if first < 0x80:
-        return 0
-    if first not in _FURTHER_LENGTH_OCTETS:
-        raise ValidationError(f"has length form {first:02X}, only 81 and 82 are used")
-    return _FURTHER_LENGTH_OCTETS[first]
+def _decode_unsigned(octets: bytes) -> int:
+    value = _decode_integer(octets)
+    if not 0 <= value <= MAX_UNSIGNED:
+        raise ValidationError(f"is {value}, not a number of 64 bits without a sign")
+    return value
 
 
-def _decode_length(form: Any, _context: Any) -> int:
-    return int.from_bytes(form.further, "big") if form.further else int(form.first)
+def _member_from_integer(members: type[IntEnum]) -> Callable[[bytes], Any]:
+    member = member_of(members)
+    return lambda octets: member(_decode_integer(octets))
 
 
-def _encode_length(length: int, _context: Any) -> dict[str, Any]:
-    octets = length_octets(length)
-    return {"first": octets[0], "further": octets[1:]}
+def Null() -> Value:
+    return Value(NULL, _decode_null, lambda _: b"")
 
 
-def length_octets(length: int) -> bytes:
-    """The shortest form of a length."""
-    if length < 0x80:
-        return bytes([length])
-    if length <= 0xFF:
-        return bytes([0x81, length])
-    if length <= MAX_LENGTH:
-        return b"\x82" + length.to_bytes(2, "big")
-    raise GbcsValueError(f"{length} octets are more than a GBCS length holds, {MAX_LENGTH}")
+def Unsigned(tag: int = INTEGER) -> Value:
+    return Value(tag, _decode_unsigned, _encode_integer)
 
 
-LENGTH: Any = ExprAdapter(
-    Struct("first" / Int8ub, "further" / Bytes(_further_octets)), _decode_length, _encode_length
-)
-OCTETS: Any = Prefixed(LENGTH, GreedyBytes)
-"""Octets behind their length."""
+def IntegerOf(members: type[IntEnum], tag: int = INTEGER) -> Value:
+    return Value(tag, _member_from_integer(members), _encode_integer)
 
 
-def octets_of(*lengths: int) -> Any:
-    """Octets behind their length, which can only be one of these."""
+def EnumeratedOf(members: type[IntEnum]) -> Value:
+    return IntegerOf(members, ENUMERATED)
 
-    def decode(octets: bytes, _context: Any) -> bytes:
+
+def AlertCode(*codes: int) -> Value:
+    """An alert code as an INTEGER, only these where any are given."""
+
+    def decode(octets: bytes) -> int:
+        value = _decode_unsigned(octets)
+        if (codes and value not in codes) or value > 0xFFFF:
+            known = " or ".join(f"{code:04X}" for code in codes) or "an alert code"
+            raise ValidationError(f"is {value:04X}, not {known}")
+        return value
+
+    return Value(INTEGER, decode, _encode_integer)
+
+
+def octets_decoder(*lengths: int) -> Callable[[bytes], bytes]:
+    def decode(octets: bytes) -> bytes:
         if len(octets) not in lengths:
             raise ValidationError(f"has {len(octets)} octets, not {_either(lengths)}")
         return octets
 
-    return ExprAdapter(OCTETS, decode, lambda octets, _context: octets)
+    return decode
 
 
 def _either(lengths: tuple[int, ...]) -> str:
@@ -154,71 +126,41 @@ def _either(lengths: tuple[int, ...]) -> str:
     return " or ".join(map(str, lengths))
 
 
-def fixed_length(octets: int) -> Any:
-    """A length that can only be this one."""
-
-    def decode(length: int, _context: Any) -> int:
-        if length != octets:
-            raise ValidationError(f"is {length}, it can only be {octets}")
-        return length
-
-    return Default(ExprAdapter(LENGTH, decode, lambda length, _context: length), octets)
-
-
-def marker(octets: bytes) -> Any:
-    """Octets that can only be these."""
-
-    def decode(found: bytes, _context: Any) -> bytes:
-        if found != octets:
-            raise ValidationError(
-                f"is {found.hex().upper()}, it can only be {octets.hex().upper()}"
-            )
-        return found
-
-    return Default(ExprAdapter(Bytes(len(octets)), decode, lambda value, _context: value), octets)
-
-
-# -- tagged values -----------------------------------------------------------------------------
-
-
-def tagged(tag: int, content: Any) -> Any:
-    """One type-length-value; octets the content leaves over are its own to refuse."""
-    return FocusedSeq("content", "tag" / Const(bytes([tag])), "content" / Prefixed(LENGTH, content))
-
-
-def _decode_integer(octets: bytes, _context: Any) -> int:
-    if not octets or len(octets) > 9:
-        raise ValidationError(f"is an INTEGER of {len(octets)} octets, 1 to 9 are read")
-    value = int.from_bytes(octets, "big", signed=True)
-    if octets != _encode_integer(value, _context):
-        raise ValidationError(f"is {octets.hex().upper()}, not the shortest form of an INTEGER")
-    return value
-
-
-def _encode_integer(value: int, _context: Any) -> bytes:
-    # One bit more than the magnitude, for the sign.
-    bits = (value if value >= 0 else ~value).bit_length() + 1
-    return value.to_bytes(-(-bits // 8), "big", signed=True)
-
-
-ASN1_INTEGER: Any = tagged(INTEGER, ExprAdapter(GreedyBytes, _decode_integer, _encode_integer))
-
-
-def asn1_octets(octets: int) -> Any:
-    """An OCTET STRING of exactly so many octets, as an unsigned number."""
-
-    def decode(found: bytes, _context: Any) -> int:
+def number_decoder(octets: int) -> Callable[[bytes], int]:
+    def decode(found: bytes) -> int:
         if len(found) != octets:
             raise ValidationError(f"has {len(found)} octets, not {octets}")
         return int.from_bytes(found, "big")
 
-    def encode(value: int, _context: Any) -> bytes:
-        return value.to_bytes(octets, "big")
-
-    return tagged(OCTET_STRING, ExprAdapter(GreedyBytes, decode, encode))
+    return decode
 
 
-def _decode_time(octets: bytes, _context: Any) -> datetime:
+def number_encoder(octets: int) -> Callable[[int], bytes]:
+    return lambda value: value.to_bytes(octets, "big")
+
+
+def Octets(*lengths: int, tag: int = OCTET_STRING) -> Value:
+    """An OCTET STRING of one of these lengths; of any where none is given."""
+    return Value(tag, octets_decoder(*lengths) if lengths else bytes)
+
+
+def Number(octets: int) -> Value:
+    """An OCTET STRING of exactly so many octets, as an unsigned number."""
+    return Value(OCTET_STRING, number_decoder(octets), number_encoder(octets))
+
+
+def KeyUsageBits() -> Value:
+    def decode(octets: bytes) -> KeyUsage:
+        try:
+            return KeyUsage(int.from_bytes(octets, "big"))
+        except ValueError:
+            problem = f"is {shown(octets)}, not one key usage: 0780, 0308 or 0204"
+            raise ValidationError(problem) from None
+
+    return Value(BIT_STRING, decode, number_encoder(2))
+
+
+def _decode_time(octets: bytes) -> datetime:
     digits, zulu = octets[:-1], octets[-1:]
     if len(octets) == GENERALIZED_TIME_OCTETS and zulu == b"Z" and digits.isdigit():
         text = digits.decode("ascii")
@@ -228,17 +170,18 @@ def _decode_time(octets: bytes, _context: Any) -> datetime:
             return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
         except ValueError:
             pass
-    shown = octets[:GENERALIZED_TIME_OCTETS].decode("ascii", "backslashreplace")
-    raise ValidationError(f"is {shown!r}, not a time written YYYYMMDDHHMMSSZ")
+    text = octets[:GENERALIZED_TIME_OCTETS].decode("ascii", "backslashreplace")
+    raise ValidationError(f"is {text!r}, not a time written YYYYMMDDHHMMSSZ")
 
 
-def _encode_time(time: datetime, _context: Any) -> bytes:
+def _encode_time(time: datetime) -> bytes:
     # strftime writes years below 1000 with three digits on some platforms.
     return f"{time.year:04}{time:%m%d%H%M%S}Z".encode()
 
 
-ASN1_TIME: Any = tagged(GENERALIZED_TIME, ExprAdapter(GreedyBytes, _decode_time, _encode_time))
-"""A GeneralizedTime as an aware datetime in UTC, whole seconds."""
+def Time() -> Value:
+    """A GeneralizedTime as an aware datetime in UTC, whole seconds."""
+    return Value(GENERALIZED_TIME, _decode_time, _encode_time)
 
 
 def require_utc_second(name: str, time: datetime) -> None:
@@ -247,19 +190,52 @@ def require_utc_second(name: str, time: datetime) -> None:
         raise GbcsValueError(f"{name} {time.isoformat()} is not a whole second of datetime.UTC")
 
 
-_SEQUENCE_HEAD = {"tag": marker(bytes([SEQUENCE])), "length": LENGTH}
+class WholeSequence(Value):
+    """A SEQUENCE with its tag and length, whatever is in it: a certificate, a request for one. Its
+    own lengths are part of it, so they are not noted."""
+
+    def __init__(self) -> None:
+        super().__init__(SEQUENCE)
+
+    def _parse(self, stream: Source, _context: Any, _path: str) -> bytes:
+        start, forms = stream.tell(), len(stream.notes.forms)
+        any_long = stream.notes.any_long
+        take_tag(stream, SEQUENCE)
+        stream.take_sized()
+        del stream.notes.forms[forms:]
+        stream.notes.any_long = any_long
+        return stream.getvalue()[start : stream.tell()]
+
+    def _build(self, obj: Any, stream: Any, _context: Any, _path: str) -> Any:
+        stream.write(obj)
+        return obj
 
 
-def parse_sequence(layout: Layout, octets: bytes, base: int = 0) -> dict[str, Any]:
-    """The fields of a SEQUENCE that is all of `octets`."""
-    head = Layout(layout.thing, _SEQUENCE_HEAD)
-    values, _, start = head.parse_first(octets, base)
-    if values["length"] != len(octets) - start:
-        problem = f"is {values['length']}, and {len(octets) - start} octets follow"
-        raise GbcsError(layout.thing, "length", base + 1, problem)
-    return layout.parse(octets[start:], base + start)
+def require_whole_sequence(name: str, octets: bytes) -> None:
+    """Refuse octets that are not exactly one SEQUENCE."""
+    if not is_whole_sequence(octets):
+        raise GbcsValueError(f"{name} is not one DER value")
 
 
-def build_sequence(layout: Layout, values: Mapping[str, Any]) -> bytes:
-    content = layout.build(values)
-    return bytes([SEQUENCE]) + length_octets(len(content)) + content
+def is_whole_sequence(octets: bytes) -> bool:
+    length, start = 0, 2
+    if octets[:1] != bytes([SEQUENCE]) or len(octets) < 2:
+        return False
+    if octets[1] in (0x81, 0x82):
+        start += octets[1] - 0x80
+        length = int.from_bytes(octets[2:start], "big")
+    elif octets[1] < 0x80:
+        length = octets[1]
+    else:
+        return False
+    return len(octets) == start + length
+
+
+def Record(make: Callable[..., Any], *, tag: int = SEQUENCE, **fields: Any) -> Sized:
+    """A SEQUENCE of named fields."""
+    return Sized(tag, Fields(make, **fields))
+
+
+def RecordsOf(piece: Any, *, tag: int = SEQUENCE) -> Sized:
+    """A SEQUENCE OF one kind of thing."""
+    return Sized(tag, Many(piece))

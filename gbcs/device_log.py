@@ -1,59 +1,57 @@
-"""Letting a device into a hub's device log (CCS01), and what the hub answers.
+"""The hub's device log is changed: a device added (CCS01), removed (CCS02), all restored (CCS03).
 
-Source: GBCS use case CCS01 "Add Device to CHF Device Log"; DLMS access service (IEC 62056-5-3,
-A-XDR) on the CHF's object 0.0.30.3.0.255 of class 104.
+Source: GBCS use cases CCS01 "Add Device to CHF Device Log", CCS02 "Remove Device from CHF Device
+Log", CCS03 "Restore CHF Device Log"; DLMS access service on the CHF's object 0.0.30.3.0.255 of
+class 104.
 
-    command, three requests                        response, three results
+    command                                        response
     ---------------------------------------------  ------------------------------------------
-    D9, long-invoke-id-and-priority, no date-time  DA, the same, no date-time
-    action 1: register_device                      no echo of the requests, three null data
-    set 3: join_timeout                            03 result of the action
-    set 2: enable_disable_joining                  02 result of each set
-    their data: structure { device, key type,
-      key, a constant }, seconds, a boolean
+    CCS01  action 1, register_device: structure    03 result of the action, 02 result of each
+             { device, key type, key, a              set; null data
+             constant }
+           set 3, join_timeout: seconds
+           set 2, enable_disable_joining: boolean
+    CCS02  action 2, unregister_device: device     03 result
+    CCS03  action 5, restore_PAN: structure {      03 result
+             extended PAN id, array of structure
+             { device, hashed link key } }
 
 The low 24 bits of the originator counter make the invoke id.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from enum import IntEnum
+from dataclasses import dataclass
 from typing import Any
 
-from construct import Const, ExprAdapter, FocusedSeq, Int8ub, Int16ub, Int24ub, Int64ub
-
-from gbcs.ber import Layout, fixed_length, marker, octets_of
+from gbcs.axdr import (
+    ACTION,
+    SET,
+    AccessRequest,
+    AccessResponse,
+    ArrayOf,
+    Boolean,
+    EntityId,
+    Enum8,
+    LongUnsigned,
+    OctetString,
+    Structure,
+    requests,
+)
+from gbcs.axdr import DlmsResult as DlmsResult
 from gbcs.errors import GbcsValueError, require_unsigned
+from gbcs.fields import Definition, Fixed
 
-INVOKE_ID_BITS = 24
 # DUIS carries install codes of 6 to 16 octets; the public documents put one into CCS01 as it is.
 KEY_OCTETS = range(6, 17)
-_PRIORITY = 0x20  # the octet of long-invoke-id-and-priority above the id, in every published frame
-_NO_DATE_TIME = b"\x00"
-
-# Length of a list, then per entry: kind of request (3 action, 2 set), class, object, number.
-_OBJECT = bytes.fromhex("0068 00001E0300FF")
-_REQUESTS = b"\x03" + b"\x03" + _OBJECT + b"\x01" + b"\x02" + _OBJECT + b"\x03"
-_REQUESTS += b"\x02" + _OBJECT + b"\x02"
+HASHED_KEY_OCTETS = 16
+CHF_OBJECT = bytes.fromhex("0068 00001E0300FF")
 
 INSTALL_CODE = 1
 """The key type every published command carries: the key is the install code."""
 
 
-class DlmsResult(IntEnum):
-    """Results of DLMS actions and sets."""
-
-    SUCCESS = 0
-    HARDWARE_FAULT = 1
-    TEMPORARY_FAILURE = 2
-    READ_WRITE_DENIED = 3
-    OBJECT_UNDEFINED = 4
-    OBJECT_CLASS_INCONSISTENT = 9
-    OBJECT_UNAVAILABLE = 11
-    TYPE_UNMATCHED = 12
-    SCOPE_OF_ACCESS_VIOLATED = 13
-    OTHER_REASON = 250
+# -- CCS01 -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +88,9 @@ class AddDeviceResult:
     """CCS01 response: one result for each of the three requests."""
 
     invoke_id: int
-    register_device: int = DlmsResult.SUCCESS
-    join_timeout: int = DlmsResult.SUCCESS
-    enable_joining: int = DlmsResult.SUCCESS
+    register_device: DlmsResult = DlmsResult.SUCCESS
+    join_timeout: DlmsResult = DlmsResult.SUCCESS
+    enable_joining: DlmsResult = DlmsResult.SUCCESS
 
     def __post_init__(self) -> None:
         require_unsigned("invoke_id", self.invoke_id, 3)
@@ -104,69 +102,133 @@ class AddDeviceResult:
         return not (self.register_device or self.join_timeout or self.enable_joining)
 
 
-def invoke_id(originator_counter: int) -> int:
-    """The invoke id of a command with this counter."""
-    return originator_counter & ((1 << INVOKE_ID_BITS) - 1)
-
-
-def _dlms(tag: int, content: Any) -> Any:
-    """One A-XDR value whose length its tag settles."""
-    return FocusedSeq("content", "tag" / Const(bytes([tag])), "content" / content)
-
-
-_OCTET_STRING, _ENUM, _LONG_UNSIGNED, _BOOLEAN = 0x09, 0x16, 0x12, 0x03
-_EUI64 = FocusedSeq("eui64", "length" / fixed_length(8), "eui64" / Int64ub)
-# False is 00; true is FF in every published command, and any other octet by A-XDR.
-_FLAG = ExprAdapter(Int8ub, lambda octet, _: octet != 0, lambda flag, _: 0xFF if flag else 0)
-
-_COMMAND = Layout(
+ADD_DEVICE = Definition(
     "CCS01 command",
-    {
-        "access_request": marker(b"\xd9"),
-        "priority": marker(bytes([_PRIORITY])),
-        "invoke_id": Int24ub,
-        "date_time": marker(_NO_DATE_TIME),
-        "requests": marker(_REQUESTS),
-        "data": marker(b"\x03"),
-        "structure": marker(b"\x02\x04"),
-        "device": _dlms(_OCTET_STRING, _EUI64),
-        "key_type": _dlms(_ENUM, Int8ub),
-        "key": _dlms(_OCTET_STRING, octets_of(*KEY_OCTETS)),
-        "unspecified": _dlms(_ENUM, Int8ub),
-        "join_timeout_s": _dlms(_LONG_UNSIGNED, Int16ub),
-        "enable_joining": _dlms(_BOOLEAN, _FLAG),
-    },
+    AddDevice,
+    AccessRequest(
+        AddDevice,
+        requests((ACTION, CHF_OBJECT, 1), (SET, CHF_OBJECT, 3), (SET, CHF_OBJECT, 2)),
+        _structure=Fixed(b"\x02\x04"),
+        device=EntityId(),
+        key_type=Enum8(),
+        key=OctetString(*KEY_OCTETS),
+        unspecified=Enum8(),
+        join_timeout_s=LongUnsigned(),
+        enable_joining=Boolean(),
+    ),
 )
-_RESPONSE = Layout(
+ADD_DEVICE_RESULT = Definition(
     "CCS01 response",
-    {
-        "access_response": marker(b"\xda"),
-        "priority": marker(bytes([_PRIORITY])),
-        "invoke_id": Int24ub,
-        "date_time": marker(_NO_DATE_TIME),
-        "requests": marker(b"\x00"),
-        "data": marker(b"\x03" + bytes(3)),
-        "results": marker(b"\x03"),
-        "register_device": _dlms(0x03, Int8ub),
-        "join_timeout": _dlms(0x02, Int8ub),
-        "enable_joining": _dlms(0x02, Int8ub),
-    },
+    AddDeviceResult,
+    AccessResponse(
+        AddDeviceResult, {"register_device": ACTION, "join_timeout": SET, "enable_joining": SET}
+    ),
 )
 
-
-def parse_add_device(octets: bytes, base: int = 0) -> AddDevice:
-    values = _COMMAND.parse(octets, base)
-    return AddDevice(**{name: values[name] for name in AddDevice.__dataclass_fields__})
+# -- CCS02 -------------------------------------------------------------------------------------
 
 
-def build_add_device(command: AddDevice) -> bytes:
-    return _COMMAND.build(asdict(command))
+@dataclass(frozen=True, slots=True)
+class RemoveDevice:
+    """CCS02 command."""
+
+    invoke_id: int
+    device: int
+
+    def __post_init__(self) -> None:
+        require_unsigned("invoke_id", self.invoke_id, 3)
+        require_unsigned("device", self.device, 8)
 
 
-def parse_add_device_result(octets: bytes, base: int = 0) -> AddDeviceResult:
-    values = _RESPONSE.parse(octets, base)
-    return AddDeviceResult(**{name: values[name] for name in AddDeviceResult.__dataclass_fields__})
+@dataclass(frozen=True, slots=True)
+class RemoveDeviceResult:
+    """CCS02 response."""
+
+    invoke_id: int
+    unregister_device: DlmsResult = DlmsResult.SUCCESS
+
+    def __post_init__(self) -> None:
+        require_unsigned("invoke_id", self.invoke_id, 3)
 
 
-def build_add_device_result(response: AddDeviceResult) -> bytes:
-    return _RESPONSE.build(asdict(response))
+REMOVE_DEVICE = Definition(
+    "CCS02 command",
+    RemoveDevice,
+    AccessRequest(RemoveDevice, requests((ACTION, CHF_OBJECT, 2)), device=EntityId()),
+)
+REMOVE_DEVICE_RESULT = Definition(
+    "CCS02 response",
+    RemoveDeviceResult,
+    AccessResponse(RemoveDeviceResult, {"unregister_device": ACTION}),
+)
+
+# -- CCS03 -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKeyHash:
+    """A device of a network, and the hash of the link key it shares with the trust centre; empty
+    where there is none yet."""
+
+    device: int
+    hashed_key: bytes
+
+    def __post_init__(self) -> None:
+        require_unsigned("device", self.device, 8)
+        if len(self.hashed_key) not in (0, HASHED_KEY_OCTETS):
+            raise GbcsValueError(f"hashed_key has {len(self.hashed_key)} octets, not 0 or 16")
+
+    def __repr__(self) -> str:
+        return f"LinkKeyHash(device={self.device:016X})"
+
+
+def link_key_hashes() -> Any:
+    """The array of devices and hashes that CCS03, CCS07 and CS14 share."""
+    return ArrayOf(
+        Structure(LinkKeyHash, device=EntityId(), hashed_key=OctetString(0, HASHED_KEY_OCTETS))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreLog:
+    """CCS03 command: form this network again, for these devices."""
+
+    invoke_id: int
+    extended_pan_id: int
+    devices: tuple[LinkKeyHash, ...]
+
+    def __post_init__(self) -> None:
+        require_unsigned("invoke_id", self.invoke_id, 3)
+        require_unsigned("extended_pan_id", self.extended_pan_id, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreLogResult:
+    """CCS03 response."""
+
+    invoke_id: int
+    restore_pan: DlmsResult = DlmsResult.SUCCESS
+
+    def __post_init__(self) -> None:
+        require_unsigned("invoke_id", self.invoke_id, 3)
+
+
+RESTORE_LOG = Definition(
+    "CCS03 command",
+    RestoreLog,
+    AccessRequest(
+        RestoreLog,
+        requests((ACTION, CHF_OBJECT, 5)),
+        _structure=Fixed(b"\x02\x02"),
+        extended_pan_id=EntityId(),
+        devices=link_key_hashes(),
+    ),
+)
+RESTORE_LOG_RESULT = Definition(
+    "CCS03 response", RestoreLogResult, AccessResponse(RestoreLogResult, {"restore_pan": ACTION})
+)
+
+parse_add_device = ADD_DEVICE.parse
+build_add_device = ADD_DEVICE.build
+parse_add_device_result = ADD_DEVICE_RESULT.parse
+build_add_device_result = ADD_DEVICE_RESULT.build

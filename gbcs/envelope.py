@@ -17,7 +17,8 @@ Source: GBCS, message structures: "Grouping Header" (DLMS general-signing, tag D
                                                          not even a length in a pre-command
 
 What a frame protects is what its sender wrote, so signature and MAC are checked over the octets
-received, kept in `ReceivedFrame`; a frame built from the same fields has the shortest lengths.
+received, kept in `ReceivedFrame`. Lengths may be read in a longer form than they need; a frame is
+built with the shortest, or with the form of each that `ReceivedFrame.lengths` says.
 """
 
 from __future__ import annotations
@@ -26,24 +27,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from construct import Int8ub, Int16ub, Int64ub, Optional
+from construct import Int8ub, Int64ub
 
-from gbcs.ber import (
-    LENGTH,
-    MAX_LENGTH,
-    OCTETS,
-    Layout,
-    Span,
-    fixed_length,
-    length_octets,
-    marker,
-    octets_of,
-)
+from gbcs.axdr import DATE_TIME_OCTETS
+from gbcs.ber import is_whole_sequence, octets_decoder
 from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
+from gbcs.fields import Fields, Fixed, Length, Value, parse_named, require_end
+from gbcs.streams import MAX_LENGTH, Lengths, Notes, Sink, Source, Span, length_octets
 
 SIGNATURE_OCTETS = 64
 MAC_OCTETS = 12
-DATE_TIME_OCTETS = 12
 MAX_COUNTER = 2**64 - 1
 # Ours: with it, no length in a frame needs more than the form 82, and what is read is bounded.
 MAX_FRAME_OCTETS = MAX_LENGTH
@@ -51,19 +44,13 @@ SECURITY_CONTROL = 0x11  # authentication only, suite 1
 _GROUPING_TAG = 0xDF
 _CIPHERING_TAG = 0xDD
 _EMPTY_FIELDS = bytes(5)
-_CERTIFICATE_TAG = 0x30
 
 THING = "GBCS frame"
-
 
 _CHAIN = (
     "supplementary_remote_party_id",
     "supplementary_remote_party_counter",
     "supplementary_originator_counter",
-)
-_OTHER_INFORMATION = Layout(
-    "other information",
-    {"message_code": Int16ub} | {name: Optional(Int64ub) for name in _CHAIN},
 )
 _PLAIN_LENGTHS = (2, 10, 18, 26)
 
@@ -76,40 +63,36 @@ class Cra(IntEnum):
     ALERT = 3
 
 
-_MAC_HEADER = Layout(
-    THING,
-    {
-        "tag": marker(bytes([_CIPHERING_TAG])),
-        "empty_fields": marker(_EMPTY_FIELDS),
-        "key_info": marker(b"\0"),
-        "length": LENGTH,
-        "security_control": marker(bytes([SECURITY_CONTROL])),
-        "invocation_counter": marker(bytes(4)),
-    },
+_MAC_HEADER = Fields(
+    dict,
+    _tag=Fixed(bytes([_CIPHERING_TAG])),
+    _empty_fields=Fixed(_EMPTY_FIELDS),
+    _key_info=Fixed(b"\0"),
+    length=Length(),
+    _security_control=Fixed(bytes([SECURITY_CONTROL])),
+    _invocation_counter=Fixed(bytes(4)),
 )
 # The length counts what stands behind it in the MAC header too.
 _COUNTED_HEADER_OCTETS = 1 + 4
 
-_GROUPING = Layout(
-    THING,
-    {
-        "grouping_tag": marker(bytes([_GROUPING_TAG])),
-        "transaction_id_length": fixed_length(9),
-        "cra_flag": Int8ub,
-        "originator_counter": Int64ub,
-        "originator_length": fixed_length(8),
-        "originator": Int64ub,
-        "recipient_length": fixed_length(8),
-        "recipient": Int64ub,
-        "date_time": octets_of(0, DATE_TIME_OCTETS),
-        "other_information": OCTETS,
-        "payload": OCTETS,
-    },
+_GROUPING = Fields(
+    dict,
+    _grouping_tag=Fixed(bytes([_GROUPING_TAG])),
+    _transaction_id_length=Length(9),
+    cra_flag=Int8ub,
+    originator_counter=Int64ub,
+    _originator_length=Length(8),
+    originator=Int64ub,
+    _recipient_length=Length(8),
+    recipient=Int64ub,
+    date_time=Value(None, octets_decoder(0, DATE_TIME_OCTETS)),
+    other_information=Value(None),
+    payload=Value(None),
 )
 # The octets of a grouping structure beside its date-time, and what stands behind that.
 _FIXED_OCTETS = 1 + (1 + 1 + 8) + (1 + 8) + (1 + 8) + 1
 
-_SIGNATURE = Layout(THING, {"signature": octets_of(0, SIGNATURE_OCTETS)})
+_SIGNATURE = Value(None, octets_decoder(0, SIGNATURE_OCTETS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +126,7 @@ class OtherInformation:
         if self.key_agreement_certificate:
             if there != [True, True, False]:
                 raise GbcsValueError("a certificate stands behind exactly party and counter")
-            if not _may_be_certificate(self.key_agreement_certificate):
+            if not may_be_certificate(self.key_agreement_certificate):
                 raise GbcsValueError("key_agreement_certificate is not one DER certificate")
 
     def octet_count(self) -> int:
@@ -205,19 +188,25 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFrame:
-    """A frame as it was read: its fields, the octets they came in, and where each stands."""
+    """A frame as it was read: its fields, the octets they came in, where each stands, and the
+    form of its lengths."""
 
     frame: Frame
     octets: bytes
     spans: tuple[Span, ...]
+    lengths: Lengths
     signature_input: bytes
     grouping: bytes
 
     @property
     def payload_offset(self) -> int:
         """Where the payload itself begins, behind its length."""
-        span = next(span for span in self.spans if span.name == "payload")
-        return span.offset + span.length - len(self.frame.payload)
+        return self.offset_of("payload") - len(self.frame.payload)
+
+    def offset_of(self, name: str) -> int:
+        """Where the octets of a field end."""
+        span = next(span for span in self.spans if span.name == name)
+        return span.offset + span.length
 
 
 def parse_frame(octets: bytes) -> ReceivedFrame:
@@ -226,82 +215,87 @@ def parse_frame(octets: bytes) -> ReceivedFrame:
     if len(octets) > MAX_FRAME_OCTETS:
         problem = f"is too far: a frame has at most {MAX_FRAME_OCTETS} octets"
         raise GbcsError(THING, "end", len(octets), problem)
+    notes = Notes(THING)
     if octets[:1] != bytes([_CIPHERING_TAG]):
-        frame, spans, signed = _parse_grouping(octets, 0, mac=None)
-        return ReceivedFrame(frame, octets, tuple(spans), signed, octets)
+        frame, signed = _parse_grouping(octets, 0, notes, mac=None)
+        return ReceivedFrame(frame, octets, tuple(notes.spans), notes.lengths, signed, octets)
     if len(octets) > 1 and octets[1]:
-        raise GbcsError(THING, "empty fields", 1, "are not empty: block transfer is not read here")
-    values, spans, start = _MAC_HEADER.parse_first(octets, 0)
+        problem = "are not empty: this is a block of a longer frame"
+        raise GbcsError(THING, "empty fields", 1, problem)
+    source = Source(octets, 0, notes)
+    length = _MAC_HEADER._parse(source, None, "")["length"]
+    start = source.tell()
     counted = len(octets) - start + _COUNTED_HEADER_OCTETS
-    length_span = spans[3]
-    if values["length"] != counted:
-        problem = f"is {values['length']}, and {counted} octets follow"
-        raise GbcsError(THING, "length", length_span.offset, problem)
+    if length != counted:
+        problem = f"is {length}, and {counted} octets follow"
+        raise GbcsError(THING, "length", notes.spans[3].offset, problem)
     mac_at = len(octets) - MAC_OCTETS
     if mac_at < start:
         raise GbcsError(THING, "mac", start, f"has {len(octets) - start} octets, not 12")
     grouping = octets[start:mac_at]
-    frame, inner, signed = _parse_grouping(grouping, start, mac=octets[mac_at:])
-    spans += [*inner, Span("mac", mac_at, MAC_OCTETS)]
-    return ReceivedFrame(frame, octets, tuple(spans), signed, grouping)
+    frame, signed = _parse_grouping(grouping, start, notes, mac=octets[mac_at:])
+    notes.spans.append(Span("mac", mac_at, MAC_OCTETS))
+    return ReceivedFrame(frame, octets, tuple(notes.spans), notes.lengths, signed, grouping)
 
 
 def _parse_grouping(
-    octets: bytes, base: int, *, mac: bytes | None
-) -> tuple[Frame, list[Span], bytes]:
-    values, spans, end = _GROUPING.parse_first(octets, base)
-    place = {span.name: span.offset for span in spans}
+    octets: bytes, base: int, notes: Notes, *, mac: bytes | None
+) -> tuple[Frame, bytes]:
+    source = Source(octets, base, notes)
+    values = _GROUPING._parse(source, None, "")
+    end = source.tell()
     try:
         cra = Cra(values["cra_flag"])
     except ValueError:
         problem = f"is {values['cra_flag']}, not 1, 2 or 3"
-        raise GbcsError(THING, "cra flag", place["cra flag"], problem) from None
+        raise GbcsError(THING, "cra flag", _offset(notes, "cra_flag"), problem) from None
     signature: bytes | None = None
     if mac is not None or end < len(octets):
-        signature = _SIGNATURE.parse(octets[end:], base + end)["signature"]
-        spans.append(Span("signature", base + end, len(octets) - end))
-    at = place["other information"]
+        signature = parse_named(_SIGNATURE, source, "signature")
+        require_end(source, "")
     frame = Frame(
         cra=cra,
         originator_counter=values["originator_counter"],
         originator=values["originator"],
         recipient=values["recipient"],
         date_time=values["date_time"],
-        other_information=parse_other_information(values["other_information"], at),
+        other_information=parse_other_information(
+            values["other_information"], _offset(notes, "other_information")
+        ),
         payload=values["payload"],
         signature=signature,
         mac=mac,
     )
-    return frame, spans, octets[1:end]
+    return frame, octets[1:end]
+
+
+def _offset(notes: Notes, name: str) -> int:
+    return next(span.offset for span in notes.spans if span.name == name)
 
 
 def parse_other_information(octets: bytes, at: int = 0) -> OtherInformation:
     certificate = b"" if len(octets) in _PLAIN_LENGTHS else octets[18:]
-    if len(octets) in _PLAIN_LENGTHS or _may_be_certificate(certificate):
-        values = _OTHER_INFORMATION.parse(octets[: len(octets) - len(certificate)])
-        return OtherInformation(**values, key_agreement_certificate=certificate)
-    problem = f"has {len(octets)} octets, not 2, 10, 18, 26 or 18 and a certificate"
-    raise GbcsError(THING, "other information", at, problem)
+    if len(octets) not in _PLAIN_LENGTHS and not may_be_certificate(certificate):
+        problem = f"has {len(octets)} octets, not 2, 10, 18, 26 or 18 and a certificate"
+        raise GbcsError(THING, "other information", at, problem)
+    fixed = octets[: len(octets) - len(certificate)]
+    numbers = [int.from_bytes(fixed[start : start + 8], "big") for start in range(2, len(fixed), 8)]
+    chain = dict(zip(_CHAIN, numbers, strict=False))
+    code = int.from_bytes(fixed[:2], "big")
+    return OtherInformation(code, **chain, key_agreement_certificate=certificate)
 
 
 def build_other_information(other: OtherInformation) -> bytes:
-    values = {"message_code": other.message_code}
-    values |= {name: getattr(other, name) for name in _CHAIN}
-    return _OTHER_INFORMATION.build(values) + other.key_agreement_certificate
+    octets = other.message_code.to_bytes(2, "big")
+    for name in _CHAIN:
+        if (value := getattr(other, name)) is not None:
+            octets += value.to_bytes(8, "big")
+    return octets + other.key_agreement_certificate
 
 
-def _may_be_certificate(octets: bytes) -> bool:
+def may_be_certificate(octets: bytes) -> bool:
     """Whether it is one DER value. With 8 octets it would be a counter, so it is longer."""
-    if len(octets) <= 8:
-        return False
-    try:
-        values, _, start = _DER_HEAD.parse_first(octets, 0)
-    except GbcsError:
-        return False
-    return bool(values["length"] == len(octets) - start)
-
-
-_DER_HEAD = Layout("certificate", {"tag": marker(bytes([_CERTIFICATE_TAG])), "length": LENGTH})
+    return len(octets) > 8 and is_whole_sequence(octets)
 
 
 def _require_octets(name: str, value: bytes, lengths: tuple[int, ...]) -> None:
@@ -313,7 +307,7 @@ def _require_octets(name: str, value: bytes, lengths: tuple[int, ...]) -> None:
 # -- building ----------------------------------------------------------------------------------
 
 
-def _build_unsigned(frame: Frame) -> bytes:
+def _put_unsigned(frame: Frame, sink: Sink) -> None:
     values: dict[str, Any] = {
         "cra_flag": int(frame.cra),
         "originator_counter": frame.originator_counter,
@@ -323,26 +317,58 @@ def _build_unsigned(frame: Frame) -> bytes:
         "other_information": build_other_information(frame.other_information),
         "payload": frame.payload,
     }
-    return _GROUPING.build(values)
+    _GROUPING._build(values, sink, None, "")
+
+
+def build_unsigned(frame: Frame) -> bytes:
+    """The grouping structure up to the end of its payload."""
+    sink = Sink(iter(()))
+    _put_unsigned(frame, sink)
+    return sink.getvalue()
 
 
 def signature_input(frame: Frame) -> bytes:
     """What the signature of this frame protects: all behind DF, up to the end of the payload."""
-    return _build_unsigned(frame)[1:]
+    return build_unsigned(frame)[1:]
+
+
+def signed_octets(unsigned: bytes, signature: bytes) -> bytes:
+    """A grouping structure with its signature, which is what a MAC protects."""
+    return unsigned + bytes([len(signature)]) + signature
 
 
 def build_grouping(frame: Frame) -> bytes:
     """The grouping structure with its signature, which is what a MAC protects."""
-    octets = _build_unsigned(frame)
-    if frame.signature is None:
-        return octets
-    return octets + _SIGNATURE.build({"signature": frame.signature})
+    unsigned = build_unsigned(frame)
+    return unsigned if frame.signature is None else signed_octets(unsigned, frame.signature)
 
 
-def build_frame(frame: Frame) -> bytes:
-    """The octets of a frame, with the shortest lengths."""
-    grouping = build_grouping(frame)
+def maced_octets(grouping: bytes, mac: bytes) -> bytes:
+    """A grouping structure in its MAC header."""
+    length = length_octets(_COUNTED_HEADER_OCTETS + len(grouping) + MAC_OCTETS)
+    return _BEFORE_LENGTH + length + _BEHIND_LENGTH + grouping + mac
+
+
+_BEFORE_LENGTH = bytes([_CIPHERING_TAG]) + _EMPTY_FIELDS + b"\0"
+_BEHIND_LENGTH = bytes([SECURITY_CONTROL]) + bytes(4)
+
+
+def build_frame(frame: Frame, lengths: Lengths = ()) -> bytes:
+    """The octets of a frame, with the shortest lengths or with those that are said."""
+    if not lengths:
+        grouping = build_grouping(frame)
+        return grouping if frame.mac is None else maced_octets(grouping, frame.mac)
+    forms = iter(lengths)
+    # The MAC header's length stands first, and counts what the others take.
+    header = 0 if frame.mac is None else next(forms)
+    sink = Sink(forms)
+    _put_unsigned(frame, sink)
+    if frame.signature is not None:
+        _SIGNATURE._build(frame.signature, sink, None, "")
+    if next(forms, None) is not None:
+        raise GbcsValueError("a frame has fewer lengths than are given")
+    grouping = sink.getvalue()
     if frame.mac is None:
         return grouping
-    length = _COUNTED_HEADER_OCTETS + len(grouping) + MAC_OCTETS
-    return _MAC_HEADER.build({"length": length}) + grouping + frame.mac
+    length = length_octets(_COUNTED_HEADER_OCTETS + len(grouping) + MAC_OCTETS, header)
+    return _BEFORE_LENGTH + length + _BEHIND_LENGTH + grouping + frame.mac

@@ -1,10 +1,17 @@
-"""What devices say of their firmware: the version read (CS08), activated (CS09), delivered (CCS08).
+"""What is said of firmware in ASN.1: activated at a time (CS06), its version read (CS08), activated
+by a PPMID (CS09), delivered by the hub (CCS08).
 
-Source: GBCS use cases CS08 "Read PPMID/HCALCS Firmware Version", CS09 "PPMID Firmware Activation
-Alert", CCS08 "Firmware Transfer Alert"; ASN.1 in DER.
+Source: GBCS use cases CS06 "Activate Firmware", CS08 "Read PPMID/HCALCS Firmware Version", CS09
+"PPMID Firmware Activation Alert", CCS08 "Firmware Transfer Alert"; ASN.1 in DER.
 
     payload         octets
     --------------  ------------------------------------------------------------------------
+    CS06 command    SEQUENCE { manufacturerImageHash OCTET STRING (32), originatorCounter INTEGER,
+                               executionDateTime GeneralizedTime OPTIONAL }
+    CS06 response   NULL when it is for later, else the outcome
+    CS06 alert      SEQUENCE { alertCode INTEGER, executionDateTime GeneralizedTime,
+                               originatorCounter INTEGER, outcome }
+    its outcome     SEQUENCE { result INTEGER, firmwareVersion OCTET STRING (4) }
     CS08 command    NULL
     CS08 response   SEQUENCE { firmwareVersion OCTET STRING (4), result INTEGER }
     CS09 alert      SEQUENCE { alertCode INTEGER, executionDateTime GeneralizedTime,
@@ -13,35 +20,46 @@ Alert", CCS08 "Firmware Transfer Alert"; ASN.1 in DER.
                                device OCTET STRING (8), firmwareVersion OCTET STRING (4),
                                result INTEGER }
 
-A version is the file version of the OTA header, most significant octet first.
+A version is the file version of the OTA header, most significant octet first. An execution time
+of 99991231235959Z takes an activation for later back.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
-
-from construct import ExprAdapter, ValidationError
 
 from gbcs.ber import (
-    ASN1_INTEGER,
-    ASN1_TIME,
-    LENGTH,
-    NULL,
-    Layout,
-    asn1_octets,
-    build_sequence,
-    marker,
-    parse_sequence,
+    NULL_OCTETS,
+    AlertCode,
+    IntegerOf,
+    Null,
+    Number,
+    Octets,
+    Record,
+    Time,
+    Unsigned,
     require_utc_second,
 )
-from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
+from gbcs.errors import GbcsValueError, require_unsigned
+from gbcs.fields import Definition, Fields, IfNext, OrNull, Sized
 
 PPMID_FIRMWARE_ACTIVATION = 0x8F8B
 FIRMWARE_TRANSFER_SUCCEEDED = 0x8F8A
 FIRMWARE_TRANSFER_FAILED = 0x8F89
+FUTURE_DATED_SUCCEEDED = 0x8F66
+FUTURE_DATED_FAILED = 0x8F67
+HASH_OCTETS = 32
+
+
+class ActivationResult(IntEnum):
+    """How a CS06 ended."""
+
+    SUCCESS = 0
+    NO_IMAGE_HELD = 1
+    HASH_MISMATCH = 2
+    ACTIVATION_FAILURE = 3
 
 
 class ReadResult(IntEnum):
@@ -61,6 +79,97 @@ class TransferResult(IntEnum):
     FILE_TRANSFER_FAILURE = 3
 
 
+# -- CS06 --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateFirmware:
+    """CS06 command: run the image with this hash, now or at a time."""
+
+    manufacturer_image_hash: bytes
+    originator_counter: int
+    execution_date_time: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.manufacturer_image_hash) != HASH_OCTETS:
+            raise GbcsValueError(f"an image hash has {HASH_OCTETS} octets")
+        require_unsigned("originator_counter", self.originator_counter, 8)
+        if self.execution_date_time is not None:
+            require_utc_second("execution_date_time", self.execution_date_time)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationOutcome:
+    """How an activation ended, and the version that runs."""
+
+    result: ActivationResult
+    firmware_version: int
+
+    def __post_init__(self) -> None:
+        require_unsigned("firmware_version", self.firmware_version, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareActivated:
+    """CS06 response; no outcome when the command is for later, or takes one back."""
+
+    outcome: ActivationOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FutureFirmwareActivation:
+    """CS06 alert: what became of the command with this counter when its time came."""
+
+    alert_code: int
+    execution_date_time: datetime
+    originator_counter: int
+    outcome: ActivationOutcome
+
+    def __post_init__(self) -> None:
+        require_future_dated(self.alert_code)
+        require_utc_second("execution_date_time", self.execution_date_time)
+        require_unsigned("originator_counter", self.originator_counter, 8)
+
+
+def require_future_dated(alert_code: int) -> None:
+    if alert_code not in (FUTURE_DATED_SUCCEEDED, FUTURE_DATED_FAILED):
+        raise GbcsValueError(f"a future-dated outcome carries 8F66 or 8F67, not {alert_code:04X}")
+
+
+def _outcome() -> Sized:
+    return Record(ActivationOutcome, result=IntegerOf(ActivationResult), firmware_version=Number(4))
+
+
+ACTIVATE_FIRMWARE = Definition(
+    "CS06 command",
+    ActivateFirmware,
+    Record(
+        ActivateFirmware,
+        manufacturer_image_hash=Octets(HASH_OCTETS),
+        originator_counter=Unsigned(),
+        execution_date_time=IfNext(Time()),
+    ),
+)
+FIRMWARE_ACTIVATED = Definition(
+    "CS06 response",
+    FirmwareActivated,
+    Fields(FirmwareActivated, outcome=OrNull(_outcome(), NULL_OCTETS)),
+)
+FUTURE_FIRMWARE_ACTIVATION = Definition(
+    "CS06 alert",
+    FutureFirmwareActivation,
+    Record(
+        FutureFirmwareActivation,
+        alert_code=AlertCode(FUTURE_DATED_SUCCEEDED, FUTURE_DATED_FAILED),
+        execution_date_time=Time(),
+        originator_counter=Unsigned(),
+        outcome=_outcome(),
+    ),
+)
+
+# -- CS08 --------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class ReadFirmwareVersion:
     """CS08 command: it says nothing but what it is."""
@@ -77,6 +186,18 @@ class FirmwareVersion:
         require_unsigned("firmware_version", self.firmware_version, 4)
 
 
+READ_FIRMWARE_VERSION = Definition(
+    "CS08 command", ReadFirmwareVersion, Fields(ReadFirmwareVersion, _null=Null())
+)
+FIRMWARE_VERSION = Definition(
+    "CS08 response",
+    FirmwareVersion,
+    Record(FirmwareVersion, firmware_version=Number(4), result=IntegerOf(ReadResult)),
+)
+
+# -- CS09 --------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class FirmwareActivation:
     """CS09, alert 0x8F8B: a PPMID or bridge activated an image, or could not."""
@@ -91,6 +212,21 @@ class FirmwareActivation:
         require_unsigned("firmware_version", self.firmware_version, 4)
         if self.alert_code != PPMID_FIRMWARE_ACTIVATION:
             raise GbcsValueError(f"CS09 carries alert code 8F8B, not {self.alert_code:04X}")
+
+
+FIRMWARE_ACTIVATION = Definition(
+    "CS09 alert",
+    FirmwareActivation,
+    Record(
+        FirmwareActivation,
+        alert_code=AlertCode(PPMID_FIRMWARE_ACTIVATION),
+        execution_date_time=Time(),
+        firmware_version=Number(4),
+        result=IntegerOf(ActivateImageResult),
+    ),
+)
+
+# -- CCS08 -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,81 +263,24 @@ def transfer_alert(
     return FirmwareTransfer(code, execution_date_time, device, firmware_version, result)
 
 
-def _result_of(results: type[IntEnum]) -> Any:
-    def decode(value: int, _context: Any) -> IntEnum:
-        try:
-            return results(value)
-        except ValueError:
-            known = ", ".join(str(int(result)) for result in results)
-            raise ValidationError(f"is {value}, not one of {known}") from None
-
-    return ExprAdapter(ASN1_INTEGER, decode, lambda value, _context: int(value))
-
-
-def _alert_code(*codes: int) -> Any:
-    def decode(value: int, _context: Any) -> int:
-        if value not in codes:
-            known = " or ".join(f"{code:04X}" for code in codes)
-            raise ValidationError(f"is {value:04X}, not {known}")
-        return value
-
-    return ExprAdapter(ASN1_INTEGER, decode, lambda value, _context: value)
-
-
-_COMMAND = Layout("CS08 command", {"null": marker(bytes([NULL])), "length": LENGTH})
-_RESPONSE = Layout(
-    "CS08 response", {"firmware_version": asn1_octets(4), "result": _result_of(ReadResult)}
-)
-_ACTIVATION = Layout(
-    "CS09 alert",
-    {
-        "alert_code": _alert_code(PPMID_FIRMWARE_ACTIVATION),
-        "execution_date_time": ASN1_TIME,
-        "firmware_version": asn1_octets(4),
-        "result": _result_of(ActivateImageResult),
-    },
-)
-_TRANSFER = Layout(
+FIRMWARE_TRANSFER = Definition(
     "CCS08 alert",
-    {
-        "alert_code": _alert_code(FIRMWARE_TRANSFER_SUCCEEDED, FIRMWARE_TRANSFER_FAILED),
-        "execution_date_time": ASN1_TIME,
-        "device": asn1_octets(8),
-        "firmware_version": asn1_octets(4),
-        "result": _result_of(TransferResult),
-    },
+    FirmwareTransfer,
+    Record(
+        FirmwareTransfer,
+        alert_code=AlertCode(FIRMWARE_TRANSFER_SUCCEEDED, FIRMWARE_TRANSFER_FAILED),
+        execution_date_time=Time(),
+        device=Number(8),
+        firmware_version=Number(4),
+        result=IntegerOf(TransferResult),
+    ),
 )
 
-
-def parse_read_firmware_version(octets: bytes, base: int = 0) -> ReadFirmwareVersion:
-    if (length := _COMMAND.parse(octets, base)["length"]) != 0:
-        raise GbcsError(_COMMAND.thing, "length", base + 1, f"is {length}, a NULL has none")
-    return ReadFirmwareVersion()
-
-
-def build_read_firmware_version(_command: ReadFirmwareVersion) -> bytes:
-    return _COMMAND.build({"length": 0})
-
-
-def parse_firmware_version(octets: bytes, base: int = 0) -> FirmwareVersion:
-    return FirmwareVersion(**parse_sequence(_RESPONSE, octets, base))
-
-
-def build_firmware_version(response: FirmwareVersion) -> bytes:
-    return build_sequence(_RESPONSE, asdict(response))
-
-
-def parse_firmware_activation(octets: bytes, base: int = 0) -> FirmwareActivation:
-    return FirmwareActivation(**parse_sequence(_ACTIVATION, octets, base))
-
-
-def build_firmware_activation(alert: FirmwareActivation) -> bytes:
-    return build_sequence(_ACTIVATION, asdict(alert))
-
-
-def parse_firmware_transfer(octets: bytes, base: int = 0) -> FirmwareTransfer:
-    return FirmwareTransfer(**parse_sequence(_TRANSFER, octets, base))
-
-
-def build_firmware_transfer(alert: FirmwareTransfer) -> bytes:
-    return build_sequence(_TRANSFER, asdict(alert))
+parse_firmware_version = FIRMWARE_VERSION.parse
+build_firmware_version = FIRMWARE_VERSION.build
+parse_read_firmware_version = READ_FIRMWARE_VERSION.parse
+build_read_firmware_version = READ_FIRMWARE_VERSION.build
+parse_firmware_activation = FIRMWARE_ACTIVATION.parse
+build_firmware_activation = FIRMWARE_ACTIVATION.build
+parse_firmware_transfer = FIRMWARE_TRANSFER.parse
+build_firmware_transfer = FIRMWARE_TRANSFER.build

@@ -18,7 +18,7 @@ apart; originator and counter do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import IntEnum, StrEnum
 from hashlib import sha256
@@ -42,7 +42,10 @@ from gbcs.envelope import (
     Frame,
     ReceivedFrame,
     build_grouping,
+    build_unsigned,
+    maced_octets,
     signature_input,
+    signed_octets,
 )
 from gbcs.errors import GbcsValueError
 
@@ -196,6 +199,32 @@ def protect(
     return replace(frame, mac=frame_mac(secret, frame, build_grouping(frame)))
 
 
+def protected_octets(
+    frame: Frame, *, signing_key: PrivateKey | None = None, secret: bytes | None = None
+) -> bytes:
+    """The octets of the frame that `protect` makes, built once."""
+    if signing_key is None and secret is None:
+        raise GbcsValueError("a frame is protected by a signature, a MAC or both")
+    unsigned = build_unsigned(frame)
+    signature = b"" if signing_key is None else sign(unsigned[1:], signing_key)
+    octets = signed_octets(unsigned, signature)
+    if secret is None:
+        return octets
+    return maced_octets(octets, frame_mac(secret, frame, octets))
+
+
+def complete_pre_command(pre_command: ReceivedFrame, signing_key: PrivateKey) -> bytes:
+    """The signed command a user makes of a pre-command; the ACB adds its MAC."""
+    if pre_command.frame.signature is not None:
+        raise GbcsValueError("it is no pre-command: it has a signature or the length of none")
+    return signed_octets(pre_command.octets, sign(pre_command.signature_input, signing_key))
+
+
+def add_mac(grouping: bytes, frame: Frame, secret: bytes) -> bytes:
+    """A signed command in the MAC header of the ACB."""
+    return maced_octets(grouping, frame_mac(secret, frame, grouping))
+
+
 def verify(received: ReceivedFrame, keys: KeyStore) -> Verdicts:
     """What the keys say of a frame's signature and MAC."""
     return Verdicts(_verify_signature(received, keys), _verify_mac(received, keys))
@@ -217,13 +246,19 @@ def _verify_mac(received: ReceivedFrame, keys: KeyStore) -> Verdict:
     if frame.mac is None:
         return Verdict.ABSENT
     verdict = Verdict.NO_KEY
-    for party in _mac_parties(frame, keys):
-        secret = _agreed_secret(keys, party, frame.recipient)
-        if secret is not None:
-            if has_mac(received, secret):
-                return Verdict.VALID
-            verdict = Verdict.INVALID
+    for secret in agreed_secrets(frame, keys):
+        if has_mac(received, secret):
+            return Verdict.VALID
+        verdict = Verdict.INVALID
     return verdict
+
+
+def agreed_secrets(frame: Frame, keys: KeyStore) -> Iterator[bytes]:
+    """Z of each pair of parties that may have MACed a frame, as far as their keys are held."""
+    for party in _mac_parties(frame, keys):
+        secret = agreed_secret(keys, party, frame.recipient)
+        if secret is not None:
+            yield secret
 
 
 def _mac_parties(frame: Frame, keys: KeyStore) -> tuple[int, ...]:
@@ -235,7 +270,7 @@ def _mac_parties(frame: Frame, keys: KeyStore) -> tuple[int, ...]:
     return (frame.originator,) if frame.originator in brokers else brokers
 
 
-def _agreed_secret(keys: KeyStore, one: int, other: int) -> bytes | None:
+def agreed_secret(keys: KeyStore, one: int, other: int) -> bytes | None:
     """Z of two parties if the private key of either is held."""
     for private_of, public_of in ((one, other), (other, one)):
         private = keys.private_key(private_of, KeyUse.KEY_AGREEMENT)

@@ -126,7 +126,7 @@ class Smki:
         builder = self._builder(name, issuer.certificate, key.public_key(), random_bits)
         builder = (
             builder.not_valid_after(self._not_after)
-            .add_extension(_key_usage(use), critical=True)
+            .add_extension(key_usage_extension(use), critical=True)
             .add_extension(x509.SubjectKeyIdentifier(key_id(key.public_key())), critical=False)
             .add_extension(_policies(ORGANISATION_POLICY), critical=True)
             .add_extension(_authority_key_id(issuer.certificate), critical=False)
@@ -140,19 +140,49 @@ class Smki:
             raise GbcsValueError(f"a device has no key for {use}")
         random_bits = self._stream(f"smki device {eui64:016X} {use}")
         key = private_key_from(random_bits)
-        module = _TEST_MAKER_DER + b"\x04\x08" + eui64.to_bytes(8, "big")
-        alternative = x509.OtherName(HARDWARE_MODULE_NAME, bytes([0x30, len(module)]) + module)
+        certificate = self._device_certificate(eui64, use, key.public_key(), random_bits)
+        return Credential(certificate, key, use)
+
+    def _device_certificate(
+        self, eui64: int, use: KeyUse, public_key: PublicKey, random_bits: RandomBits
+    ) -> Certificate:
+        alternative = x509.OtherName(HARDWARE_MODULE_NAME, hardware_module_name(eui64))
         issuer = self.device_authority
-        builder = self._builder(x509.Name([]), issuer.certificate, key.public_key(), random_bits)
+        builder = self._builder(x509.Name([]), issuer.certificate, public_key, random_bits)
         builder = (
             builder.not_valid_after(_FOR_EVER)
-            .add_extension(_key_usage(use), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier(key_id(key.public_key())), critical=False)
+            .add_extension(key_usage_extension(use), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier(key_id(public_key)), critical=False)
             .add_extension(x509.SubjectAlternativeName([alternative]), critical=True)
             .add_extension(_policies(DEVICE_POLICY), critical=True)
             .add_extension(_authority_key_id(issuer.certificate), critical=False)
         )
-        return Credential(_signed(builder, issuer.private_key), key, use)
+        return _signed(builder, issuer.private_key)
+
+    def certify(self, eui64: int, use: KeyUse, public_key: PublicKey, name: str) -> Certificate:
+        """A device's certificate for a key of its own; `name` is that of the stream its serial
+        is drawn from."""
+        if use not in _SIGN_AND_AGREE:
+            raise GbcsValueError(f"a device has no key for {use}")
+        return self._device_certificate(eui64, use, public_key, self._stream(name))
+
+    def revocation_list(self, issuer: Credential, serials: Iterable[int]) -> bytes:
+        """The list by which an authority takes certificates back, in DER."""
+        name = x509.load_der_x509_certificate(issuer.certificate.der).subject
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(name)
+            .last_update(self._not_before)
+            .next_update(self._not_after)
+            .add_extension(_authority_key_id(issuer.certificate), critical=False)
+        )
+        for serial in serials:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial)
+            builder = builder.add_revoked_certificate(
+                entry.revocation_date(self._not_before).build()
+            )
+        signed = builder.sign(issuer.private_key, SHA256(), ecdsa_deterministic=True)
+        return signed.public_bytes(Encoding.DER)
 
     def _authority(self, name: str, role: Role | None, issuer: Credential | None) -> Credential:
         random_bits = self._stream(f"smki authority {name}")
@@ -167,7 +197,7 @@ class Smki:
         builder = self._builder(subject, parent, key.public_key(), random_bits)
         builder = (
             builder.not_valid_after(self._not_after)
-            .add_extension(_key_usage(None), critical=True)
+            .add_extension(key_usage_extension(None), critical=True)
             .add_extension(x509.BasicConstraints(True, 1 if issuer is None else 0), critical=True)
             .add_extension(_policies(policy), critical=True)
             .add_extension(x509.SubjectKeyIdentifier(key_id(key.public_key())), critical=False)
@@ -221,6 +251,12 @@ def issue_store(
     return store
 
 
+def hardware_module_name(eui64: int) -> bytes:
+    """The name of a device in its certificates, as the test maker numbers them."""
+    module = _TEST_MAKER_DER + b"\x04\x08" + eui64.to_bytes(8, "big")
+    return bytes([0x30, len(module)]) + module
+
+
 def key_id(public_key: PublicKey) -> bytes:
     """The 8 octets that name a key: 4, then the low 60 bits of the SHA-1 of its point."""
     point = public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -253,7 +289,7 @@ def _serial(random_bits: RandomBits) -> int:
     return random_bits(SERIAL_BITS) | 1 << (SERIAL_BITS - 1)
 
 
-def _key_usage(use: KeyUse | None) -> x509.KeyUsage:
+def key_usage_extension(use: KeyUse | None) -> x509.KeyUsage:
     """keyCertSign and cRLSign for an authority, else the one bit the use is for."""
     agreement = use in (KeyUse.KEY_AGREEMENT, KeyUse.TOP_UP_KEY_AGREEMENT)
     return x509.KeyUsage(

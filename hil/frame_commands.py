@@ -1,4 +1,4 @@
-"""`hanbench frame`: what is in a GBCS frame, and whether its signature and MAC hold.
+"""`hanbench frame`: what is in a GBCS frame, and whether its signature and MAC hold; and back.
 
 Source: DESIGN, "What it promises to the outside" (`frame decode`, exit codes).
 """
@@ -8,28 +8,55 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import fields
-from datetime import datetime
-from enum import IntEnum
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
+from gbcs.attributes import Attribute, encrypted_attributes
+from gbcs.block_transfer import ROUTED, join_stream
 from gbcs.certificates import CertificateStore
-from gbcs.codes import Payload, parse_payload, use_case
-from gbcs.envelope import Frame, ReceivedFrame, parse_frame
-from gbcs.errors import GbcsError
+from gbcs.codes import (
+    Protection,
+    read_payload,
+    required_protections,
+    use_case,
+)
+from gbcs.envelope import (
+    Frame,
+    ReceivedFrame,
+    parse_frame,
+)
+from gbcs.errors import GbcsError, GbcsValueError
+from gbcs.fields import Reading
 from gbcs.protection import Verdict, Verdicts, verify
 from hil.errors import RequestError
+from hil.frame_building import NAMED, frame_octets
+from hil.frame_documents import (
+    Document,
+    document_of,
+    envelope_document,
+    fields_document,
+    payload_document,
+)
 from hil.pki_commands import load_keys
 
 # Four times the octets of the longest frame leave room for any way of writing them.
 MAX_FILE_BYTES = 4 * 0x10000
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 _FIRST_OCTETS = (0xDD, 0xDF)
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
-# Hexadecimal digits of each number that is not shown in decimal.
-_HEX_WIDTHS = {"firmware_version": 8, "device": 16, "alert_code": 4}
+# What a folder is searched for: RTDS downloads hold requests in XML beside their frames.
+_FRAME_SUFFIXES = (".hex", ".bin")
+
+_KEYS_OPTION = click.option(
+    "--keys",
+    "key_folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Certificates and keys, named as `pki create` and RTDS name them.",
+)
 
 
 class Input(NamedTuple):
@@ -45,35 +72,31 @@ class Decoded(NamedTuple):
 
     input: Input
     received: ReceivedFrame | None
-    payload: Payload | None
+    reading: Reading[Any] | None
     verdicts: Verdicts | None
     error: str | None
+    attributes: tuple[Attribute, ...] = ()
 
 
 @click.group("frame")
 def frame_group() -> None:
-    """GBCS frames: decode."""
+    """GBCS frames: decode, build."""
 
 
 @frame_group.command("decode")
-@click.argument("frames", nargs=-1, required=True, metavar="HEX|FILE...")
-@click.option(
-    "--keys",
-    "key_folder",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Certificates and keys, named as `pki create` and RTDS name them.",
-)
+@click.argument("frames", nargs=-1, required=True, metavar="HEX|FILE|DIR...")
+@_KEYS_OPTION
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, nothing else.")
 @click.pass_context
 def decode_command(
     ctx: click.Context, frames: tuple[str, ...], key_folder: Path | None, as_json: bool
 ) -> None:
-    """Say what is in each frame: hexadecimal, base64, or a file of either or of its octets.
+    """Say what is in each frame: hexadecimal, base64, a file of either or of its octets, or every
+    .hex and .bin file of a folder.
 
     Exit code 1 when a frame does not decode, or a signature or MAC is invalid.
     """
-    inputs = [_input(argument) for argument in frames]
+    inputs = [given for argument in frames for given in _inputs(argument)]
     store = CertificateStore() if key_folder is None else load_keys(key_folder)
     decoded = [_decode(each, store) for each in inputs]
     if as_json:
@@ -85,7 +108,44 @@ def decode_command(
         ctx.exit(1)
 
 
+@frame_group.command("build")
+@click.argument("documents", nargs=-1, required=True, metavar="FILE|-...")
+@_KEYS_OPTION
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, nothing else.")
+def build_command(documents: tuple[str, ...], key_folder: Path | None, as_json: bool) -> None:
+    """Make frames from what `decode --json` prints: a document, or a list of them.
+
+    Signature and MAC are those of the document. With --keys a MAC is made anew, and a signature
+    that does not hold is made anew if the private key is there.
+    """
+    store = None if key_folder is None else load_keys(key_folder)
+    built = [
+        _build(document, f"{name}[{at}]", store)
+        for name in documents
+        for at, document in enumerate(_documents(name))
+    ]
+    if as_json:
+        click.echo(json.dumps([{"octets": octets.hex().upper()} for octets in built], indent=2))
+    else:
+        for octets in built:
+            click.echo(octets.hex().upper())
+
+
 # -- input -------------------------------------------------------------------------------------
+
+
+def _inputs(argument: str) -> Iterator[Input]:
+    path = Path(argument)
+    if not (_exists(path) and path.is_dir()):
+        yield _input(argument)
+        return
+    shown = click.format_filename(path)
+    found = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in _FRAME_SUFFIXES]
+    if not found:
+        raise RequestError(f"{shown} holds no .hex and no .bin file")
+    for each in found:
+        if each.is_file():
+            yield _input(str(each))
 
 
 def _input(argument: str) -> Input:
@@ -153,31 +213,46 @@ def _from_base64(text: str) -> bytes | None:
 def _decode(given: Input, store: CertificateStore) -> Decoded:
     if given.error is not None:
         return Decoded(given, None, None, None, given.error)
+    octets = given.octets
     try:
-        received = parse_frame(given.octets)
+        if octets.startswith(ROUTED):
+            octets = join_stream(octets)
+        received = parse_frame(octets)
     except GbcsError as error:
         return Decoded(given, None, None, None, str(error))
     verdicts = verify(received, store)
+    attributes = encrypted_attributes(received, store)
     frame = received.frame
     try:
-        payload = parse_payload(
+        reading = read_payload(
             frame.message_code, frame.cra, frame.payload, received.payload_offset
         )
     except GbcsError as error:
-        return Decoded(given, received, None, verdicts, str(error))
-    return Decoded(given, received, payload, verdicts, None)
+        return Decoded(given, received, None, verdicts, str(error), attributes)
+    return Decoded(given, received, reading, verdicts, None, attributes)
 
 
 def _fails(decoded: Decoded) -> bool:
     return decoded.error is not None or Verdict.INVALID in (decoded.verdicts or ())
 
 
+def _note(frame: Frame) -> str | None:
+    """What is odd about how a frame is protected; None for what it should be, or not known."""
+    permitted = required_protections(frame.message_code, frame.cra)
+    found = Protection(bool(frame.signature), frame.mac is not None)
+    if frame.signature is None:
+        return "a pre-command, not signed yet"
+    if not permitted or found in permitted:
+        return None
+    return f"it has {NAMED[found]}, the message needs {NAMED[permitted[0]]}"
+
+
 # -- output ------------------------------------------------------------------------------------
 
 
-def _document(decoded: Decoded) -> dict[str, object]:
-    frame = None if decoded.received is None else decoded.received.frame
-    verdicts = decoded.verdicts
+def _document(decoded: Decoded) -> Document:
+    received, verdicts, reading = decoded.received, decoded.verdicts, decoded.reading
+    frame = None if received is None else received.frame
     return {
         "file": decoded.input.file,
         "use_case": frame and use_case(frame.message_code),
@@ -186,40 +261,15 @@ def _document(decoded: Decoded) -> dict[str, object]:
         "originator": frame and f"{frame.originator:016X}",
         "recipient": frame and f"{frame.recipient:016X}",
         "originator_counter": frame and frame.originator_counter,
-        "payload": frame and _payload_document(frame, decoded.payload),
+        "payload": frame and payload_document(frame, reading),
         "signature": verdicts and verdicts.signature.value,
         "mac": verdicts and verdicts.mac.value,
+        "note": frame and _note(frame),
         "error": decoded.error,
+        "envelope": received and envelope_document(received),
+        "fields": received and fields_document(received, reading),
+        "attributes": received and [document_of(each._asdict()) for each in decoded.attributes],
     }
-
-
-def _payload_document(frame: Frame, payload: Payload | None) -> dict[str, object]:
-    return {"octets": frame.payload.hex().upper()} | _payload_fields(payload)
-
-
-def _payload_fields(payload: Payload | None) -> dict[str, object]:
-    if payload is None:
-        return {}
-    return {
-        field.name: _field_value(field.name, getattr(payload, field.name))
-        for field in fields(payload)
-    }
-
-
-def _field_value(name: str, value: object) -> object:
-    match value:
-        case IntEnum():
-            return value.name.lower().replace("_", "-")
-        case datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case bytes():
-            return value.hex().upper()
-        case bool():
-            return value
-        case int() if name in _HEX_WIDTHS:
-            return f"{value:0{_HEX_WIDTHS[name]}X}"
-        case _:
-            return value
 
 
 def _tree(decoded: Decoded) -> list[str]:
@@ -230,18 +280,53 @@ def _tree(decoded: Decoded) -> list[str]:
     title = use_case(frame.message_code) or f"message code {frame.message_code:04X}"
     lines = [f"{name}: {title} {frame.cra.name.lower()}, {len(received.octets)} octets"]
     for span in received.spans:
-        octets = received.octets[span.offset : span.offset + span.length]
-        lines.append(f"  {span.offset:>5} {span.length:>5}  {span.name:<22}{_shown(octets)}")
-        if span.name == "other information":
-            lines += _indented(_other_information(frame))
-        elif span.name == "payload":
-            lines += _indented(_payload_fields(decoded.payload))
+        lines.append(_line(span.name, span.offset, span.length, received.octets, 0))
+        if span.name == "other_information":
+            lines += [f"{'':15}{key}: {value}" for key, value in _other_information(frame).items()]
+        elif span.name == "payload" and decoded.reading is not None:
+            lines += _payload_lines(decoded.reading, received.octets)
+    for attribute in decoded.attributes:
+        plain = "" if attribute.octets is None else f", {_shown(attribute.octets)}"
+        where = f"{attribute.length} octets at offset {attribute.offset}"
+        lines.append(f"  encrypted attribute: {where}: {attribute.verdict}{plain}")
     if decoded.verdicts is not None:
         for what, verdict in zip(("signature", "MAC"), decoded.verdicts, strict=True):
             lines.append(f"  {what}: {verdict}")
+    if (note := _note(frame)) is not None:
+        lines.append(f"  note: {note}")
     if decoded.error is not None:
         lines.append(f"  error: {decoded.error}")
     return lines
+
+
+def _payload_lines(reading: Reading[Any], octets: bytes) -> Iterable[str]:
+    values = dict(_leaves(document_of(reading.value), ""))
+    for span in reading.spans:
+        depth = 1 + span.name.count(".")
+        name = span.name.rsplit(".", 1)[-1]
+        line = _line(name, span.offset, span.length, octets, depth)
+        value = values.get(span.name)
+        yield line if value is None else f"{line}  = {value}"
+
+
+def _leaves(document: object, name: str) -> Iterator[tuple[str, object]]:
+    """Every value of a document that has no parts, by the name its span has."""
+    match document:
+        case dict():
+            for key, value in document.items():
+                yield from _leaves(value, f"{name}.{key}" if name else key)
+        case list():
+            for at, value in enumerate(document):
+                yield from _leaves(value, f"{name}[{at}]")
+        case str() if len(document) > 64:
+            return
+        case _:
+            yield name, document
+
+
+def _line(name: str, offset: int, length: int, octets: bytes, depth: int) -> str:
+    shown = "  " * depth + name.replace("_", " ")
+    return f"  {offset:>5} {length:>5}  {shown:<21} {_shown(octets[offset : offset + length])}"
 
 
 def _other_information(frame: Frame) -> dict[str, object]:
@@ -250,18 +335,39 @@ def _other_information(frame: Frame) -> dict[str, object]:
     return {
         name: value
         for name, value in (
-            ("message_code", f"{other.message_code:04X}"),
-            ("supplementary_remote_party_id", None if party is None else f"{party:016X}"),
-            ("supplementary_remote_party_counter", other.supplementary_remote_party_counter),
-            ("supplementary_originator_counter", other.supplementary_originator_counter),
+            ("message code", f"{other.message_code:04X}"),
+            ("supplementary remote party id", None if party is None else f"{party:016X}"),
+            ("supplementary remote party counter", other.supplementary_remote_party_counter),
+            ("supplementary originator counter", other.supplementary_originator_counter),
         )
         if value is not None
     }
 
 
-def _indented(rows: dict[str, object]) -> list[str]:
-    return [f"{'':15}{name.replace('_', ' ')}: {value}" for name, value in rows.items()]
-
-
 def _shown(octets: bytes) -> str:
     return octets[:32].hex().upper() + ("..." if len(octets) > 32 else "")
+
+
+# -- building ----------------------------------------------------------------------------------
+
+
+def _documents(name: str) -> list[object]:
+    try:
+        with click.open_file(name, "rb") as file:
+            data = file.read(MAX_DOCUMENT_BYTES + 1)
+    except OSError as error:
+        raise RequestError(f"{name} cannot be read: {error.strerror}") from None
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise RequestError(f"{name} has more than {MAX_DOCUMENT_BYTES} bytes")
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        raise RequestError(f"{name} is not JSON") from None
+    return document if isinstance(document, list) else [document]
+
+
+def _build(document: object, where: str, store: CertificateStore | None) -> bytes:
+    try:
+        return frame_octets(document, store)
+    except GbcsValueError as error:
+        raise RequestError(f"{where}: {error}") from None

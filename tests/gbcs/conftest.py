@@ -6,8 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from gbcs_rig import write_scalars
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +32,5 @@ def key_folder(vectors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
     for path in (vectors / "keys").glob("*.pem"):
         (folder / path.name).write_bytes(path.read_bytes())
-    with (vectors / "keys" / "organisation-test-scalars.csv").open(newline="") as file:
-        for name, scalar in list(csv.reader(file))[1:]:
-            key = ec.derive_private_key(int(scalar, 16), ec.SECP256R1())
-            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            (folder / f"{name}.key").write_bytes(pem)
+    write_scalars(vectors / "keys" / "organisation-test-scalars.csv", folder)
     return folder

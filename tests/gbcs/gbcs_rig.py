@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import strategies as st
 
 from gbcs.acb import AccessControlBroker, BrokerState
-from gbcs.ber import length_octets
 from gbcs.certificates import CertificateStore
 from gbcs.endpoint import (
     DeviceKeys,
@@ -26,12 +29,14 @@ from gbcs.firmware import (
 )
 from gbcs.protection import KeyUse, PrivateKey
 from gbcs.smki import ACB_EUI64, CHF_EUI64, PPMID_EUI64, RECOVERY_EUI64, Smki, issue_store
+from gbcs.streams import length_octets
 from hil.seeds import Seeds
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 VERSION = 0x0123ABCD
 
 
+@cache
 def smki(seed: int = 1) -> Smki:
     seeds = Seeds(seed)
     return Smki(lambda name: seeds.stream(name).getrandbits, EPOCH)
@@ -85,6 +90,15 @@ def device(
 
 def broker(state: BrokerState | None = None) -> AccessControlBroker:
     return AccessControlBroker(ACB_EUI64, dsp_keys(), state or BrokerState(1299))
+
+
+def write_scalars(table: Path, folder: Path) -> None:
+    """The published test keys of organisations, which the vectors keep as scalars, as files."""
+    with table.open(newline="") as file:
+        for name, scalar in list(csv.reader(file))[1:]:
+            key = ec.derive_private_key(int(scalar, 16), ec.SECP256R1())
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            (folder / f"{name}.key").write_bytes(pem)
 
 
 def activation(version: int = VERSION) -> bytes:

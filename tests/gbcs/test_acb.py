@@ -221,8 +221,8 @@ def test_a_signed_alert_with_a_broken_payload_does_not_use_up_its_counter() -> N
 
 
 def test_an_alert_whose_code_is_not_read_keeps_its_octets() -> None:
-    octets = device(EndpointState(4999)).alert(0x0018, b"\x0f", critical=False)
-    assert broker().receive(octets) == Alert(PPMID_EUI64, 0x0018, 5000, b"\x0f")
+    octets = device(EndpointState(4999)).alert(0x0061, b"\x0f", critical=False)
+    assert broker().receive(octets) == Alert(PPMID_EUI64, 0x0061, 5000, b"\x0f")
 
 
 @settings(deadline=None)

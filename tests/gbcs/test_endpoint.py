@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from gbcs_rig import (
@@ -18,8 +19,18 @@ from gbcs_rig import (
     trust_cells,
 )
 
-from gbcs.acb import User
-from gbcs.device_log import AddDevice, AddDeviceResult, DlmsResult, parse_add_device_result
+from gbcs.acb import Response, User
+from gbcs.axdr import build_date_time
+from gbcs.codes import CCS02_REMOVE_DEVICE, build_payload
+from gbcs.device_log import (
+    AddDevice,
+    AddDeviceResult,
+    DlmsResult,
+    LinkKeyHash,
+    RemoveDevice,
+    RemoveDeviceResult,
+    parse_add_device_result,
+)
 from gbcs.endpoint import (
     Discarded,
     Endpoint,
@@ -29,10 +40,19 @@ from gbcs.endpoint import (
     TrustCells,
     UseCase,
     add_device,
+    answering,
 )
 from gbcs.envelope import Cra, Frame, OtherInformation, build_frame, parse_frame
 from gbcs.errors import GbcsValueError
 from gbcs.firmware import FirmwareVersion, ReadResult, parse_firmware_version
+from gbcs.hub_log import (
+    DeviceLogs,
+    HanStatus,
+    LogBackup,
+    ReadDeviceLogs,
+    ReadHanStatus,
+)
+from gbcs.meter_versions import MeterVersion, ReadMeterVersion
 from gbcs.protection import (
     KeyUse,
     Verdict,
@@ -206,7 +226,7 @@ def join_case() -> tuple[UseCase, list[bytes]]:
         asked.append(payload)
         return b"\x02\x01\x00"
 
-    return UseCase(JOIN, answer, critical=True), asked
+    return UseCase(JOIN, answer), asked
 
 
 def test_a_critical_command_needs_signature_and_mac_and_its_answer_is_signed_only() -> None:
@@ -284,3 +304,30 @@ def test_cells_take_only_the_certificates_they_are_for() -> None:
 @pytest.mark.parametrize("octets", [b"", b"\xdf", bytes(1500)])
 def test_octets_that_are_no_frame_are_an_event(octets: bytes) -> None:
     expect_discarded(octets, Reason.SYNTAX)
+
+
+def test_a_hub_answers_what_its_log_is_asked_for() -> None:
+    """CCS02, CCS05/CCS04, CCS07 and ECS52: whatever function it was given, in the right layout."""
+    backup = LogBackup(build_date_time(EPOCH), 0x140, (LinkKeyHash(PPMID_EUI64, b""),))
+    answers: dict[int, tuple[Any, Any]] = {
+        CCS02_REMOVE_DEVICE: (RemoveDevice(1300, PPMID_EUI64), RemoveDeviceResult(1300)),
+        0x0004: (ReadHanStatus(1300), HanStatus(1300, ())),
+        0x00FE: (ReadDeviceLogs(1300), DeviceLogs(1300, backup, None)),
+        0x0059: (ReadMeterVersion(1300), MeterVersion(1300, VERSION)),
+    }
+    for code, (command, response) in answers.items():
+        asked: list[object] = []
+
+        def answer(given: object, response: object = response, asked: Any = asked) -> object:
+            asked.append(given)
+            return response
+
+        hub = device(None, answering(code, answer), eui64=CHF_EUI64)
+        dsp = broker()
+        octets = dsp.command(code, CHF_EUI64, build_payload(command), USER)
+        reply = only(hub.receive(octets, EPOCH))
+        assert isinstance(reply, Reply)
+        assert asked == [command]
+        outcome = dsp.receive(reply.frame)
+        assert isinstance(outcome, Response)
+        assert outcome.payload == response

@@ -10,7 +10,6 @@ from gbcs_rig import gbcs_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gbcs.ber import MAX_LENGTH
 from gbcs.envelope import (
     Cra,
     Frame,
@@ -20,6 +19,7 @@ from gbcs.envelope import (
     signature_input,
 )
 from gbcs.errors import GbcsError, GbcsValueError
+from gbcs.streams import MAX_LENGTH
 
 # Written by hand after the layout tables of GBCS: a CS08 command from the ACB for a user.
 COMMAND = bytes.fromhex(
@@ -162,6 +162,33 @@ def test_long_lengths_are_read_and_short_ones_written() -> None:
     # What was sent is what is protected.
     assert received.grouping == long
     assert received.signature_input == long[1:-1]
+
+
+@settings(deadline=None)
+@given(gbcs_frames(), st.data())
+def test_a_frame_is_built_again_with_whatever_lengths_it_had(
+    frame: Frame, data: st.DataObject
+) -> None:
+    shortest = parse_frame(build_frame(frame))
+    assert shortest.lengths == ()
+    count = 6 + (frame.signature is not None) + (frame.mac is not None)
+    forms = tuple(data.draw(st.lists(st.sampled_from([1, 2, 3]), min_size=count, max_size=count)))
+    try:
+        octets = build_frame(frame, forms)
+    except GbcsValueError:
+        return  # a length of more than a form holds
+    received = parse_frame(octets)
+    assert received.frame == frame
+    assert build_frame(received.frame, received.lengths) == octets
+    assert received.lengths in ((), forms)
+
+
+def test_lengths_that_do_not_fit_a_frame_are_refused() -> None:
+    bare = replace(COMMAND_FIELDS, mac=None)
+    with pytest.raises(GbcsValueError, match="fewer lengths"):
+        build_frame(bare, (1,) * 8)
+    with pytest.raises(GbcsValueError, match="does not fit"):
+        build_frame(replace(bare, payload=bytes(200)), (1,) * 7)
 
 
 def test_a_pre_command_ends_behind_its_payload() -> None:

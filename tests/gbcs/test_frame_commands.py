@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from gbcs.block_transfer import split
 from hil.errors import HanbenchError
 from hil.frame_commands import frame_group
 from hil.pki_commands import pki_group
@@ -22,7 +23,7 @@ COMMAND = (
 )
 KEYS = {
     "file", "use_case", "message_code", "cra", "originator", "recipient", "originator_counter",
-    "payload", "signature", "mac", "error",
+    "payload", "signature", "mac", "note", "error", "envelope", "fields", "attributes",
 }  # fmt: skip
 
 
@@ -40,6 +41,10 @@ def decode(*arguments: str, exit_code: int = 0) -> list[dict[str, Any]]:
 
 def test_a_frame_is_decoded_from_its_hexadecimal() -> None:
     (row,) = decode(COMMAND)
+    where = {each["name"]: (each["offset"], each["length"]) for each in row.pop("fields")}
+    assert where["originator"] == (25, 8)
+    assert where["payload"] == (62, 3)
+    assert where["payload.null"] == (63, 2)
     assert row == {
         "file": None,
         "use_case": "CS08",
@@ -51,7 +56,15 @@ def test_a_frame_is_decoded_from_its_hexadecimal() -> None:
         "payload": {"octets": "0500"},
         "signature": "absent",
         "mac": "no-key",
+        "note": None,
         "error": None,
+        "attributes": [],
+        "envelope": {
+            "supplementary_remote_party_id": "90B3D51F30010000",
+            "supplementary_remote_party_counter": 1000,
+            "signature": "",
+            "mac": "000102030405060708090A0B",
+        },
     }
 
 
@@ -101,7 +114,7 @@ def test_an_activation_alert_is_shown_field_by_field(vectors: Path) -> None:
     lines = tree.output.splitlines()
     assert lines[0] == f"{path}: CS09 alert, 132 octets"
     assert "      3     8  originator counter    0000000000001388" in lines
-    assert "               firmware version: 1234ABCD" in lines
+    assert "     58     6    firmware version    04041234ABCD  = 1234ABCD" in lines
     assert "  signature: no-key" in lines
 
 
@@ -145,7 +158,10 @@ def test_a_broken_payload_leaves_the_envelope_readable() -> None:
     (row,) = decode(broken, exit_code=1)
     assert row["use_case"] == "CS08"
     assert row["payload"] == {"octets": "0501"}
-    assert row["error"] == "CS08 command: length at offset 64 is 1, a NULL has none"
+    assert (
+        row["error"]
+        == "CS08 command: null at offset 63 cannot be read, its length is 1 and 0 octet(s) follow"
+    )
     assert "error: CS08 command" in run("decode", broken).output
 
 
@@ -192,3 +208,146 @@ def test_a_key_file_that_is_not_what_its_name_says_is_left_out_and_named(
     assert "MAC: invalid" in complete.stdout
     assert complete.exit_code == 1
     assert complete.stderr == ""
+
+
+# -- build -------------------------------------------------------------------------------------
+
+
+def build(*arguments: str, given: object = None) -> list[str]:
+    text = None if given is None else json.dumps(given)
+    result = CliRunner().invoke(frame_group, ["build", *arguments], input=text)
+    assert result.exit_code == 0, result.exception
+    return result.stdout.split()
+
+
+def refused(given: object, *arguments: str) -> str:
+    result = CliRunner().invoke(frame_group, ["build", *arguments, "-"], input=json.dumps(given))
+    assert isinstance(result.exception, HanbenchError), result.output
+    assert result.exception.exit_code == 2
+    assert result.stdout == ""
+    return str(result.exception)
+
+
+def test_what_decode_prints_builds_every_published_frame_again(
+    vectors: Path, key_folder: Path
+) -> None:
+    files = sorted((vectors / "rtds").glob("*.HEX"))
+    rows = decode("--keys", str(key_folder), str(vectors / "rtds"))
+    assert [row["file"] for row in rows] == [str(path) for path in files]
+    frames = [path.read_text().strip() for path in files]
+    assert build("-", given=rows) == frames
+    # With keys a MAC is made anew, and a signature that holds is kept.
+    assert build("--keys", str(key_folder), "-", given=rows) == frames
+    # The fields count, not the octets beside them.
+    for row in rows:
+        if set(row["payload"]) > {"octets", "lengths"}:
+            row["payload"]["octets"] = ""
+    assert build("-", given=rows) == frames
+
+
+def test_a_changed_field_is_protected_anew(pki_folder: Path) -> None:
+    command = {
+        "message_code": "0x0129",
+        "cra": "command",
+        "originator": "90B3D51F30000002",
+        "recipient": "00DB1234567890A4",
+        "originator_counter": 7,
+        "payload": {},
+    }
+    response = command | {
+        "cra": "response",
+        "originator": "00DB1234567890A4",
+        "recipient": "90B3D51F30000002",
+        "payload": {"firmware_version": "0123ABCD", "result": "read-success"},
+    }
+    alert = response | {
+        "message_code": "012B",
+        "cra": "alert",
+        "payload": {
+            "execution_date_time": "2026-01-01T00:00:00Z",
+            "firmware_version": "0123ABCD",
+            "result": "activation-failure",
+        },
+    }
+    keys = ("--keys", str(pki_folder))
+    frames = build(*keys, "-", given=[command, response, alert])
+    rows = decode(*keys, *frames)
+    assert [(row["signature"], row["mac"]) for row in rows] == [
+        ("absent", "valid"),
+        ("absent", "valid"),
+        ("valid", "absent"),
+    ]
+    assert rows[2]["payload"]["result"] == "activation-failure"
+    rows[1]["payload"]["firmware_version"] = "0123ABCE"
+    rows[2]["payload"]["result"] = "activation-success"
+    stale = decode(*keys, *build("-", given=rows[1:]), exit_code=1)
+    assert [(row["signature"], row["mac"]) for row in stale] == [
+        ("absent", "invalid"),
+        ("invalid", "absent"),
+    ]
+    fresh = decode(*keys, *build(*keys, "-", given=rows[1:]))
+    assert fresh[0]["payload"]["firmware_version"] == "0123ABCE"
+    assert fresh[1]["signature"] == "valid"
+
+
+def test_a_protection_a_document_says_is_absent_is_left_out() -> None:
+    (row,) = decode(COMMAND)
+    (bare,) = build("-", given=row | {"mac": "absent"})
+    assert bare == COMMAND[26:-24]
+    (pre_command,) = build(
+        "-", given=row | {"envelope": row["envelope"] | {"signature": None, "mac": None}}
+    )
+    assert pre_command == COMMAND[26:-26]
+
+
+def test_a_document_that_is_no_frame_is_refused_in_a_sentence() -> None:
+    (row,) = decode(COMMAND)
+    assert "originator is missing" in refused({k: v for k, v in row.items() if k != "originator"})
+    assert "is an object" in refused(["x"])
+    assert "cra is 'commando'" in refused(row | {"cra": "commando"})
+    assert "payload.version is no field" in refused(row | {"payload": {"version": 1}})
+    wrong = row | {"cra": "response", "payload": {"firmware_version": "0123ABCD", "result": "odd"}}
+    assert "payload.result is 'odd'" in refused(wrong)
+    assert "payload.firmware_version is missing" in refused(
+        row | {"cra": "response", "payload": {"result": "read-success"}}
+    )
+    assert "--keys" in refused(row | {"envelope": {}})
+    assert "originator_counter" in refused(row | {"originator_counter": 2**64})
+    assert "lengths" in refused(row | {"envelope": row["envelope"] | {"lengths": [9]}})
+    result = CliRunner().invoke(frame_group, ["build", "-"], input="{")
+    assert isinstance(result.exception, HanbenchError)
+
+
+def test_a_folder_without_frames_is_a_wrong_request(tmp_path: Path) -> None:
+    (tmp_path / "request.XML").write_text("<sr:Request/>")
+    result = run("decode", str(tmp_path))
+    assert isinstance(result.exception, HanbenchError)
+    assert result.exception.exit_code == 2
+
+
+def test_a_frame_in_blocks_is_decoded_as_the_frame_it_is() -> None:
+    blocks = b"".join(split(bytes.fromhex(COMMAND), 30))
+    (row,) = decode(blocks.hex())
+    assert row["use_case"] == "CS08"
+    (row,) = decode(blocks[: -len(split(bytes.fromhex(COMMAND), 30)[-1])].hex(), exit_code=1)
+    assert "the last block is not there" in row["error"]
+
+
+def test_a_frame_that_lacks_a_protection_says_so() -> None:
+    bare = COMMAND[26:-24]
+    assert decode(bare)[0]["note"] == "it has nothing, the message needs a MAC"
+    assert decode(bare[:-2])[0]["note"] == "a pre-command, not signed yet"
+    assert "note: a pre-command" in run("decode", bare[:-2]).output
+
+
+def test_an_encrypted_attribute_is_shown_to_whom_it_is_for(vectors: Path, key_folder: Path) -> None:
+    path = str(vectors / "rtds" / "ECS21b_4.14_URP_SUCCESS_RESPONSE_GBCS.HEX")
+    (row,) = decode("--keys", str(key_folder), path)
+    (attribute,) = row["attributes"]
+    assert attribute["verdict"] == "valid"
+    assert len(attribute["octets"]) == 2 * (attribute["length"] - 17)
+    (row,) = decode(path)
+    assert row["attributes"][0] | {"offset": 0} == {
+        "offset": 0, "length": 227, "verdict": "no-key", "octets": None,
+    }  # fmt: skip
+    assert "encrypted attribute: 227 octets" in run("decode", path).output

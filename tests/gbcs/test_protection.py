@@ -18,6 +18,8 @@ from gbcs.protection import (
     Mode,
     Verdict,
     Verdicts,
+    add_mac,
+    complete_pre_command,
     compute_mac,
     derive_key,
     is_signed,
@@ -207,3 +209,29 @@ def test_a_frame_without_protection_is_not_made() -> None:
     frame = parse_frame(device().alert(0x012B, b"")).frame
     with pytest.raises(GbcsValueError, match="protected"):
         protect(frame)
+
+
+# -- pre-commands ------------------------------------------------------------------------------
+
+
+def test_a_pre_command_becomes_the_published_command_but_for_its_random_signature(
+    published: dict[str, bytes], published_keys: CertificateStore
+) -> None:
+    octets = published["CS06_11.3_IMMEDIATE_SUCCESS_COMMAND_GBCS.HEX"]
+    theirs = parse_frame(octets)
+    pre_command = build_frame(replace(theirs.frame, signature=None, mac=None))
+    key = published_keys.private_key(SUPPLIER, KeyUse.DIGITAL_SIGNATURE)
+    acb = published_keys.private_key(ACB, KeyUse.KEY_AGREEMENT)
+    esme = published_keys.public_key(ESME, KeyUse.KEY_AGREEMENT)
+    assert key is not None
+    assert acb is not None
+    assert esme is not None
+    signed = complete_pre_command(parse_frame(pre_command), key)
+    frame = parse_frame(signed).frame
+    complete = add_mac(signed, frame, shared_secret(acb, esme))
+    received = parse_frame(complete)
+    assert verify(received, published_keys) == Verdicts(Verdict.VALID, Verdict.VALID)
+    same = replace(received.frame, signature=theirs.frame.signature, mac=theirs.frame.mac)
+    assert same == theirs.frame
+    with pytest.raises(GbcsValueError, match="pre-command"):
+        complete_pre_command(parse_frame(signed), key)
