@@ -105,10 +105,10 @@ class _Capture:
         self._writer = PcapngWriter(self.file.write)
         self._trace = TraceHash()
 
-    def __call__(self, start_us: int, channel: int, psdu: bytes) -> None:
+    def __call__(self, start_us: int, channel: int, psdu: bytes, comment: str) -> None:
         self.frames += 1
         self._trace.update(start_us, psdu)
-        self._writer.frame(start_us, psdu, channel=channel, rssi_dbm=-40, lqi=255)
+        self._writer.frame(start_us, psdu, channel=channel, rssi_dbm=-40, lqi=255, comment=comment)
 
 
 def _prepare_capture(toy: bool) -> Measure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import ceil
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def any_fault(draw: st.DrawFn) -> Fault:
         for name in gone:
             values.pop(name, None)
     if kind == "bursty loss":
-        values["burst_frames"] = max(values.get("burst_frames", 8.0), 1.0 + values["percent"])
+        values["burst_frames"] = max(values.get("burst_frames", 8.0), 1.0 + ceil(values["percent"]))
         values["percent"] = min(values["percent"], 99.0)
     return Fault(kind, **values)
 
