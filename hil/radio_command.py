@@ -59,6 +59,11 @@ _EUI64 = re.compile(r"[0-9A-Fa-f]{16}")
     help=f"What a stick without a file is: {', '.join(PROFILES)}.  [default: blank]",
 )
 @click.option("--strict", is_flag=True, help="Refuse what real firmware refuses.")
+@click.option(
+    "--no-cbke",
+    is_flag=True,
+    help="Key establishment and signatures are a stub, as in most sticks.",
+)
 @click.option("--seed", type=click.IntRange(0, ROOT_MAX), default=1, show_default=True)
 @click.option("--fault", "faults", multiple=True, metavar="TEXT", help='Such as "loss 10 %".')
 @click.option(
@@ -84,6 +89,7 @@ def radio_command(
     states: tuple[str, ...],
     profiles: tuple[str, ...],
     strict: bool,
+    no_cbke: bool,
     seed: int,
     faults: tuple[str, ...],
     pcap: Path | None,
@@ -118,6 +124,7 @@ def radio_command(
             ezsp=int(ezsp),
             seed=seed,
             strict=strict,
+            cbke=not no_cbke,
             faults=faults,
             pcap=pcap,
             zep=None if zep is None else host_and_port(zep),

@@ -129,6 +129,7 @@ async def serve_sticks(
     ezsp: int = 14,
     seed: int = 1,
     strict: bool = False,
+    cbke: bool = True,
     faults: Sequence[str | Fault] = (),
     pcap: Path | None = None,
     zep: tuple[str, int] | None = None,
@@ -138,6 +139,7 @@ async def serve_sticks(
 
     Where each listens: `tcp://HOST:PORT` (port 0 for any), `pty://NAME` or `mem://NAME`. `pcap`
     gets every frame of the air as it happens, and so does, in ZEP datagrams, the UDP port `zep`.
+    Without `cbke` they are as sticks are sold: key establishment and signatures are a stub.
     They are called stick-1, stick-2, and so on: by that name faults are laid on one of them.
 
     Raises RequestError for what cannot be asked, BenchBroke for what is taken.
@@ -182,6 +184,7 @@ async def serve_sticks(
                 seeds.stream(f"stick {name}").getrandbits,
                 ezsp_version=ezsp,
                 strict=strict,
+                cbke=cbke,
                 on_store=None if file is None else _keeper(file, served),
             )
             stack.callback(_switch_off, ncp)

@@ -208,13 +208,17 @@ class EzspNode:
             self._status = None
 
     async def _came_up(self) -> None:
-        status, state = await self.ezsp.getCurrentSecurityState()
-        self._require(status, "reading the trust centre's address")
-        self.hub_eui64 = int.from_bytes(state.trustCenterLongAddress.serialize(), "little")
+        await self._meet_hub()
         if self._polls is not None:
             self._polls.begin(self._lost)
             self._polls.busy()
         self._on_event(NetworkUp())
+
+    async def _meet_hub(self) -> None:
+        """Whose network this is; it may be another's after a swap of the trust centre."""
+        status, state = await self.ezsp.getCurrentSecurityState()
+        self._require(status, "reading the trust centre's address")
+        self.hub_eui64 = int.from_bytes(state.trustCenterLongAddress.serialize(), "little")
 
     async def _poll_every(self, interval_s: float) -> bool:
         # Not bellows' own `pollForData`: that waits for the first failure of a poll.
@@ -248,6 +252,8 @@ class EzspNode:
         try:
             with radio_errors(self.url, "gave up while looking for a parent"):
                 outcome = await self._find_parent()
+                if outcome == t.sl_Status.NETWORK_UP:
+                    await self._meet_hub()
             if outcome != t.sl_Status.NETWORK_UP:
                 raise NodeError(f"its parent is lost, and no other was found: {outcome.name}")
         except NodeError as error:
@@ -308,6 +314,8 @@ class EzspNode:
         if name != "stackStatusHandler":
             return
         status = t.sl_Status.from_ember_status(arguments[0])
+        if status == t.sl_Status.ZIGBEE_TRUST_CENTER_SWAP_EUI_HAS_CHANGED:
+            status = t.sl_Status.NETWORK_UP  # it says both
         if self._status is not None:
             if not self._status.done():
                 self._status.set_result(status)
