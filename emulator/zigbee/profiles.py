@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from emulator.zigbee.children import DEFAULT_TIMEOUT
 from emulator.zigbee.events import NodeType
-from emulator.zigbee.state import LinkKey, Network, StackState
+from emulator.zigbee.rejoin_commands import TIMEOUTS_S
+from emulator.zigbee.state import Child, LinkKey, Network, StackState
 
 # EmberInitialSecurityBitmask: what zigpy forms with, and what a node joins with
 _FORMED_SECURITY = 0x0004 | 0x0040 | 0x0080 | 0x0100 | 0x0200 | 0x0800 | 0x1000
@@ -77,7 +79,13 @@ def joined(
         coordinator.link_keys[coordinator.link_keys.index(None)] = entry
     else:
         coordinator.link_keys.append(entry)
+    if node_type.is_end_device:
+        coordinator.children.append(
+            Child(eui64, short_address, node_type, TIMEOUTS_S[DEFAULT_TIMEOUT])
+        )
     own = replace(
         network, node_type=node_type, short_address=short_address, parent=0x0000, manager=0x0000
     )
-    return StackState(eui64, own, link_key, _JOINED_SECURITY)
+    state = StackState(eui64, own, link_key, _JOINED_SECURITY)
+    state.trust_center_counter = 1  # the network key came under the first frame counter
+    return state

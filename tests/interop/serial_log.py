@@ -112,13 +112,15 @@ class Tap:
     def _write_down(self, what: str, octets: bytes = b"") -> None:
         self._note(SerialEvent(self._clock.now_us(), self._line, what, octets))
 
-    def host_connected(self, write: Callable[[bytes], None]) -> None:
+    def host_connected(
+        self, write: Callable[[bytes], None], hang_up: Callable[[], None] | None = None
+    ) -> None:
         def written_down(octets: bytes) -> None:
             self._write_down(STICK, octets)
             write(octets)
 
         self._write_down(OPEN)
-        self._wire.host_connected(written_down)
+        self._wire.host_connected(written_down, hang_up)
 
     def data_received(self, octets: bytes) -> None:
         self._write_down(HOST, octets)

@@ -256,7 +256,9 @@ def test_an_outcome_that_we_tell_is_the_one_bellows_reads(version: int) -> None:
     for number, (aps, node, tag, _) in enumerate(messages()):
         event = MessageSent(None, MessageKind.UNICAST, node, aps, tag)  # type: ignore[arg-type]
         failure = 0x66 if number % 2 else 0  # EmberStatus and sl_Status alike: a number
-        got = read_by_bellows(version, hot.build_sent(7, event, failure), "messageSentHandler")
+        got = read_by_bellows(
+            version, hot.build_sent(7, event, failure, None), "messageSentHandler"
+        )
         seen = {plain_key(name): plain(value) for name, value in got.items()}
         assert seen["apsframe"] == plain(aps_frame(aps))
         assert (seen["sender"], seen["messagetag"], seen["status"]) == (node, tag, failure)
