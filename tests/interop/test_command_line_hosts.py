@@ -93,6 +93,9 @@ def test_a_backup_restored_onto_another_stick_is_the_same_network(
         # No counter is used twice: zigpy asks for this distance, and some were used since.
         assert counters[1] >= counters[0] + 5000
     del one["stack_specific"]["ezsp"][burn.removeprefix("--").replace("-", "_")]
+    if version == 4:  # whose trust centre hashes no link key: nothing else is in there
+        assert one.pop("stack_specific") == {"ezsp": {}}
+        assert other.pop("stack_specific") == {}
     assert one == other
 
 
