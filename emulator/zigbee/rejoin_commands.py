@@ -126,4 +126,4 @@ def parse_timeout_response(command: bytes) -> TimeoutResponse:
 
 def _check(command: bytes, octets: int) -> None:
     if len(command) != octets:
-        raise NwkError(f"command 0x{command[0]:02X} has {octets} octets", len(command))
+        raise NwkError(f"this command has {octets} octets, not {len(command)}", len(command))

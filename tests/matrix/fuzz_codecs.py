@@ -11,16 +11,28 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from emulator.medium import zep
 from emulator.ncp.ezsp_tables import SUPPORTED_VERSIONS, EzspError, Tables
 from emulator.ncp.hot_frames import HotFrames
-from emulator.zigbee import aps, mac, nwk, ota, tunnelling, zcl
+from emulator.zigbee import (
+    aps,
+    aps_commands,
+    joining_commands,
+    mac,
+    nwk,
+    nwk_commands,
+    ota,
+    rejoin_commands,
+    tunnelling,
+    zcl,
+)
 from emulator.zigbee.cbke import commands as cbke
 from emulator.zigbee.cbke.ecqv import parse_certificate
 from emulator.zigbee.cbke.errors import CbkeError
 from emulator.zigbee.cbke.suites import SUITE_163K1, SUITE_283K1
-from emulator.zigbee.events import NodeType
+from emulator.zigbee.events import DeviceUpdate, NodeType
 from emulator.zigbee.security import FrameKey, SecurityError
-from emulator.zigbee.state import LinkKey, Network, StackState, StateError
+from emulator.zigbee.state import Child, LinkKey, Network, StackState, StateError
 
 
 class Codec(NamedTuple):
@@ -146,7 +158,18 @@ def _states() -> Iterable[bytes]:
     keys = [None, LinkKey(_EUI64, bytes(16), 4)]
     for state in (
         StackState(_EUI64),
-        StackState(_EUI64, network, bytes(16), 0x84, keys, {0: _EUI64}, 1024, 2048, _EUI64),
+        StackState(
+            _EUI64,
+            network,
+            bytes(16),
+            0x84,
+            keys,
+            {0: _EUI64},
+            1024,
+            2048,
+            [None, Child(_EUI64, 7, NodeType.SLEEPY_END_DEVICE, 60)],
+            custom_eui64=_EUI64,
+        ),
     ):
         yield state.to_json().encode()
 
@@ -316,6 +339,125 @@ _TUNNELLING: dict[str, Codec] = {
     )
 }
 
+_RESERVED = "reserved bits, and octets behind what the command has, are not kept"
+_LINKS = tuple(nwk_commands.Link(node, 1, 2) for node in range(3))
+_NWK: dict[str, Codec] = {
+    f"NWK {name}": Codec(_commands(build, *commands), parse, (nwk.NwkError,), build, _RESERVED)
+    for name, parse, build, commands in (
+        (
+            "Route Request",
+            nwk_commands.parse_route_request,
+            nwk_commands.build_route_request,
+            [
+                nwk_commands.RouteRequest(1, 2, 3),
+                nwk_commands.RouteRequest(
+                    1, 2, 3, nwk_commands.ManyToOne.WITH_ROUTE_RECORDS, _EUI64
+                ),
+            ],
+        ),
+        (
+            "Route Reply",
+            nwk_commands.parse_route_reply,
+            nwk_commands.build_route_reply,
+            [
+                nwk_commands.RouteReply(1, 2, 3, 4),
+                nwk_commands.RouteReply(1, 2, 3, 4, _EUI64, _EUI64 + 1),
+            ],
+        ),
+        (
+            "Network Status",
+            nwk_commands.parse_network_status,
+            nwk_commands.build_network_status,
+            [nwk_commands.NetworkStatus(0x0B, 0x1234)],
+        ),
+        (
+            "Route Record",
+            nwk_commands.parse_route_record,
+            nwk_commands.build_route_record,
+            [nwk_commands.RouteRecord(()), nwk_commands.RouteRecord((1, 2, 3))],
+        ),
+        (
+            "Link Status",
+            nwk_commands.parse_link_status,
+            nwk_commands.build_link_status,
+            [nwk_commands.LinkStatus(()), nwk_commands.LinkStatus(_LINKS)],
+        ),
+        ("Leave", rejoin_commands.parse_leave, rejoin_commands.leave, [0x20, 0x60]),
+        (
+            "Rejoin Request",
+            rejoin_commands.parse_rejoin_request,
+            rejoin_commands.rejoin_request,
+            [0x80, 0x8E],
+        ),
+        (
+            "Rejoin Response",
+            rejoin_commands.parse_rejoin_response,
+            rejoin_commands.rejoin_response,
+            [rejoin_commands.RejoinResponse(0x1234, rejoin_commands.RejoinStatus.OK)],
+        ),
+        (
+            "End Device Timeout Request",
+            rejoin_commands.parse_timeout_request,
+            rejoin_commands.timeout_request,
+            [0, 8],
+        ),
+        (
+            "End Device Timeout Response",
+            rejoin_commands.parse_timeout_response,
+            rejoin_commands.timeout_response,
+            [rejoin_commands.TimeoutResponse(rejoin_commands.TimeoutStatus.OK, 3)],
+        ),
+    )
+}
+
+_APS: dict[str, Codec] = {
+    f"APS {name}": Codec(_commands(build, *commands), parse, (aps.ApsError,), build, loose)
+    for name, parse, build, commands, loose in (
+        (
+            "key commands",
+            aps_commands.parse,
+            aps_commands.build,
+            [
+                aps.TransportKey(bytes(range(16)), 1, _EUI64, _EUI64 + 1),
+                aps_commands.TransportApplicationKey(bytes(16), _EUI64, True),
+                aps_commands.TransportTrustCenterKey(bytes(16), _EUI64, _EUI64 + 1),
+                aps_commands.RemoveDevice(_EUI64),
+                aps_commands.RequestKey(4),
+                aps_commands.RequestKey(2, _EUI64),
+                aps_commands.SwitchKey(1),
+                aps_commands.VerifyKey(4, _EUI64, bytes(16)),
+                aps_commands.ConfirmKey(0, 4, _EUI64),
+            ],
+            "a truth of another octet than 1",
+        ),
+        (
+            "Update Device",
+            joining_commands.parse_update_device,
+            joining_commands.build_update_device,
+            [
+                joining_commands.UpdateDevice(
+                    _EUI64, 0x1234, DeviceUpdate.STANDARD_SECURITY_UNSECURED_JOIN
+                )
+            ],
+            "the identifier was looked at before",
+        ),
+        (
+            "Tunnel",
+            joining_commands.parse_tunnel,
+            joining_commands.build_tunnel,
+            [joining_commands.Tunnel(_EUI64, bytes(40))],
+            "the identifier was looked at before",
+        ),
+    )
+}
+
+_ZEP = Codec(
+    lambda: [zep.build(zep.ZepFrame(1_767_225_600_000_001, 15, 7, bytes(range(60))))],
+    zep.parse,
+    (zep.ZepError,),
+    loose="device, quality and fractions of a microsecond are not kept",
+)
+
 _CBKE: dict[str, Codec] = {
     f"CBKE {name}": _zcl_codec(getattr(cbke, f"parse_{name}"), cbke.build, *commands)
     for name, commands in (
@@ -402,6 +544,9 @@ CODECS: dict[str, Codec] = {
     **_OTA,
     **_TUNNELLING,
     **_CBKE,
+    **_NWK,
+    **_APS,
+    "ZEP": _ZEP,
     "certificate 163k1": _certificate(SUITE_163K1),
     "certificate 283k1": _certificate(SUITE_283K1),
     "state JSON": Codec(
