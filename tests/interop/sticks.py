@@ -1,6 +1,6 @@
 """Emulated sticks as processes of their own, on TCP and on PTYs, for programs that are not ours.
 
-Source: `hanbench radio`, the command a stranger would use; the PTY is the operating system's.
+Source: `hanbench radio`, the command a stranger would use.
 """
 
 from __future__ import annotations
@@ -8,16 +8,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import re
-import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import tty
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +41,6 @@ RELEASES = {
 }
 _FOLDER = Path(sys.executable).parent
 TRANSPORTS = ("tcp", "pty")
-_MOST_OCTETS = 4096
 
 
 class Stick(NamedTuple):
@@ -87,58 +82,20 @@ def sweep_transports(
 @contextlib.contextmanager
 def sticks(count: int, version: int, transport: str = "tcp") -> Iterator[list[Stick]]:
     """So many blank sticks on one air, on TCP or PTYs; their clean end is checked."""
-    listen = ["--listen", "tcp://127.0.0.1:0"] * count
-    process = start_hanbench("radio", *listen, "--ezsp", version, "--json")
-    assert process.stdout is not None
-    try:
-        with contextlib.ExitStack() as bridges:
-            served = []
-            for _ in range(count):
-                told = json.loads(process.stdout.readline())
-                url = told["url"]
-                if transport == "pty":
-                    url = bridges.enter_context(_as_pty(url))
-                served.append(Stick(url, int(told["eui64"], 16)))
-            yield served
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
-        assert (process.returncode, err) == (0, "")
-
-
-@contextlib.contextmanager
-def _as_pty(url: str) -> Iterator[str]:
-    """A serial port for the stick at `url`, by a thread that passes the octets."""
-    host, _, port = url.removeprefix("tcp://").rpartition(":")
-    line = socket.create_connection((host, int(port)), timeout=30)
-    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    master, slave = os.openpty()
-    tty.setraw(slave)
-    stop, stopper = os.pipe()
-
-    def carry() -> None:
-        while True:
-            ready, _, _ = select.select((master, line, stop), (), ())
-            if stop in ready:
-                return
-            if master in ready:
-                line.sendall(os.read(master, _MOST_OCTETS))
-            if line in ready:
-                octets = line.recv(_MOST_OCTETS)
-                if not octets:
-                    return
-                os.write(master, octets)
-
-    carrier = threading.Thread(target=carry, name=f"pty of {url}", daemon=True)
-    carrier.start()
-    try:
-        yield os.ttyname(slave)
-    finally:
-        os.write(stopper, b"x")
-        carrier.join(timeout=30)
-        line.close()
-        for end in (master, slave, stop, stopper):
-            os.close(end)
+    with tempfile.TemporaryDirectory() as folder:
+        urls = ["tcp://127.0.0.1:0"] * count
+        if transport == "pty":
+            urls = [f"pty://{folder}/stick-{number}" for number in range(count)]
+        listen = [word for url in urls for word in ("--listen", url)]
+        process = start_hanbench("radio", *listen, "--ezsp", version, "--json")
+        assert process.stdout is not None
+        try:
+            told = [json.loads(process.stdout.readline()) for _ in urls]
+            yield [Stick(one["url"], int(one["eui64"], 16)) for one in told]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=30)
+            assert (process.returncode, err) == (0, "")
 
 
 def tool(name: str) -> str:
