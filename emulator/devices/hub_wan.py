@@ -12,7 +12,8 @@ messages are those of `gbcs.wan`, the outcomes ours. MP170: a bridge is a PPMID 
     command behind too many others          none                                   REFUSED
     command, no tunnel or not acknowledged  none, nor of those that wait for it    UNREACHABLE
     command, acknowledged by the device     through the tunnel                     DELIVERED
-    offer of what is no image or too large  none                                   REFUSED each
+    offer of a file that came damaged       none                                   REFUSED each
+    offer of a file wrong or too large      none                                   REFUSED each
     offer                                   stored, offered to those in the log    DELIVERED each,
                                                                                    UNKNOWN_DEVICE
 
@@ -44,8 +45,8 @@ from emulator.devices.node import NodeError
 from emulator.devices.ota_server import TransferOutcome
 from emulator.zigbee.security import InstallCodeError, install_code_key
 from emulator.zigbee.tunnelling import MAX_TRANSFER_BYTES
+from firmware_images.checks import MAX_LIMIT_KB, SizeLimit, require_acceptable
 from firmware_images.errors import ImageError
-from firmware_images.image import read_image
 from gbcs.codes import CCS08_FIRMWARE_TRANSFER
 from gbcs.device_log import INSTALL_CODE, AddDevice, AddDeviceResult, DlmsResult
 from gbcs.endpoint import Reason, add_device
@@ -198,13 +199,17 @@ class HubWan:
             self._send_command(following)
 
     def _offer(self, offer: ImageOffer) -> None:
-        try:
-            image = read_image(offer.image)
-        except ImageError as error:
-            self._refuse_offer(offer, str(error))
-            return
         if not self._han.takes(len(offer.image)):
             self._refuse_offer(offer, f"an image of {len(offer.image)} bytes does not fit")
+            return
+        if not offer.is_whole:
+            self._refuse_offer(offer, "the file is not the one that was sent")
+            return
+        try:
+            # How large a file may be is the slot's to say.
+            image = require_acceptable(offer.image, limit=SizeLimit(MAX_LIMIT_KB))
+        except ImageError as error:
+            self._refuse_offer(offer, str(error))
             return
         known = [device for device in offer.devices if device in self._log]
         # The DSP hears that the image arrived before it hears what that did to anybody.
