@@ -92,7 +92,10 @@ class ClientRig:
 
     def note(self, outputs: list[Any]) -> list[Any]:
         self.sent += frames_of(outputs)
-        return events_of(outputs)
+        events = events_of(outputs)
+        if any(isinstance(event, ota_client.Activate) for event in events):
+            self.flash.mark_bootable()  # what the device does that the client works in
+        return events
 
     def start(self, delay_s: float = 0.0) -> list[Any]:
         return self.note(self.client.start(self.now, delay_s))

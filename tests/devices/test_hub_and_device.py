@@ -101,7 +101,7 @@ async def test_a_displaced_image_is_discarded_and_the_device_keeps_what_it_runs(
     async with bench() as made:
         home = await house(made)
         device = await home.add(EUI64)
-        await home.add(SECOND, image_type=0x0085)
+        await home.add(SECOND)
         await ready(home, EUI64, SECOND)
         home.hub.update(make_image(KIB_4 * 4), [EUI64])
         await asyncio.sleep(3)  # some blocks

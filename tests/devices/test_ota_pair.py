@@ -143,6 +143,7 @@ class Device:
         events = events_of(outputs)
         self.events += events
         if any(isinstance(event, Activate) for event in events):
+            self.flash.mark_bootable()
             self.restart()
 
 
