@@ -42,6 +42,7 @@ from emulator.devices.node import (
     SmartEnergyEndpoint,
 )
 from emulator.devices.ota_client import OtaClient, OtaClientIdentity, OtaClientParameters
+from emulator.devices.ota_download import RandomBits
 from emulator.devices.tunnel import TunnelServer
 from emulator.devices.wakeup import Wakeup
 
@@ -88,6 +89,7 @@ class DeviceBuild:
     Without `identity` it has no GBCS application: its tunnel carries octets, and that is all. With
     `activation_fails` its boot loader refuses every image it is left with, and keeps the old one;
     with `new_image_hangs` every new image starts and never comes up, until the old one is back.
+    `random_bits` and `is_battery_low` are for the makes of client that need them.
     """
 
     device_id: str
@@ -106,6 +108,8 @@ class DeviceBuild:
     utc_now: UtcNow = machine_utc
     activation_fails: bool = False
     new_image_hangs: bool = False
+    random_bits: RandomBits | None = None
+    is_battery_low: Callable[[], bool] | None = None
 
 
 class Device:
@@ -166,6 +170,7 @@ class Device:
         self._firmware = firmware
         await firmware.node.open()
         self.eui64 = firmware.node.eui64
+        firmware.ota.know_eui64(self.eui64)
         if build.identity is not None:
             if self._identity is None:
                 self._identity = build.identity(self.eui64)
@@ -237,7 +242,14 @@ class Firmware:
             build.hardware_version,
             flash.running.file_version,
         )
-        self.ota = OtaClient(identity, flash, build.parameters, verify=build.verify)
+        self.ota = OtaClient(
+            identity,
+            flash,
+            build.parameters,
+            verify=build.verify,
+            random_bits=build.random_bits,
+            is_battery_low=build.is_battery_low,
+        )
         self.tunnel = TunnelServer()
         self._ota_timer = Wakeup(loop, self.ota, self._act_on_ota)
         self._tunnel_timer = Wakeup(loop, self.tunnel, self._act_on_tunnel)

@@ -43,6 +43,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
@@ -157,6 +158,10 @@ class OtaClient:
         self._end_version = identity.file_version
         self._end_requests = 0
         self._is_held_by_policy = False
+
+    def know_eui64(self, eui64: int) -> None:
+        """The radio has told whose client this is."""
+        self._identity = replace(self._identity, eui64=eui64)
 
     def next_timeout(self) -> float | None:
         """Loop time at which `handle_timeout` has something to do."""

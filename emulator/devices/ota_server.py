@@ -18,11 +18,11 @@ does not depend on one is answered here:
     any             read attributes                   UNSUPPORTED_ATTRIBUTE each
     any             unsecured, command of a server    none
 
-An image offered to a device that asked for another product's before ends as hardware mismatch at
-once; when it fits none of those it is offered to, it is not stored. Everything that is to outlive a
-restart is one record, written before what was said because of it leaves: the offers, which product
-each device asked for, the request that was last taken for it, and the outcomes not known to be
-reported. `start` goes on from it.
+An image for one other device, or offered to one that asked for another product's before, ends as
+hardware mismatch at once; when it fits none of those it is offered to, it is not stored. Everything
+that is to outlive a restart is one record, written before what was said because of it leaves: the
+offers, which product each device asked for, the request that was last taken for it, and the
+outcomes not known to be reported. `start` goes on from it.
 """
 
 from __future__ import annotations
@@ -245,6 +245,10 @@ class OtaServer:
         return self._kept(outputs)
 
     def _known_misfit(self, eui64: int, image: Image) -> str | None:
+        """Why an image is none for this device, as far as the hub can tell; None when it may be."""
+        destination = image.header.upgrade_file_destination
+        if destination is not None and destination != eui64:
+            return f"the file is for the device {destination:016X} only"
         product = self._products.get(eui64)
         # Who asks for several types in turn is not known by the last.
         if product is None or not self._parameters.ids_mismatch_ends_offer:
@@ -265,10 +269,6 @@ class OtaServer:
         offer = self._new_offer(eui64, stored, now, previous)
         self._offers[eui64] = offer
         self._pacing.forget(eui64)
-        destination = stored.header.upgrade_file_destination
-        if destination is not None and destination != eui64:
-            reason = f"the file is for the device {destination:016X} only"
-            return [offer.end(ResponseCode.HARDWARE_VERSION_MISMATCH, reason)]
         return self._run_timers(offer, now)
 
     def _new_offer(
