@@ -481,7 +481,7 @@ class OtaServer:
         if refusal:
             return refusal
         wait = self._pacing.wait(offer.eui64, request, now)
-        self._is_paced = not self._pacing.is_idle
+        self._is_paced = not self._pacing.is_idle or self._page is not None
         if wait is not None:
             return [_respond(offer.eui64, frame, ota.IMAGE_BLOCK_RESPONSE, wait)]
         return offer.serve(frame.tsn, request, now)
@@ -497,13 +497,13 @@ class OtaServer:
         if not page.page_size:
             return [SendZcl(offer.eui64, zcl.default_response_to(frame, Status.MALFORMED_COMMAND))]
         wait = self._pacing.wait(offer.eui64, request, now)
-        self._is_paced = not self._pacing.is_idle
         if wait is None and self._page is not None:
             wait = ota.ImageBlockWait(0, math.ceil(self._page.left_s))
         if wait is not None:
             return [_respond(offer.eui64, frame, ota.IMAGE_BLOCK_RESPONSE, wait)]
         size_bytes = len(offer.image.data)
         self._page = PageUnderWay(offer.eui64, frame.tsn, page, size_bytes, now)
+        self._is_paced = True  # another request of this device ends it
         return self._send_page(now)
 
     def _give_up_page_of(self, eui64: int) -> None:
