@@ -66,10 +66,10 @@ TELINK = OtaClientParameters(max_data_size=48, verify_s=31.0, announce_eui64=Tru
 # An Ember client that loads pages where the server serves them.
 EMBER_PAGES = OtaClientParameters(max_data_size=48, page_bytes=1024)
 
-# On a battery, in flash that is slow to erase.
+# On a battery, in flash that is slow to erase; its parent keeps an answer for 7.68 s.
 SLEEPY = OtaClientParameters(
     max_data_size=40,
-    retry_backoff_s=8.0,
+    block_timeout_s=8.0,
     erase_s=0.1,
     spares_battery=True,
     query_interval_s=1800.0,

@@ -69,12 +69,13 @@ class ClientRig:
         identity: OtaClientIdentity = IDENTITY,
         flash: Flash | None = None,
         problem: str | None = None,
+        client_parameters: OtaClientParameters | None = None,
         **parameters: Any,
     ) -> None:
         self.image = image or make_image()
         contents = FlashContents.factory(identity.file_version)
         self.flash = flash or Flash(contents, PagePool())
-        self.parameters = OtaClientParameters(**parameters)
+        self.parameters = client_parameters or OtaClientParameters(**parameters)
         self.problem = problem
         self.client = OtaClient(
             identity, self.flash, self.parameters, verify=lambda _: self.problem, server_eui64=1

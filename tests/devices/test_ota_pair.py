@@ -55,6 +55,7 @@ class Home:
         self.devices: dict[int, Device] = {}
         self.outcomes: list[TransferOutcome] = []
         self.versions_seen: dict[int, list[int]] = {}
+        self.drop: Callable[[bool, bytes], bool] = lambda _to_server, _frame: False
         self.log: list[tuple[float, bool, bytes]] = []  # time, to server, ZCL frame
         self._random = random.Random(seed)
         self.loss, self._repeat, self._delay_s = loss, repeat, delay_s
@@ -77,6 +78,8 @@ class Home:
 
     def put(self, eui64: int, to_server: bool, payload: bytes) -> None:
         self.log.append((self.now, to_server, payload))
+        if self.drop(to_server, payload):
+            return
         copies = 2 if self._random.random() < self._repeat else 1
         for _ in range(copies):
             if self._random.random() < self.loss:
@@ -106,7 +109,7 @@ class Home:
             _, _, eui64, to_server, payload = heapq.heappop(self._queue)
             if to_server:
                 self.act(self.server.receive(eui64, payload, self.now))
-            else:
+            elif eui64 in self.devices:  # others are switched off
                 self.devices[eui64].act(self.devices[eui64].client.receive(payload, self.now))
         for device in self.devices.values():
             device.act(device.client.handle_timeout(self.now))
