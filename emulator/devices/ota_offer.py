@@ -24,6 +24,7 @@ outcomes; timers and the order of checks are ours (docs/open-points.md, "OTA ser
     DONE          query                              DONE          NO_IMAGE
     DONE          block request                      DONE          ABORT; NO_IMAGE after success
     DONE          Upgrade End SUCCESS                DONE          ABORT; as above after success
+    DONE          released                           DONE          Upgrade End Response, at once
     DONE          Upgrade End, other status          DONE          SUCCESS
 
 "open" is any state but DONE. There is exactly one `TransferOutcome`. A query for a device-specific
@@ -171,6 +172,7 @@ class OfferRecord(NamedTuple):
     response_code: int | None  # of one that is done
     must_query: bool
     asked_version: int | None
+    is_released: bool
 
 
 class Offer:
@@ -194,6 +196,7 @@ class Offer:
         "eui64",
         "image",
         "is_changed",
+        "is_released",
         "response_code",
         "sha256",
         "state",
@@ -225,6 +228,7 @@ class Offer:
             previous._must_query or previous.sha256 != image.sha256
         )
         self._asked_version: int | None = None
+        self.is_released = False  # a device left to wait was given the word to activate
         self._ids = image.ids
         # What a plain block request has as BLOCK_FRAME unpacks it, but for what differs each time.
         self._wanted = [zcl.REQUEST, ota.IMAGE_BLOCK_REQUEST, 0, *image.ids]
@@ -241,14 +245,22 @@ class Offer:
 
     def record(self) -> OfferRecord:
         code = None if self.response_code is None else int(self.response_code)
-        must_query, asked = self._must_query, self._asked_version
-        return OfferRecord(self.eui64, self._ids, self.sha256, code, must_query, asked)
+        return OfferRecord(
+            self.eui64,
+            self._ids,
+            self.sha256,
+            code,
+            self._must_query,
+            self._asked_version,
+            self.is_released,
+        )
 
     def restore(self, record: OfferRecord) -> None:
         """Go on from where a restart found this offer, which was made anew for that."""
         self._ids, self.sha256 = record.ids, record.sha256
         self._wanted = [zcl.REQUEST, ota.IMAGE_BLOCK_REQUEST, 0, *record.ids]
         self._must_query, self._asked_version = record.must_query, record.asked_version
+        self.is_released = record.is_released
         if record.response_code is not None:
             self.state = State.DONE
             self.response_code = ResponseCode(record.response_code)
@@ -506,12 +518,17 @@ class Offer:
         reason = f"the device refused the image with {name}"
         return [self.end(ResponseCode.FILE_TRANSFER_FAILURE, reason)]
 
-    def upgrade(self, tsn: int, clock_s: int, *, at_once: bool = False) -> SendZcl:
+    def release(self) -> None:
+        """From now on the device may activate the image at once, whatever the parameters say."""
+        self.is_changed |= not self.is_released
+        self.is_released = True
+
+    def upgrade(self, tsn: int, clock_s: int) -> SendZcl:
         """Tell the device when to activate the image."""
         parameters = self._parameters
         current_s = clock_s + parameters.current_time_s
         upgrade_s = parameters.upgrade_time_s
-        if at_once:
+        if self.is_released:
             upgrade_s = current_s
         elif upgrade_s != ota.WAIT_FOR_UPGRADE_COMMAND:
             upgrade_s += clock_s

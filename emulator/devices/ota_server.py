@@ -303,12 +303,13 @@ class OtaServer:
         self._is_paced = True
 
     def release(self, eui64: int) -> list[Output]:
-        """Tell a device that waits for the word to activate what it loaded."""
+        """Tell a device that waits for the word to activate what it loaded; again when it asks."""
         offer = self._offers.get(eui64)
         if offer is None or offer.response_code is not ResponseCode.SUCCESS:
             raise OtaServerError(f"the device {eui64:016X} has loaded nothing it could activate")
         self._tsn = self._tsn + 1 & 0xFF
-        return [offer.upgrade(self._tsn, self._clock_s(), at_once=True)]
+        offer.release()
+        return self._kept([offer.upgrade(self._tsn, self._clock_s())])
 
     def _clock_s(self) -> int:
         return 0 if self._clock is None else self._clock()
