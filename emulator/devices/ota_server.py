@@ -71,6 +71,8 @@ __all__ = [
 ]
 
 _LARGEST_DATA_SIZE = 0xFF
+# Devices of which the last request is known, those that left among them.
+MAX_REQUESTS = 32
 # Outcomes that nobody reports, in a hub that has nobody to report them to.
 MAX_UNREPORTED = 32
 
@@ -235,14 +237,20 @@ class OtaServer:
             outputs += self._sweep()
         for eui64, misfit in misfits.items():
             if request is not None:
-                self._requests[eui64] = request
-                self._is_changed = True
+                self._note_request(eui64, request)
             if misfit is not None:
                 self._is_changed = True
                 outputs.append(self._mismatch(eui64, image, misfit))
             else:
                 outputs += self._open(eui64, now)
         return self._kept(outputs)
+
+    def _note_request(self, eui64: int, request: int) -> None:
+        self._requests.pop(eui64, None)
+        self._requests[eui64] = request
+        if len(self._requests) > MAX_REQUESTS:
+            del self._requests[next(iter(self._requests))]
+        self._is_changed = True
 
     def _known_misfit(self, eui64: int, image: Image) -> str | None:
         """Why an image is none for this device, as far as the hub can tell; None when it may be."""
@@ -315,8 +323,9 @@ class OtaServer:
         return 0 if self._clock is None else self._clock()
 
     def remove_device(self, eui64: int) -> list[Output]:
-        """Forget a device that left the hub's device log."""
-        for known in (self._max_data_size, self._products, self._requests):
+        """Forget a device that left the hub's device log; not which request was taken for it, since
+        that may come once more."""
+        for known in (self._max_data_size, self._products):
             known.pop(eui64, None)
         self._pacing.forget(eui64)
         offer = self._offers.pop(eui64, None)
