@@ -135,4 +135,4 @@ def test_optional_fields_are_read_as_they_were_meant(read: list[dict[str, Any]])
     assert {int(one["wait"], 0) for one in read if "wait" in one} >= {0, 100}
     statuses = {int(one["status"], 16) for one in read if one.get("to_client") == "0x05"}
     assert statuses == {0x00, 0x95, 0x97}
-    assert {one["node"] for one in read if "node" in one} == {"00:db:12:34:56:78:90:a4"}
+    assert {int(one["node"], 0) for one in read if "node" in one} == {DEVICE}
