@@ -118,7 +118,7 @@ class OtaServer:
         self._offers: dict[int, Offer] = {}
         self._max_data_size: dict[int, int] = {}
         self._products: dict[int, Product] = {}
-        self._requests: dict[int, int] = {}
+        self._requests: dict[int, tuple[int, str]] = {}  # and the file it was for
         self._unreported: list[TransferOutcome] = []
         self._numbers = Numbers()
         self._is_changed = False
@@ -141,7 +141,7 @@ class OtaServer:
             return []
         stored = json.loads(octets)
         self._numbers.last = stored["number"]
-        self._requests = dict(stored["requests"])
+        self._requests = {eui64: (number, file) for eui64, number, file in stored["requests"]}
         self._products = {eui64: Product(*product) for eui64, *product in stored["products"]}
         self._unreported = [
             TransferOutcome(eui64, version, ResponseCode(code), reason, number)
@@ -180,7 +180,7 @@ class OtaServer:
         del self._unreported[:-MAX_UNREPORTED]
         stored = {
             "number": self._numbers.last,
-            "requests": list(self._requests.items()),
+            "requests": [(eui64, *request) for eui64, request in self._requests.items()],
             "products": [(eui64, *product) for eui64, product in self._products.items()],
             "unreported": [
                 (one.eui64, one.file_version, one.response_code, one.reason, one.number)
@@ -216,9 +216,9 @@ class OtaServer:
     ) -> list[Output]:
         """Store the image unless the slot holds it, and offer it to one device.
 
-        The same file offered again while it is open is the same offer, and a `request` that was
-        taken before changes nothing, open or not. Raises ImageStoreError when the image does not
-        fit the slot.
+        The same file offered again while it is open is the same offer, and a `request` for a file
+        that was taken before changes nothing, open or not. Raises ImageStoreError when the image
+        does not fit the slot.
         """
         return self.offer_to((eui64,), image, now, request)
 
@@ -226,9 +226,8 @@ class OtaServer:
         self, devices: Sequence[int], image: Image, now: float, request: int | None = None
     ) -> list[Output]:
         """The same for several devices: one write of the record for all of them."""
-        wanted = [
-            eui64 for eui64 in devices if request is None or self._requests.get(eui64) != request
-        ]
+        taken = None if request is None else (request, image.sha256)
+        wanted = [eui64 for eui64 in devices if taken is None or self._requests.get(eui64) != taken]
         self._require_room(len({*self._offers, *wanted}) - 1)
         misfits = {eui64: self._known_misfit(eui64, image) for eui64 in wanted}
         outputs: list[Output] = []
@@ -236,8 +235,8 @@ class OtaServer:
             self._store.put(image)
             outputs += self._sweep()
         for eui64, misfit in misfits.items():
-            if request is not None:
-                self._note_request(eui64, request)
+            if taken is not None:
+                self._note_request(eui64, taken)
             if misfit is not None:
                 self._is_changed = True
                 outputs.append(self._mismatch(eui64, image, misfit))
@@ -245,9 +244,9 @@ class OtaServer:
                 outputs += self._open(eui64, now)
         return self._kept(outputs)
 
-    def _note_request(self, eui64: int, request: int) -> None:
+    def _note_request(self, eui64: int, taken: tuple[int, str]) -> None:
         self._requests.pop(eui64, None)
-        self._requests[eui64] = request
+        self._requests[eui64] = taken
         if len(self._requests) > MAX_REQUESTS:
             del self._requests[next(iter(self._requests))]
         self._is_changed = True

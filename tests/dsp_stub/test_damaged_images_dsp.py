@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from damage_table import CASES, IN_TRANSIT, NEW, TAKEN, damaged, fate, original
 from dsp_rig import HUB, PPMID, ImageOffer, Rig, cpl_entry, running
 
+from dsp_stub.cpl import image_hash
 from dsp_stub.options import Options
 from dsp_stub.requests import UpdatePpmidFirmware
 from firmware_images.errors import ImageError
@@ -33,7 +35,9 @@ async def outcome(rig: Rig, name: str, variant: str) -> str:
             version = image.header.file_version
         # The version is that of the file that the maker made.
         listed = sound if name in IN_TRANSIT else image
-        rig.desk.cpl.add(cpl_entry("ppmid", image.header.file_version, listed))
+        digest = image_hash(listed, rig.options.cpl_hash)
+        entry = cpl_entry("ppmid", image.header.file_version)
+        rig.desk.cpl.add(replace(entry, image_hash=digest))
     answer = await rig.ask("11.4", UpdatePpmidFirmware(data, f"{version:08X}", (PPMID,)))
     if answer.response_code == TAKEN:
         offer = rig.wan[HUB].take(ImageOffer)
@@ -45,9 +49,9 @@ async def outcome(rig: Rig, name: str, variant: str) -> str:
 
 
 @cache
-def observed(unit: str) -> dict[tuple[str, str], str]:
+def observed(option: str = "", value: object = "") -> dict[tuple[str, str], str]:
     async def observe() -> dict[tuple[str, str], str]:
-        options = Options.model_validate({"unit": unit})
+        options = Options.model_validate({option: value} if option else {})
         with tempfile.TemporaryDirectory() as folder:
             async with running(Path(folder), options) as rig:
                 return {case: await outcome(rig, *case) for case in CASES}
@@ -59,9 +63,21 @@ def observed(unit: str) -> dict[tuple[str, str], str]:
 def test_the_head_end_takes_or_refuses_a_damaged_image_as_the_table_says(
     name: str, variant: str
 ) -> None:
-    assert observed("kib")[name, variant] == fate(name, variant).dsp
+    assert observed()[name, variant] == fate(name, variant).dsp
 
 
-def test_the_meaning_of_750_kb_moves_the_sizes_between_its_readings_and_nothing_else() -> None:
-    one, other = observed("kib"), observed("kb")
-    assert {case for case in CASES if one[case] != other[case]} == {("size-cap", "kib")}
+MOVES = {
+    ("unit", "kb"): {("size-cap", "kib")},
+    ("scope", "body"): {("size-cap", "over")},
+    ("cpl_hash", "whole-file"): {("image-type", "plain")},
+    ("commissioned", "strict"): {case for case in CASES if fate(*case).dsp == TAKEN},
+}
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("option", MOVES)
+def test_an_option_of_the_head_end_moves_what_it_is_about_and_nothing_else(
+    option: tuple[str, str],
+) -> None:
+    plain, other = observed(), observed(*option)
+    assert {case for case in CASES if plain[case] != other[case]} == MOVES[option]
