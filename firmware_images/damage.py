@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from firmware_images import element_mutations as elements
 from firmware_images import mutations
 from firmware_images.errors import ImageValueError
 from firmware_images.image import FirmwareImage, read_image
@@ -72,17 +73,33 @@ DAMAGES = _kinds(
     ("hardware-bounds", "the device's hardware is a bound of the range", mutations.BOUNDS),
     ("destination", "a file for one other device", mutations.destination),
     ("credential-version", "security credential version 4", mutations.credential_version),
-    ("element-past-end", "a sub-element longer than the file", mutations.element_past_end),
-    ("element-empty", "an upgrade image of length 0", mutations.element_empty),
-    ("element-twice", "two upgrade images", mutations.element_twice),
-    ("element-reserved", "a reserved tag before the upgrade image", mutations.element_reserved),
-    ("element-manufacturer", "a maker's tag beside the image", mutations.element_manufacturer),
-    ("element-many", "seven sub-elements", mutations.element_many),
-    ("element-trailing", "part of a sub-element's head at the end", mutations.ELEMENT_TRAILING),
-    ("signature-missing", "no signature where one is required", mutations.SIGNATURE_MISSING),
-    ("signature-not-last", "octets behind the signature", mutations.SIGNATURE_NOT_LAST),
-    ("signature-both", "signatures of both suites", mutations.signature_both),
-    ("signature-foreign", "signed by somebody else", mutations.SIGNATURE_FOREIGN),
+    ("element-past-end", "a sub-element longer than the file", elements.element_past_end),
+    ("element-empty", "an upgrade image of length 0", elements.element_empty),
+    ("element-twice", "two upgrade images", elements.element_twice),
+    (
+        "element-reserved",
+        "a reserved tag before the upgrade image",
+        elements.element_reserved,
+    ),
+    (
+        "element-manufacturer",
+        "a maker's tag beside the image",
+        elements.element_manufacturer,
+    ),
+    ("element-many", "seven sub-elements", elements.element_many),
+    (
+        "element-trailing",
+        "part of a sub-element's head at the end",
+        elements.ELEMENT_TRAILING,
+    ),
+    (
+        "signature-missing",
+        "no signature where one is required",
+        elements.SIGNATURE_MISSING,
+    ),
+    ("signature-not-last", "octets behind the signature", elements.SIGNATURE_NOT_LAST),
+    ("signature-both", "signatures of both suites", elements.signature_both),
+    ("signature-foreign", "signed by somebody else", elements.SIGNATURE_FOREIGN),
     ("flipped-bit", "one bit of the body", mutations.FLIPPED_BIT),
     ("erased-body", "a body as erased flash reads", mutations.ERASED_BODY),
     ("header-string", "a header string that is no text", mutations.header_string),

@@ -1,7 +1,7 @@
 """What `firmware_images.damage` does to a file, one function a kind.
 
 Source: the sheet "Malformed or hostile images" of this bench; ZigBee Cluster Library, "OTA File
-Format" (offsets, sub-element tags); DUIS 11.1 sample (a meter's authorisation).
+Format" (offsets); DUIS 11.1 sample (a meter's authorisation).
 """
 
 from __future__ import annotations
@@ -13,18 +13,13 @@ from functools import partial
 from firmware_images.checks import (
     AUTHORISATION_MARK,
     AUTHORISATION_OCTETS,
-    ELEMENT_OCTETS,
-    FIRST_MANUFACTURER_ELEMENT,
     LAST_SECURITY_CREDENTIAL_VERSION,
-    SIGNATURE_SUITE_1,
-    SIGNATURE_SUITE_2,
-    UPGRADE_IMAGE,
     WILDCARD_FILE_VERSION,
 )
 from firmware_images.errors import ImageValueError
 from firmware_images.header import HARDWARE_VERSIONS_PRESENT, MIN_HEADER_OCTETS, OtaHeader
-from firmware_images.image import MAX_ELEMENTS, FirmwareImage, build_image, join_elements
-from firmware_images.samples import TRAILER_OCTETS, RandomBits, maker_key, sign_again, split_trailer
+from firmware_images.image import FirmwareImage, build_image
+from firmware_images.samples import TRAILER_OCTETS, RandomBits, split_trailer
 
 Mutate = Callable[["Undamaged"], bytes]
 
@@ -33,8 +28,6 @@ _VERSION, _LENGTH, _FIELD_CONTROL, _TOTAL_SIZE = (4, 2), (6, 2), (8, 2), (52, 4)
 # The most that fits one frame with APS security: what a last block is measured by.
 BLOCK_OCTETS = 56
 _EXTRA_HEADER_OCTETS = 13
-_RESERVED_ELEMENT = 0x0100
-_CERTIFICATE_SUITE_2 = 0x0006
 _CONTAINER = b"NGIS" + bytes(60)
 _KIB_64 = 0x10000
 
@@ -82,6 +75,11 @@ class Undamaged:
     def with_content(self, content: bytes) -> bytes:
         """Another content between header and trailer, the total image size right."""
         return build_image(self.header, content + self.trailer).data
+
+    def redrawn(self, octets: bytes | memoryview) -> bytes:
+        """Other octets for these, as many of them."""
+        drawn = self.octets(len(octets))
+        return bytes([drawn[0] ^ 1]) + drawn[1:] if drawn == octets else drawn
 
     def of_size(self, size_bytes: int) -> bytes:
         """The file cut or drawn out to this size, header and trailer as they are."""
@@ -362,13 +360,7 @@ ERASED_BODY: dict[str, Mutate] = {
 
 
 def other_body(file: Undamaged) -> bytes:
-    return file.data[: file.header.header_length] + _redrawn(file, file.image.body)
-
-
-def _redrawn(file: Undamaged, octets: bytes | memoryview) -> bytes:
-    """Other octets for these, as many of them."""
-    drawn = file.octets(len(octets))
-    return bytes([drawn[0] ^ 1]) + drawn[1:] if drawn == octets else drawn
+    return file.data[: file.header.header_length] + file.redrawn(file.image.body)
 
 
 def first_half(file: Undamaged) -> bytes:
@@ -387,7 +379,7 @@ def authorisation(file: Undamaged) -> bytes:
 
 def _newcomer(file: Undamaged, **fields: int) -> bytes:
     header = replace(file.header, **fields)  # type: ignore[arg-type]
-    content = _redrawn(file, file.content)
+    content = file.redrawn(file.content)
     return build_image(header, content + file.trailer).data
 
 
@@ -400,109 +392,3 @@ def _of_other_type(file: Undamaged) -> bytes:
 
 
 NEWCOMER: dict[str, Mutate] = {"newer": _newer, "other-type": _of_other_type}
-
-
-# Sub-elements: the content becomes the data of an upgrade image, and the trailer stays behind them.
-
-
-def _elements(file: Undamaged, *elements: tuple[int, bytes], behind: bytes = b"") -> bytes:
-    return build_image(file.header, join_elements(elements) + behind).data
-
-
-def element_past_end(file: Undamaged) -> bytes:
-    length = len(file.image.body) + 1
-    head = UPGRADE_IMAGE.to_bytes(2, "little") + length.to_bytes(4, "little")
-    return build_image(file.header, head + bytes(file.image.body)).data
-
-
-def element_empty(file: Undamaged) -> bytes:
-    return _elements(file, (UPGRADE_IMAGE, b""))
-
-
-def element_twice(file: Undamaged) -> bytes:
-    body = bytes(file.image.body)
-    return _elements(file, (UPGRADE_IMAGE, body), (UPGRADE_IMAGE, _redrawn(file, body)))
-
-
-def element_reserved(file: Undamaged) -> bytes:
-    return _elements(file, (_RESERVED_ELEMENT, file.octets(8)), _whole(file))
-
-
-def element_manufacturer(file: Undamaged) -> bytes:
-    return _elements(file, (FIRST_MANUFACTURER_ELEMENT, file.octets(8)), _whole(file))
-
-
-def element_many(file: Undamaged) -> bytes:
-    more = [(FIRST_MANUFACTURER_ELEMENT + at, file.octets(4)) for at in range(MAX_ELEMENTS)]
-    return _elements(file, _whole(file), *more)
-
-
-def _whole(file: Undamaged) -> tuple[int, bytes]:
-    """All of the body as an upgrade image."""
-    return UPGRADE_IMAGE, bytes(file.image.body)
-
-
-def _trailing(file: Undamaged, octets: int) -> bytes:
-    return _elements(file, _whole(file), behind=file.octets(octets))
-
-
-ELEMENT_TRAILING: dict[str, Mutate] = {
-    str(octets): partial(_trailing, octets=octets) for octets in range(1, 6)
-}
-
-
-# Signatures: of the format, as sub-elements; and the built-in maker's, which ends the file.
-
-
-def _signature(file: Undamaged, tag: int) -> tuple[int, bytes]:
-    return tag, file.octets(ELEMENT_OCTETS[tag])
-
-
-def _maker_trailer(file: Undamaged) -> bytes:
-    if not file.trailer:
-        raise ImageValueError("the file has no maker's trailer")
-    return file.trailer
-
-
-def _unsigned_elements(file: Undamaged) -> bytes:
-    return _elements(file, (UPGRADE_IMAGE, file.content))
-
-
-def _without_trailer(file: Undamaged) -> bytes:
-    _maker_trailer(file)
-    return build_image(file.header, file.content).data
-
-
-def _signature_then_more(file: Undamaged) -> bytes:
-    signature = _signature(file, SIGNATURE_SUITE_2)
-    return _elements(file, _whole(file), signature, (FIRST_MANUFACTURER_ELEMENT, file.octets(8)))
-
-
-def _trailer_then_more(file: Undamaged) -> bytes:
-    content = file.content + _maker_trailer(file) + file.octets(8)
-    return build_image(file.header, content).data
-
-
-def signature_both(file: Undamaged) -> bytes:
-    signatures = [_signature(file, tag) for tag in (SIGNATURE_SUITE_1, SIGNATURE_SUITE_2)]
-    return _elements(file, _whole(file), *signatures)
-
-
-def _foreign_elements(file: Undamaged) -> bytes:
-    """Signature and certificate of nobody that anybody knows."""
-    certificate = _signature(file, _CERTIFICATE_SUITE_2)
-    return _elements(file, _whole(file), certificate, _signature(file, SIGNATURE_SUITE_2))
-
-
-def _foreign_maker(file: Undamaged) -> bytes:
-    """A good signature, by another key than the maker's."""
-    _maker_trailer(file)
-    return sign_again(file.data, maker_key(file.random_bits))
-
-
-SIGNATURE_MISSING: dict[str, Mutate] = {"elements": _unsigned_elements, "maker": _without_trailer}
-SIGNATURE_NOT_LAST: dict[str, Mutate] = {
-    "elements": _signature_then_more,
-    "maker": _trailer_then_more,
-}
-SIGNATURE_FOREIGN: dict[str, Mutate] = {"elements": _foreign_elements, "maker": _foreign_maker}

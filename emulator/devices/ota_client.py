@@ -41,13 +41,13 @@ notification by broadcast cannot be under the link key, so it is dropped as unse
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
 from emulator.devices.flash import Flash, Slot
+from emulator.devices.ota_attributes import client_attributes
 from emulator.devices.ota_download import Download, Exchange, RandomBits, resume
 from emulator.devices.ota_outputs import (
     Activate,
@@ -67,8 +67,8 @@ from emulator.devices.ota_rules import (
     offer_refusal,
 )
 from emulator.zigbee import ota, zcl
-from emulator.zigbee.ota import Attribute, ImageUpgradeStatus
-from emulator.zigbee.zcl import DataType, Status
+from emulator.zigbee.ota import ImageUpgradeStatus
+from emulator.zigbee.zcl import Status
 
 __all__ = [
     "Activate",
@@ -481,46 +481,21 @@ class OtaClient:
         return self._fail(response.status, reason, now, reported=False)
 
     def _attributes(self) -> dict[int, zcl.AttributeValue]:
-        identity, flash, parameters = self._identity, self._flash, self._parameters
         upgrade_status = _UPGRADE_STATUS.get(self.state, ImageUpgradeStatus.NORMAL)
         if self.state is State.HOLDING:
             upgrade_status = ImageUpgradeStatus.WAITING_TO_UPGRADE
             if self._is_held_by_policy:
                 upgrade_status = ImageUpgradeStatus.WAITING_TO_UPGRADE_VIA_EXTERNAL_EVENT
-        is_downloaded = upgrade_status >= ImageUpgradeStatus.DOWNLOAD_COMPLETE
-        downloaded = self._end_version if is_downloaded else ota.ANY_FILE_VERSION
-        offset = flash.written_bytes if flash.is_filling else ota.NO_FILE_OFFSET
-        download = self._download
-        period = parameters.min_block_period if download is None else download.block_period
-        stack = ota.STACK_VERSION_PRO
-        values: dict[int, zcl.AttributeValue] = {
-            Attribute.UPGRADE_SERVER_ID: (DataType.EUI64, self.server_eui64),
-            Attribute.FILE_OFFSET: (DataType.UINT32, offset),
-            Attribute.CURRENT_FILE_VERSION: (DataType.UINT32, identity.file_version),
-            Attribute.CURRENT_ZIGBEE_STACK_VERSION: (DataType.UINT16, stack),
-            Attribute.DOWNLOADED_FILE_VERSION: (DataType.UINT32, downloaded),
-            Attribute.DOWNLOADED_ZIGBEE_STACK_VERSION: (
-                DataType.UINT16,
-                stack if is_downloaded else ota.UNKNOWN_STACK_VERSION,
-            ),
-            Attribute.IMAGE_UPGRADE_STATUS: (DataType.ENUM8, upgrade_status),
-            Attribute.MANUFACTURER_ID: (DataType.UINT16, identity.manufacturer_code),
-            Attribute.IMAGE_TYPE_ID: (DataType.UINT16, identity.image_type),
-            Attribute.MINIMUM_BLOCK_PERIOD: (DataType.UINT16, period),
-            Attribute.UPGRADE_ACTIVATION_POLICY: (
-                DataType.ENUM8,
-                0 if parameters.activate_by_server else 1,
-            ),
-            Attribute.UPGRADE_TIMEOUT_POLICY: (
-                DataType.ENUM8,
-                0 if parameters.activate_without_answer else 1,
-            ),
-            Attribute.CLUSTER_REVISION: (DataType.UINT16, parameters.cluster_revision),
-        }
-        running = flash.read(Slot.RUNNING)
-        if running:  # nothing is kept of an image from the factory
-            values[Attribute.IMAGE_STAMP] = (DataType.UINT32, zlib.crc32(running))
-        return values
+        download, parameters = self._download, self._parameters
+        return client_attributes(
+            self._identity,
+            self._flash,
+            parameters,
+            server_eui64=self.server_eui64,
+            upgrade_status=upgrade_status,
+            offered_version=self._end_version,
+            block_period=parameters.min_block_period if download is None else download.block_period,
+        )
 
 
 def _command(tsn: int, command: int, payload: bytes) -> SendZcl:

@@ -35,12 +35,21 @@ ABORT, so that two files never become one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import Enum, IntEnum, auto
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Literal, NamedTuple
 
 from emulator.devices.image_store import ImageStore, StoredImage
 from emulator.devices.ota_pacing import PacingParameters
+from emulator.devices.ota_server_outputs import (
+    Anomaly,
+    Output,
+    ResponseCode,
+    SendZcl,
+    TransferOutcome,
+    TransferProgress,
+    TransferStarted,
+)
 from emulator.zigbee import ota, zcl
 from emulator.zigbee.zcl import Status
 
@@ -71,80 +80,12 @@ class OtaServerParameters(PacingParameters):
     max_devices: int = 15  # a device log holds 17 entries with the hub's own two
 
 
-class ResponseCode(IntEnum):
-    """What became of an offer, as CCS08 says it."""
-
-    SUCCESS = 0
-    IMAGE_DISCARDED = 1
-    HARDWARE_VERSION_MISMATCH = 2
-    FILE_TRANSFER_FAILURE = 3
-
-
 class State(Enum):
     OFFERED = auto()
     ASKED = auto()
     TRANSFERRING = auto()
     DONE = auto()
 
-
-class SendZcl(NamedTuple):
-    """Send to this device: APS-encrypted unicast on the OTA Upgrade cluster."""
-
-    eui64: int
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class QuerySeen:
-    """A device asked for an image and said what it runs."""
-
-    eui64: int
-    current_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class TransferStarted:
-    """The first block since a query was served."""
-
-    eui64: int
-    file_version: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class TransferProgress:
-    """Another whole percent was served."""
-
-    eui64: int
-    offset_bytes: int
-    size_bytes: int
-    blocks: int  # those that brought it this far, repeats not counted
-
-
-@dataclass(frozen=True, slots=True)
-class TransferOutcome:
-    """What became of one offer; there is one for every offer.
-
-    `number` grows from each outcome of a hub to the next, restarts or not.
-    """
-
-    eui64: int
-    file_version: int
-    response_code: ResponseCode
-    reason: str
-    number: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Anomaly:
-    """Something came that should not have, or did not come that should have."""
-
-    eui64: int
-    kind: str
-    detail: str
-
-
-Output = SendZcl | QuerySeen | TransferStarted | TransferProgress | TransferOutcome | Anomaly
 
 # Default responses to a query response with which a client says that it does not want the image.
 _REFUSALS = frozenset({Status.INSUFFICIENT_SPACE, Status.INVALID_FIELD, Status.INVALID_IMAGE})

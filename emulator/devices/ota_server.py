@@ -27,30 +27,25 @@ outcomes not known to be reported. `start` goes on from it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from emulator.devices.image_store import Image, ImageStore, StoredImage
 from emulator.devices.nonvolatile import STEADY, Power, Record
-from emulator.devices.ota_offer import (
+from emulator.devices.ota_ledger import Ledger, Product
+from emulator.devices.ota_offer import Offer, OfferRecord, OtaServerParameters, State
+from emulator.devices.ota_pacing import Pacing
+from emulator.devices.ota_pages import PageUnderWay
+from emulator.devices.ota_server_outputs import (
     Anomaly,
-    Numbers,
-    Offer,
-    OfferRecord,
-    OtaServerParameters,
     Output,
     QuerySeen,
     ResponseCode,
     SendZcl,
-    State,
     TransferOutcome,
     TransferProgress,
     TransferStarted,
 )
-from emulator.devices.ota_pacing import Pacing
-from emulator.devices.ota_pages import PageUnderWay
 from emulator.zigbee import ota, zcl
 from emulator.zigbee.zcl import Status
 from firmware_images.header import OtaHeader
@@ -71,30 +66,10 @@ __all__ = [
 ]
 
 _LARGEST_DATA_SIZE = 0xFF
-# Devices of which the last request is known, those that left among them.
-MAX_REQUESTS = 32
-# Outcomes that nobody reports, in a hub that has nobody to report them to.
-MAX_UNREPORTED = 32
 
 
 class OtaServerError(ValueError):
     """The caller asked the server for what it cannot do; nothing changed."""
-
-
-class Product(NamedTuple):
-    """What a device said it is when it last asked for an image."""
-
-    manufacturer_code: int
-    image_type: int
-    hardware_version: int | None
-
-    def misfit(self, header: OtaHeader) -> str | None:
-        """Why a file is none for it; None when it is."""
-        if (header.manufacturer_code, header.image_type) != self[:2]:
-            return f"the device is manufacturer {self[0]:04X} type {self[1]:04X}"
-        if self.hardware_version is None or header.fits_hardware(self.hardware_version):
-            return None
-        return f"the device's hardware is {self.hardware_version:04X}"
 
 
 class OtaServer:
@@ -112,16 +87,10 @@ class OtaServer:
     ) -> None:
         self._store = store
         self._parameters = parameters or OtaServerParameters()
-        self._record = Record() if record is None else record
-        self._power = power
+        self._ledger = Ledger(Record() if record is None else record, power)
         self._clock = clock
         self._offers: dict[int, Offer] = {}
         self._max_data_size: dict[int, int] = {}
-        self._products: dict[int, Product] = {}
-        self._requests: dict[int, tuple[int, str]] = {}  # and the file it was for
-        self._unreported: list[TransferOutcome] = []
-        self._numbers = Numbers()
-        self._is_changed = False
         self._pacing = Pacing(self._parameters)
         self._is_paced = not self._pacing.is_idle
         self._page: PageUnderWay | None = None
@@ -136,23 +105,12 @@ class OtaServer:
 
         Outcomes nobody is known to have reported are told again, with their numbers.
         """
-        octets = self._record.read()
-        if octets is None:
-            return []
-        stored = json.loads(octets)
-        self._numbers.last = stored["number"]
-        self._requests = {eui64: (number, file) for eui64, number, file in stored["requests"]}
-        self._products = {eui64: Product(*product) for eui64, *product in stored["products"]}
-        self._unreported = [
-            TransferOutcome(eui64, version, ResponseCode(code), reason, number)
-            for eui64, version, code, reason, number in stored["unreported"]
-        ]
-        outputs: list[Output] = [*self._unreported]
-        for eui64, ids, *rest in stored["offers"]:
-            record = OfferRecord(eui64, tuple(ids), *rest)
-            offer = self._new_offer(eui64, self._image_of(record), now, None)
+        records = self._ledger.restore()
+        outputs: list[Output] = [*self._ledger.unreported]
+        for record in records:
+            offer = self._new_offer(record.eui64, self._image_of(record), now, None)
             offer.restore(record)
-            self._offers[eui64] = offer
+            self._offers[record.eui64] = offer
         outputs += self._sweep()
         for offer in self._offers.values():
             outputs += self._run_timers(offer, now)
@@ -169,29 +127,11 @@ class OtaServer:
 
     def reported(self, number: int) -> None:
         """The outcomes up to this number are told to whoever wants to know, for good."""
-        self._unreported = [one for one in self._unreported if one.number > number]
+        self._ledger.reported(number)
 
     def _kept(self, outputs: list[Output]) -> list[Output]:
         """Store what has changed; then `outputs` may be acted on."""
-        changed = [offer for offer in self._offers.values() if offer.is_changed]
-        if not changed and not self._is_changed:
-            return outputs
-        self._unreported += [one for one in outputs if isinstance(one, TransferOutcome)]
-        del self._unreported[:-MAX_UNREPORTED]
-        stored = {
-            "number": self._numbers.last,
-            "requests": [(eui64, *request) for eui64, request in self._requests.items()],
-            "products": [(eui64, *product) for eui64, product in self._products.items()],
-            "unreported": [
-                (one.eui64, one.file_version, one.response_code, one.reason, one.number)
-                for one in self._unreported
-            ],
-            "offers": [offer.record() for offer in self._offers.values()],
-        }
-        self._record.write(self._power, "offers", json.dumps(stored).encode())
-        for offer in changed:
-            offer.is_changed = False
-        self._is_changed = False
+        self._ledger.keep(self._offers.values(), outputs)
         return outputs
 
     # -- what the hub wants --------------------------------------------------------------------
@@ -227,7 +167,9 @@ class OtaServer:
     ) -> list[Output]:
         """The same for several devices: one write of the record for all of them."""
         taken = None if request is None else (request, image.sha256)
-        wanted = [eui64 for eui64 in devices if taken is None or self._requests.get(eui64) != taken]
+        wanted = [
+            eui64 for eui64 in devices if taken is None or not self._ledger.has_taken(eui64, taken)
+        ]
         self._require_room(len({*self._offers, *wanted}) - 1)
         misfits = {eui64: self._known_misfit(eui64, image) for eui64 in wanted}
         outputs: list[Output] = []
@@ -236,27 +178,19 @@ class OtaServer:
             outputs += self._sweep()
         for eui64, misfit in misfits.items():
             if taken is not None:
-                self._note_request(eui64, taken)
+                self._ledger.take(eui64, taken)
             if misfit is not None:
-                self._is_changed = True
                 outputs.append(self._mismatch(eui64, image, misfit))
             else:
                 outputs += self._open(eui64, now)
         return self._kept(outputs)
-
-    def _note_request(self, eui64: int, taken: tuple[int, str]) -> None:
-        self._requests.pop(eui64, None)
-        self._requests[eui64] = taken
-        if len(self._requests) > MAX_REQUESTS:
-            del self._requests[next(iter(self._requests))]
-        self._is_changed = True
 
     def _known_misfit(self, eui64: int, image: Image) -> str | None:
         """Why an image is none for this device, as far as the hub can tell; None when it may be."""
         destination = image.header.upgrade_file_destination
         if destination is not None and destination != eui64:
             return f"the file is for the device {destination:016X} only"
-        product = self._products.get(eui64)
+        product = self._ledger.products.get(eui64)
         # Who asks for several types in turn is not known by the last.
         if product is None or not self._parameters.ids_mismatch_ends_offer:
             return None
@@ -265,7 +199,7 @@ class OtaServer:
     def _mismatch(self, eui64: int, image: Image, reason: str) -> TransferOutcome:
         code = ResponseCode.HARDWARE_VERSION_MISMATCH
         version = image.header.file_version
-        return TransferOutcome(eui64, version, code, reason, self._numbers.next())
+        return TransferOutcome(eui64, version, code, reason, self._ledger.numbers.next())
 
     def _open(self, eui64: int, now: float) -> list[Output]:
         """Offer what the slot holds, unless that is under way."""
@@ -288,7 +222,7 @@ class OtaServer:
             self._parameters,
             max_data_size=self._max_data_size.get(eui64, self._parameters.max_data_size),
             now=now,
-            numbers=self._numbers,
+            numbers=self._ledger.numbers,
             previous=previous,
         )
 
@@ -324,11 +258,10 @@ class OtaServer:
     def remove_device(self, eui64: int) -> list[Output]:
         """Forget a device that left the hub's device log; not which request was taken for it, since
         that may come once more."""
-        for known in (self._max_data_size, self._products):
-            known.pop(eui64, None)
+        self._max_data_size.pop(eui64, None)
+        self._ledger.forget_product(eui64)
         self._pacing.forget(eui64)
         offer = self._offers.pop(eui64, None)
-        self._is_changed = True
         outputs: list[Output] = []
         if offer is not None and offer.is_open:
             reason = "the device was removed from the hub"
@@ -476,11 +409,7 @@ class OtaServer:
 
     def _learn(self, eui64: int, query: ota.QueryNextImageRequest) -> None:
         product = Product(query.manufacturer_code, query.image_type, query.hardware_version)
-        if self._products.get(eui64) == product:
-            return
-        if eui64 in self._products or len(self._products) < self._parameters.max_devices:
-            self._products[eui64] = product
-            self._is_changed = True
+        self._ledger.learn(eui64, product, self._parameters.max_devices)
 
     def _receive_block_request(
         self, offer: Offer, frame: zcl.ZclFrame, request: ota.ImageBlockRequest, now: float

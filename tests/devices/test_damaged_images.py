@@ -90,9 +90,9 @@ def at_hub() -> dict[tuple[str, str], str]:
             fates = {}
             for number, case in enumerate(CASES, 10_000):
                 fates[case] = await hub_outcome(there, number, *case)
-                product = there.home.hub.ota._products[EUI64]
+                product = there.home.hub.ota._ledger.products[EUI64]
                 there.home.hub.ota.remove_device(EUI64)
-                there.home.hub.ota._products[EUI64] = product
+                there.home.hub.ota._ledger.products[EUI64] = product
             return fates
 
     return run_virtual(observe)
