@@ -157,6 +157,14 @@ def split_trailer(data: bytes | memoryview) -> tuple[memoryview, bytes] | None:
     return view[:mark], bytes(view[mark + len(MAKER_MARK) :])
 
 
+def sign_again(data: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The file with the signature in its trailer made anew, by this key."""
+    parts = split_trailer(data)
+    if parts is None:
+        raise ImageValueError(f"no maker's trailer ends the {len(data)} bytes of the image")
+    return data[:-SIGNATURE_OCTETS] + _sign(bytes(parts[0]), key)
+
+
 def verify_maker(data: bytes | memoryview, public_key: ec.EllipticCurvePublicKey) -> str | None:
     """None when the maker signed exactly this file, else the sentence that says why not."""
     parts = split_trailer(data)

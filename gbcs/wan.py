@@ -13,11 +13,13 @@ Version 1, integers big-endian: `HBWM`, version, kind, then the fields in the or
     frame            2 of length, then the frame
     devices          1 of count, then 8 each
     image            4 of length, then the file
+    sha256           32, of the file as the DSP has it
     outcome, type    1
 """
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -33,6 +35,7 @@ VERSION = 1
 MAX_IMAGE_BYTES = 10_240_000
 MAX_DEVICES = 0xFF
 _HEADER_OCTETS = len(MAGIC) + 2
+_SHA256_OCTETS = 32
 
 
 class DeliveryResult(IntEnum):
@@ -85,14 +88,22 @@ class MessageFromDevice:
 
 @dataclass(frozen=True, slots=True)
 class ImageOffer:
-    """DSP to hub: hold this image and offer it to these devices."""
+    """DSP to hub: hold this image and offer it to these devices.
+
+    `sha256` is that of the file the DSP accepted; left out, it is that of `image`. The hub sees by
+    it whether the file came as it was sent.
+    """
 
     hub: int
     reference: int
     devices: tuple[int, ...]
     image: bytes
+    sha256: bytes = b""
 
     def __post_init__(self) -> None:
+        if not self.sha256:
+            object.__setattr__(self, "sha256", hashlib.sha256(self.image).digest())
+        _require_length("sha256", self.sha256, _SHA256_OCTETS, least=_SHA256_OCTETS)
         _require_numbers(self, "hub", "reference")
         for device in self.devices:
             require_unsigned("device", device, 8)
@@ -101,6 +112,11 @@ class ImageOffer:
         if len(set(self.devices)) != len(self.devices):
             raise GbcsValueError("an offer names a device twice")
         _require_length("image", self.image, MAX_IMAGE_BYTES)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file is the one that was sent."""
+        return hashlib.sha256(self.image).digest() == self.sha256
 
     def __repr__(self) -> str:
         devices = ", ".join(f"{device:016X}" for device in self.devices)
@@ -150,9 +166,9 @@ def _require_numbers(message: object, *names: str) -> None:
         require_unsigned(name, getattr(message, name), 8)
 
 
-def _require_length(name: str, octets: bytes, most: int) -> None:
-    if not 1 <= len(octets) <= most:
-        raise GbcsValueError(f"{name} has {len(octets)} octets, not 1 to {most}")
+def _require_length(name: str, octets: bytes, most: int, least: int = 1) -> None:
+    if not least <= len(octets) <= most:
+        raise GbcsValueError(f"{name} has {len(octets)} octets, not {least} to {most}")
 
 
 _KINDS: dict[int, type[WanMessage]] = {
@@ -175,6 +191,8 @@ def serialise(message: WanMessage) -> bytes:
                 parts += [struct.pack(">H", len(value)), value]
             case "image":
                 parts += [struct.pack(">I", len(value)), value]
+            case "sha256":
+                parts.append(value)
             case "devices":
                 parts.append(struct.pack(f">B{len(value)}Q", len(value), *value))
             case "result" | "device_type":
@@ -216,6 +234,8 @@ class _Reader:
                 return self._octets_of(name, 2)
             case "image":
                 return self._octets_of(name, 4)
+            case "sha256":
+                return self._take(name, _SHA256_OCTETS)
             case "devices":
                 return tuple(self._number(name, 8) for _ in range(self._number(name, 1)))
             case "result":

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from firmware_images.checks import Finding, SizeLimit, check_image
+from firmware_images.damage import DAMAGES, damage_image, find_damage
 from firmware_images.errors import ImageError, ImageValueError
 from firmware_images.header import HEADER_STRING_OCTETS, HeaderField, OtaHeader, header_fields
 from firmware_images.image import MAX_FILE_BYTES, FirmwareImage, build_image, read_image
@@ -28,6 +29,7 @@ from firmware_images.samples import (
     maker_key,
     maker_key_stream,
     seeded_image,
+    sign_again,
     split_trailer,
 )
 from hil.seeds import ROOT_MAX, Seeds
@@ -60,7 +62,7 @@ def _hex(octets: int) -> Callable[[str], int]:
 
 @click.group("image")
 def image_group() -> None:
-    """Firmware files: inspect, check, build."""
+    """Firmware files: inspect, check, build, damage."""
 
 
 @image_group.command("inspect")
@@ -141,6 +143,93 @@ def build_command(output: Path, force: bool, as_json: bool, **options: Any) -> N
             f"{_shown(output)}: {len(image.data)} bytes, "
             f"version {image.header.file_version:08X}, sha256 {image.sha256}"
         )
+
+
+@image_group.command("damage")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--list", "show_list", is_flag=True, help="The kinds of damage there are.")
+@click.option("--kind", metavar="NAME[:VARIANT]", help="What is to be wrong with the file.")
+@click.option("--seed", type=click.IntRange(0, ROOT_MAX), default=1, show_default=True)
+@click.option("--running", type=_hex(4), help="The version that the device runs.")
+@click.option("--sign", is_flag=True, help="Have the seed's built-in maker sign it again.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: beside FILE.")
+@click.option("--force", is_flag=True, help="Overwrite the output if it is there.")
+@AS_JSON
+def damage_command(
+    file: Path | None,
+    show_list: bool,
+    kind: str | None,
+    seed: int,
+    running: int | None,
+    sign: bool,
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a copy of FILE with one thing wrong; which one, --kind says, and --list what there is.
+
+    The same seed gives the same octets.
+    """
+    if show_list:
+        if file is not None or kind is not None:
+            _refuse("--list shows what there is; it takes no FILE and no --kind")
+        _list_damages(as_json)
+        return
+    if file is None or kind is None:
+        _refuse("FILE and --kind are needed; --list shows the kinds")
+    name, _, variant = kind.partition(":")
+    data = _damaged(_read_image(file), name, variant or None, Seeds(seed), running, sign)
+    if output is None:
+        output = file.with_name(f"{file.stem}.{kind.replace(':', '.')}{file.suffix}")
+    _require_writable(output, force)
+    _write(output, data)
+    if as_json:
+        document = {"file": _shown(output), "size_bytes": len(data), "kind": name}
+        _print_json(document | {"variant": variant or find_damage(name).default_variant})
+    else:
+        click.echo(f"{_shown(output)}: {len(data)} bytes, {name}: {find_damage(name).what}")
+
+
+def _damaged(
+    image: FirmwareImage,
+    name: str,
+    variant: str | None,
+    seeds: Seeds,
+    running: int | None,
+    sign: bool,
+) -> bytes:
+    random_bits = seeds.stream(f"damage {name}").getrandbits
+    try:
+        data = damage_image(image.data, name, variant, random_bits=random_bits, running=running)
+        if sign:
+            maker = maker_key_stream(image.header.manufacturer_code)
+            data = sign_again(data, maker_key(seeds.stream(maker).getrandbits))
+    except ImageValueError as error:
+        sentence = str(error)
+        if "the device runs" in sentence:
+            sentence += ": --running says it"
+        _refuse(sentence)
+    return data
+
+
+def _list_damages(as_json: bool) -> None:
+    if as_json:
+        _print_json(
+            [
+                {
+                    "number": kind.number,
+                    "name": kind.name,
+                    "what": kind.what,
+                    "variants": list(kind.variants),
+                }
+                for kind in DAMAGES.values()
+            ]
+        )
+        return
+    for kind in DAMAGES.values():
+        click.echo(f"{kind.number:2}  {kind.name:23} {kind.what}")
+        if len(kind.variants) > 1:
+            click.echo(f"    {'':23} variants: {', '.join(kind.variants)}")
 
 
 def _seeded(

@@ -9,6 +9,7 @@ start makes a new one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,11 +42,13 @@ from emulator.devices.node import (
     SmartEnergyEndpoint,
 )
 from emulator.devices.ota_client import OtaClient, OtaClientIdentity, OtaClientParameters
+from emulator.devices.ota_download import RandomBits
 from emulator.devices.tunnel import TunnelServer
 from emulator.devices.wakeup import Wakeup
 
 JOIN_RETRY_S = 5.0
 FIND_RETRY_S = 5.0
+WATCHDOG_S = 60.0  # until a firmware that hangs is started again
 RESTART_S = 10.0  # a boot loader copies or swaps 750 KiB between two flash slots
 
 MakeNode = Callable[[str, tuple[SmartEnergyEndpoint, ...], OnEvent], Node]
@@ -84,7 +87,9 @@ class DeviceBuild:
     """How one device was made. `link_key` follows from its install code.
 
     Without `identity` it has no GBCS application: its tunnel carries octets, and that is all. With
-    `activation_fails` its boot loader refuses every image it is left with, and keeps the old one.
+    `activation_fails` its boot loader refuses every image it is left with, and keeps the old one;
+    with `new_image_hangs` every new image starts and never comes up, until the old one is back.
+    `random_bits` and `is_battery_low` are for the makes of client that need them.
     """
 
     device_id: str
@@ -102,6 +107,9 @@ class DeviceBuild:
     memory: GbcsMemory = field(default_factory=GbcsMemory)
     utc_now: UtcNow = machine_utc
     activation_fails: bool = False
+    new_image_hangs: bool = False
+    random_bits: RandomBits | None = None
+    is_battery_low: Callable[[], bool] | None = None
 
 
 class Device:
@@ -162,6 +170,7 @@ class Device:
         self._firmware = firmware
         await firmware.node.open()
         self.eui64 = firmware.node.eui64
+        firmware.ota.know_eui64(self.eui64)
         if build.identity is not None:
             if self._identity is None:
                 self._identity = build.identity(self.eui64)
@@ -172,17 +181,24 @@ class Device:
         """From start to start, until the power goes or the radio is lost."""
         try:
             while True:
+                if firmware.flash.is_on_trial and self.build.new_image_hangs:
+                    firmware = await self._restart(firmware, WATCHDOG_S)
+                    continue
                 await self._connect(firmware)
+                firmware.flash.confirm()
                 restarted = self._has_joined
                 self._has_joined = True
                 running = firmware.flash.running
                 self._on_event(DeviceUp(running.file_version, running.sha256, restarted))
                 await firmware.run()
-                await firmware.stop()
-                await asyncio.sleep(RESTART_S)
-                firmware = await self._start()
+                firmware = await self._restart(firmware, RESTART_S)
         except NodeError as error:
             self._on_event(DeviceLost(str(error)))
+
+    async def _restart(self, firmware: Firmware, delay_s: float) -> Firmware:
+        await firmware.stop()
+        await asyncio.sleep(delay_s)
+        return await self._start()
 
     async def _connect(self, firmware: Firmware) -> None:
         if self._has_joined:
@@ -226,7 +242,14 @@ class Firmware:
             build.hardware_version,
             flash.running.file_version,
         )
-        self.ota = OtaClient(identity, flash, build.parameters, verify=build.verify)
+        self.ota = OtaClient(
+            identity,
+            flash,
+            build.parameters,
+            verify=build.verify,
+            random_bits=build.random_bits,
+            is_battery_low=build.is_battery_low,
+        )
         self.tunnel = TunnelServer()
         self._ota_timer = Wakeup(loop, self.ota, self._act_on_ota)
         self._tunnel_timer = Wakeup(loop, self.tunnel, self._act_on_tunnel)
@@ -234,6 +257,7 @@ class Firmware:
         self._ended: asyncio.Future[None] = loop.create_future()
         self._hub_eui64: int | None = None
         self._ota_endpoint = 0
+        self._finding: asyncio.Task[None] | None = None
         self._tunnel_endpoint = 0
 
     def install(self, identity: GbcsIdentity) -> None:
@@ -252,20 +276,38 @@ class Firmware:
         self._hub_eui64 = hub = getattr(self.node, "hub_eui64", None)
         assert hub is not None
         if self._gbcs is not None:
-            self._gbcs.start()
-        endpoint = None
-        while endpoint is None and not self._ended.done():
-            endpoint = await self.node.find_endpoint(hub, models.OTA_UPGRADE, is_server=True)
-            if endpoint is None:
-                await asyncio.sleep(FIND_RETRY_S)
-        if endpoint is not None:
-            self._ota_endpoint = endpoint
+            self._gbcs.start(was_tried=not self.flash.is_filling)
+        await self._find_server(hub)
+        if self._ota_endpoint:
             self._act_on_ota(self.ota.start(self._loop.time()))
             self._ota_timer.settle()
         await self._ended
 
+    async def _find_server(self, hub: int) -> None:
+        """Ask the hub where its OTA server is until it tells, or the firmware ends."""
+        while not self._ended.done():
+            endpoint = await self.node.find_endpoint(hub, models.OTA_UPGRADE, is_server=True)
+            if endpoint is not None:
+                self._ota_endpoint = endpoint
+                return
+            await asyncio.sleep(FIND_RETRY_S)
+
+    def _find_server_again(self) -> None:
+        """It does not answer where it was found."""
+        hub = self._hub_eui64
+        if hub is None or (self._finding is not None and not self._finding.done()):
+            return
+
+        async def find() -> None:
+            with contextlib.suppress(NodeError):  # a radio that is lost is told elsewhere
+                await self._find_server(hub)
+
+        self._finding = self._loop.create_task(find(), name=f"device looks for {hub:016X}")
+
     async def stop(self) -> None:
         """The power goes, or the firmware ends itself."""
+        if self._finding is not None:
+            self._finding.cancel()
         self.ota.stop()
         self._ota_timer.stop()
         self._tunnel_timer.stop()
@@ -290,6 +332,9 @@ class Firmware:
     def _on_node_event(self, event: NodeEvent) -> None:
         if type(event) is Received:
             if event.cluster == models.OTA_UPGRADE:
+                if event.peer != self._hub_eui64:
+                    self._on_event(ota_client.Anomaly("stranger", f"from {event.peer:016X}"))
+                    return
                 outputs = self.ota.receive(event.payload, self._loop.time(), event.encrypted)
                 if outputs:
                     self._act_on_ota(outputs)
@@ -311,9 +356,13 @@ class Firmware:
                 self._send(models.OTA_UPGRADE, self._ota_endpoint, output.payload)
             else:
                 self._on_event(output)
+                if isinstance(output, ota_client.FindServer):
+                    self._find_server_again()
                 if isinstance(output, ota_client.Activate) and not self._ended.done():
+                    # In this order: a version that was noted and not marked was not tried.
                     if self._gbcs is not None:
                         self._gbcs.activating(output.file_version)
+                    self.flash.mark_bootable()
                     self._ended.set_result(None)
 
     def _act_on_tunnel(self, outputs: Sequence[Any]) -> None:

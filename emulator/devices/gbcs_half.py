@@ -8,26 +8,35 @@ until the radio says it was delivered is ours (docs/open-points.md, "GBCS and te
 
     event                          effect
     -----------------------------  ---------------------------------------------------------------
-    activating                     the version is noted; the restart follows
+    activating                     the version is noted; the boot loader is told, and restarts
     start, a version was noted     CS09 alert, signed once: success if that version runs, else
                                    failure; it goes into the outbox
+    start, noted but never tried   none: the power went before the boot loader was told
     start, there was a tunnel      the hub is told that it is no more
     start, timeout                 alerts of the outbox that are not under way are sent
     alert delivered                it leaves the outbox
     alert not delivered, refused   it is due again after 60 s
     timeout, no tunnel yet         the hub is told once more, as long as the outbox holds something
 
+A hub's, `HubHalf`, besides:
+
+    transfer ended                 CCS08 alert, signed once; it goes into the outbox, unless it went
+                                   there before the hub was restarted
+    alert taken by the WAN         it leaves the outbox
+
 Everything is in `GbcsMemory` before the message it is about is handed out.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from gbcs.codes import CS09_FIRMWARE_ACTIVATION
+from emulator.devices.nonvolatile import STEADY, Power, Record
+from gbcs.codes import CCS08_FIRMWARE_TRANSFER, CS09_FIRMWARE_ACTIVATION
 from gbcs.endpoint import (
     DeviceKeys,
     Discarded,
@@ -41,7 +50,10 @@ from gbcs.endpoint import (
 from gbcs.firmware import (
     ActivateImageResult,
     FirmwareActivation,
+    TransferResult,
     build_firmware_activation,
+    build_firmware_transfer,
+    transfer_alert,
 )
 
 RESEND_S = 60.0
@@ -75,12 +87,48 @@ class KnownTunnel(NamedTuple):
 
 @dataclass(slots=True)
 class GbcsMemory:
-    """Everything of GBCS that outlives a restart; only `GbcsHalf` and `DeviceHalf` change it."""
+    """Everything of GBCS that outlives a restart; only the halves change it, by `keep`.
+
+    `record` is where it is stored: `restarted` makes of it what a restart finds.
+    """
 
     endpoint: EndpointState = field(default_factory=EndpointState)
     activating: int | None = None  # the version the boot loader was left with
     outbox: tuple[bytes, ...] = ()  # alerts not known to be delivered, the oldest first
     tunnel: KnownTunnel | None = None
+    reported: int = 0  # the number of the last transfer that there is an alert about
+    record: Record = field(default_factory=Record, compare=False, repr=False)
+    power: Power = field(default=STEADY, compare=False, repr=False)
+
+    def keep(self, name: str, **changes: object) -> None:
+        """Change some of it in one operation."""
+        kept = replace(self, **changes)  # type: ignore[arg-type]
+        self.record.write(self.power, name, kept._octets())
+        for attribute, value in changes.items():
+            setattr(self, attribute, value)
+
+    def _octets(self) -> bytes:
+        endpoint = self.endpoint.originator_counter, self.endpoint.accepted
+        outbox = [frame.hex() for frame in self.outbox]
+        fields = endpoint, self.activating, outbox, self.tunnel, self.reported
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def restarted(cls, record: Record, power: Power = STEADY) -> GbcsMemory:
+        """What is in a record, or that of a new device when nothing is."""
+        octets = record.read()
+        if octets is None:
+            return cls(record=record, power=power)
+        (counter, accepted), activating, outbox, tunnel, reported = json.loads(octets)
+        return cls(
+            EndpointState(counter, tuple((eui64, last) for eui64, last in accepted)),
+            activating,
+            tuple(map(bytes.fromhex, outbox)),
+            None if tunnel is None else KnownTunnel(*tunnel),
+            reported,
+            record,
+            power,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +173,42 @@ class GbcsHalf:
         (output,) = self._endpoint.receive(frame, now_utc)
         if isinstance(output, Discarded):
             return FrameDiscarded(output.reason, output.detail)
-        self.memory.endpoint = self._endpoint.state
+        self.memory.keep("gbcs: command", endpoint=self._endpoint.state)
         return output.frame
 
-    def alert(self, message_code: int, payload: bytes) -> bytes:
-        """A signed alert to the ACB, which uses up a counter."""
+    def _keep_alert(self, name: str, message_code: int, payload: bytes, **changes: object) -> bytes:
+        """A signed alert to the ACB, which uses up a counter and goes into the outbox."""
         frame = self._endpoint.alert(message_code, payload)
-        self.memory.endpoint = self._endpoint.state
+        outbox = (*self.memory.outbox, frame)
+        self.memory.keep(name, endpoint=self._endpoint.state, outbox=outbox, **changes)
         return frame
+
+    def _drop_alert(self, frame: bytes) -> None:
+        outbox = tuple(one for one in self.memory.outbox if one != frame)
+        self.memory.keep("gbcs: alert delivered", outbox=outbox)
+
+
+class HubHalf(GbcsHalf):
+    """A hub's: it tells the DSP what became of each transfer."""
+
+    def transfer_ended(
+        self, number: int, device: int, version: int, result: TransferResult, now_utc: datetime
+    ) -> bytes | None:
+        """The alert about one outcome; None for one there is an alert about already.
+
+        `number` tells outcomes apart and grows from each to the next.
+        """
+        if number <= self.memory.reported:
+            return None
+        transfer = transfer_alert(device, version, result, whole_second(now_utc))
+        payload = build_firmware_transfer(transfer)
+        return self._keep_alert(
+            "gbcs: transfer alert", CCS08_FIRMWARE_TRANSFER, payload, reported=number
+        )
+
+    def taken(self, frame: bytes) -> None:
+        """The WAN has an alert, and will not lose it."""
+        self._drop_alert(frame)
 
 
 class DeviceHalf(GbcsHalf):
@@ -160,34 +236,37 @@ class DeviceHalf(GbcsHalf):
 
     def activating(self, version: int) -> None:
         """The boot loader is about to be left with this version."""
-        self.memory.activating = version
+        self.memory.keep("gbcs: activating", activating=version)
 
-    def start(self, now: float, now_utc: datetime) -> list[Output]:
-        """The firmware runs, in the network."""
-        memory = self.memory
-        if memory.activating is not None:
-            frame = self._activation_alert(memory.activating, now_utc)
-            memory.outbox = (*memory.outbox, frame)
-            memory.activating = None
+    def start(self, now: float, now_utc: datetime, *, was_tried: bool = True) -> list[Output]:
+        """The firmware runs, in the network. `was_tried`: the boot loader has no image before it
+        that it was not told of yet."""
+        version = self.memory.activating
+        if version is not None and not was_tried:
+            self.memory.keep("gbcs: not tried", activating=None)
+        elif version is not None:
+            self._report_activation(version, now_utc)
         return self._send_all(now)
 
-    def _activation_alert(self, version: int, now_utc: datetime) -> bytes:
+    def _report_activation(self, version: int, now_utc: datetime) -> None:
         result = ActivateImageResult.ACTIVATION_SUCCESS
         if self._version() != version:
             result = ActivateImageResult.ACTIVATION_FAILURE
         activation = FirmwareActivation(whole_second(now_utc), version, result)
-        return self.alert(CS09_FIRMWARE_ACTIVATION, build_firmware_activation(activation))
+        payload = build_firmware_activation(activation)
+        name = "gbcs: activation alert"
+        self._keep_alert(name, CS09_FIRMWARE_ACTIVATION, payload, activating=None)
 
     # -- the way to the hub --------------------------------------------------------------------
 
     def tunnel_up(self, tunnel: KnownTunnel) -> None:
         """The hub has opened a tunnel."""
-        self.memory.tunnel = tunnel
+        self.memory.keep("gbcs: tunnel up", tunnel=tunnel)
         self._has_tunnel = True
 
     def tunnel_down(self) -> None:
         """The hub has no tunnel to this device any more, and knows it."""
-        self.memory.tunnel = None
+        self.memory.keep("gbcs: tunnel down", tunnel=None)
         self._has_tunnel = False
 
     def sent(self, handle: int, delivered: bool, now: float) -> None:
@@ -196,7 +275,7 @@ class DeviceHalf(GbcsHalf):
         if frame is None:
             return
         if delivered:
-            self.memory.outbox = tuple(one for one in self.memory.outbox if one != frame)
+            self._drop_alert(frame)
         self._due_s = now + RESEND_S if self.memory.outbox else None
 
     def next_timeout(self) -> float | None:

@@ -43,9 +43,10 @@ class GbcsShell:
         self._timer = Wakeup(loop, half, self._act)
         self._carries: dict[int, int] = {}  # tag of a frame -> handle of the alert in it
 
-    def start(self) -> None:
+    def start(self, was_tried: bool) -> None:
         """The firmware runs, in the network."""
-        self._act(self._half.start(self._loop.time(), self._utc_now()))
+        now, now_utc = self._loop.time(), self._utc_now()
+        self._act(self._half.start(now, now_utc, was_tried=was_tried))
 
     def stop(self) -> None:
         """It runs no more."""

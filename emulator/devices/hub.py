@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.devices import gbcs_half, models, ota_server, tunnel
@@ -17,7 +17,7 @@ from emulator.devices.device import MakeNode
 from emulator.devices.device_log import DeviceLog, Peer
 from emulator.devices.gbcs_half import GbcsMemory, Identify, UtcNow, machine_utc
 from emulator.devices.hub_wan import HubWan
-from emulator.devices.image_store import Image, ImageStore
+from emulator.devices.image_store import Image, ImageStore, StoreContents
 from emulator.devices.node import (
     Frame,
     Joined,
@@ -31,6 +31,7 @@ from emulator.devices.node import (
     Routed,
     Sent,
 )
+from emulator.devices.nonvolatile import Record
 from emulator.devices.ota_server import (
     OtaServer,
     OtaServerParameters,
@@ -51,6 +52,14 @@ class HubLost:
     """The hub cannot go on, and why."""
 
     reason: str
+
+
+@dataclass(slots=True)
+class HubStored:
+    """The image slot, and the offers of what is in it: what of updates outlives a restart."""
+
+    image: StoreContents = field(default_factory=StoreContents)
+    offers: Record = field(default_factory=Record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +91,9 @@ HubEvent = ota_server.Output | HubLost | DeviceJoined | DeviceTunnel | FrameDisc
 class Hub:
     """One hub. `on_event` is called with everything that happens in it.
 
-    `wan` takes what it has for the DSP, `deliver` what the DSP has for it. `memory` is what a hub
-    that is made again goes on from. Without `identity` it takes no commands and raises no alerts.
+    `wan` takes what it has for the DSP, `deliver` what the DSP has for it. `memory` and `stored`
+    are what a hub made again goes on from; its device log is entered anew. Without `identity` it
+    takes no commands and raises no alerts.
     """
 
     def __init__(
@@ -96,6 +106,7 @@ class Hub:
         parameters: OtaServerParameters | None = None,
         identity: Identify | None = None,
         memory: GbcsMemory | None = None,
+        stored: HubStored | None = None,
         wan: Callable[[bytes], object] | None = None,
         utc_now: UtcNow = machine_utc,
     ) -> None:
@@ -103,12 +114,13 @@ class Hub:
         self._on_event = on_event
         self.node = make_node(radio_url, models.HUB_ENDPOINTS, self._on_node_event)
         self.memory = GbcsMemory() if memory is None else memory
+        stored = HubStored() if stored is None else stored
+        self._store = ImageStore(image_limit_bytes, stored.image)
         parameters = parameters or OtaServerParameters()
         self._max_data_size = parameters.max_data_size
-        self.ota = OtaServer(ImageStore(image_limit_bytes), parameters)
+        self.ota = OtaServer(self._store, parameters, record=stored.offers)
         self._ota_timer = Wakeup(self._loop, self.ota, self._act_on_ota)
         self.device_log = DeviceLog(self._loop, self._act_on_tunnel)
-        self._image_limit_bytes = image_limit_bytes
         self._identity = identity
         self._send_to_dsp = wan
         self._utc_now = utc_now
@@ -131,6 +143,9 @@ class Hub:
             utc_now=self._utc_now,
         )
         await self.node.form(settings)
+        self._wan.start()
+        self._act_on_ota(self.ota.start(self._loop.time()))
+        self._ota_timer.settle()
 
     async def stop(self) -> None:
         """Let go of the radio."""
@@ -159,15 +174,15 @@ class Hub:
 
     def takes(self, octets: int) -> bool:
         """Whether an image of this size fits the slot."""
-        return octets <= self._image_limit_bytes
+        return self._store.takes(octets)
 
-    def update(self, image: Image, devices: Sequence[int]) -> None:
+    def update(self, image: Image, devices: Sequence[int], request: int | None = None) -> None:
         """Put `image` into the one slot and offer it to `devices` (EUI-64s).
 
-        Raises ImageStoreError for an image over the limit; nothing is stored or offered then.
+        A `request` that was taken before changes nothing. Raises ImageStoreError for an image over
+        the limit; nothing is stored or offered then.
         """
-        for eui64 in devices:
-            self._act_on_ota(self.ota.offer(eui64, image, self._loop.time()))
+        self._act_on_ota(self.ota.offer_to(devices, image, self._loop.time(), request))
         self._ota_timer.settle()
 
     def send_through_tunnel(self, eui64: int, message: bytes) -> None:
@@ -272,7 +287,9 @@ class Hub:
     def _act_on_ota(self, outputs: Sequence[Any]) -> None:
         for output in outputs:
             if type(output) is ota_server.SendZcl:
-                peer = self.device_log[output.eui64]
+                peer = self.device_log.get(output.eui64)
+                if peer is None:
+                    continue  # it was in the log before a restart, and asks when it is in it again
                 endpoint = peer.ota_endpoint or models.DEVICE_ENDPOINT
                 self._send(
                     output.eui64,
@@ -287,6 +304,7 @@ class Hub:
                     self._look_at_version(output)
                 elif isinstance(output, TransferOutcome) and self._wan is not None:
                     self._wan.transfer_ended(output)
+                    self.ota.reported(output.number)
 
     def _look_at_version(self, seen: QuerySeen) -> None:
         """A device that runs another version has restarted: its tunnel went with the old one."""

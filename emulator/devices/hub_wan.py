@@ -12,9 +12,11 @@ messages are those of `gbcs.wan`, the outcomes ours. MP170: a bridge is a PPMID 
     command behind too many others          none                                   REFUSED
     command, no tunnel or not acknowledged  none, nor of those that wait for it    UNREACHABLE
     command, acknowledged by the device     through the tunnel                     DELIVERED
-    offer of what is no image or too large  none                                   REFUSED each
+    offer of a file that came damaged       none                                   REFUSED each
+    offer of a file wrong or too large      none                                   REFUSED each
     offer                                   stored, offered to those in the log    DELIVERED each,
                                                                                    UNKNOWN_DEVICE
+    offer taken before                      none                                   the same again
 
 A device has one command under way; the next leaves when it is known what became of that.
 
@@ -33,24 +35,22 @@ from emulator.devices import ota_server
 from emulator.devices.device_log import DeviceLog
 from emulator.devices.gbcs_half import (
     FrameDiscarded,
-    GbcsHalf,
     GbcsIdentity,
     GbcsMemory,
+    HubHalf,
     UtcNow,
-    whole_second,
 )
 from emulator.devices.image_store import Image
 from emulator.devices.node import NodeError
 from emulator.devices.ota_server import TransferOutcome
 from emulator.zigbee.security import InstallCodeError, install_code_key
 from emulator.zigbee.tunnelling import MAX_TRANSFER_BYTES
+from firmware_images.checks import MAX_LIMIT_KB, SizeLimit, require_acceptable
 from firmware_images.errors import ImageError
-from firmware_images.image import read_image
-from gbcs.codes import CCS08_FIRMWARE_TRANSFER
 from gbcs.device_log import INSTALL_CODE, AddDevice, AddDeviceResult, DlmsResult
 from gbcs.endpoint import Reason, add_device
 from gbcs.errors import GbcsError, GbcsValueError
-from gbcs.firmware import TransferResult, build_firmware_transfer, transfer_alert
+from gbcs.firmware import TransferResult
 from gbcs.wan import (
     CommandForDevice,
     DeliveryOutcome,
@@ -82,8 +82,8 @@ class Han(Protocol):
     def takes(self, octets: int) -> bool:
         """Whether an image of this size fits."""
 
-    def update(self, image: Image, devices: list[int]) -> None:
-        """Store an image and offer it to devices of the log."""
+    def update(self, image: Image, devices: list[int], request: int) -> None:
+        """Store an image and offer it to devices of the log, unless that was done."""
 
 
 class HubWan:
@@ -109,9 +109,9 @@ class HubWan:
         self._on_discarded = on_discarded
         self._on_anomaly = on_anomaly
         self._utc_now = utc_now
-        self._half: GbcsHalf | None = None
+        self._half: HubHalf | None = None
         if identity is not None:
-            self._half = GbcsHalf(eui64, identity, memory, (add_device(self._register),))
+            self._half = HubHalf(eui64, identity, memory, (add_device(self._register),))
         self._named: dict[int, DeviceType] = {}
         self._joining: tuple[int, int] | None = None  # what the CCS01 under way asks the radio for
         self._tasks: set[asyncio.Task[None]] = set()
@@ -198,20 +198,24 @@ class HubWan:
             self._send_command(following)
 
     def _offer(self, offer: ImageOffer) -> None:
-        try:
-            image = read_image(offer.image)
-        except ImageError as error:
-            self._refuse_offer(offer, str(error))
-            return
         if not self._han.takes(len(offer.image)):
             self._refuse_offer(offer, f"an image of {len(offer.image)} bytes does not fit")
+            return
+        if not offer.is_whole:
+            self._refuse_offer(offer, "the file is not the one that was sent")
+            return
+        try:
+            # How large a file may be is the slot's to say.
+            image = require_acceptable(offer.image, limit=SizeLimit(MAX_LIMIT_KB))
+        except ImageError as error:
+            self._refuse_offer(offer, str(error))
             return
         known = [device for device in offer.devices if device in self._log]
         # The DSP hears that the image arrived before it hears what that did to anybody.
         held: list[WanMessage] = []
         self._held = held
         try:
-            self._han.update(image, known)
+            self._han.update(image, known, offer.reference)
         except ota_server.OtaServerError as error:
             self._held = None
             self._refuse_offer(offer, str(error))
@@ -292,18 +296,29 @@ class HubWan:
         else:
             self._send(message)
 
+    def start(self) -> None:
+        """The hub runs: what it had to say before it was restarted is said."""
+        if self._half is not None:
+            for frame in self._half.memory.outbox:
+                self._tell(self._half, frame)
+
     def transfer_ended(self, outcome: TransferOutcome) -> None:
         """What became of an offer: one CCS08 alert."""
         if self._half is None:
             return
-        transfer = transfer_alert(
+        frame = self._half.transfer_ended(
+            outcome.number,
             outcome.eui64,
             outcome.file_version,
             TransferResult(outcome.response_code),
-            whole_second(self._utc_now()),
+            self._utc_now(),
         )
-        payload = build_firmware_transfer(transfer)
-        self.forward(self._eui64, self._half.alert(CCS08_FIRMWARE_TRANSFER, payload))
+        if frame is not None:
+            self._tell(self._half, frame)
+
+    def _tell(self, half: HubHalf, frame: bytes) -> None:
+        self.forward(self._eui64, frame)
+        half.taken(frame)
 
     def _end(self, device: int, reference: int, result: DeliveryResult) -> None:
         self._send(DeliveryOutcome(self._eui64, device, reference, result))

@@ -3,16 +3,23 @@
 Source: mission 001 (MP170), "CH will share its (GSME) block": equal priority, each newcomer may
 overwrite the one held. Which of two meter and bridge images goes first is not public
 (docs/open-points.md, "image slot").
+
+A file is written page by page, each page one operation of the power supply, and counts when the
+record behind them says so: what a power cut left half stored is not there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from emulator.devices.nonvolatile import STEADY, Power, Record
 from firmware_images.header import OtaHeader
+from firmware_images.image import read_image
 
 MAX_IMAGE_BYTES = 750 * 1024  # docs/open-points.md, "750 KB"
+PAGE_BYTES = 4096
 
 
 class ImageStoreError(ValueError):
@@ -28,6 +35,9 @@ class Image(Protocol):
     @property
     def header(self) -> OtaHeader: ...
 
+    @property
+    def sha256(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
@@ -39,6 +49,7 @@ class StoredImage:
 
     data: bytes
     header: OtaHeader
+    sha256: str
 
     @property
     def ids(self) -> tuple[int, int, int]:
@@ -54,28 +65,81 @@ class StoredImage:
         return self.data is data or self.data == data
 
 
+@dataclass(slots=True)
+class StoreContents:
+    """Everything of the slot that outlives a restart; only `ImageStore` changes it.
+
+    `record` holds the SHA-256 of a file that is stored whole. Of `data` the first `written_bytes`
+    octets are stored: the object is shared with whoever holds the same file.
+    """
+
+    record: Record = field(default_factory=Record)
+    data: bytes = b""
+    written_bytes: int = 0
+
+
 class ImageStore:
     """One slot. Two files are the same when their octets are, not when their identifiers are."""
 
-    def __init__(self, limit_bytes: int = MAX_IMAGE_BYTES) -> None:
+    def __init__(
+        self,
+        limit_bytes: int = MAX_IMAGE_BYTES,
+        contents: StoreContents | None = None,
+        power: Power = STEADY,
+    ) -> None:
         self.limit_bytes = limit_bytes
-        self._slot: StoredImage | None = None
+        self.contents = StoreContents() if contents is None else contents
+        self._power = power
+        self._slot = self._restored()
+
+    def _restored(self) -> StoredImage | None:
+        contents = self.contents
+        digest = contents.record.read()
+        if not digest or contents.written_bytes != len(contents.data):
+            return None
+        image = read_image(contents.data)
+        if bytes.fromhex(image.sha256) != digest:
+            return None
+        return StoredImage(image.data, image.header, image.sha256)
 
     @property
     def slot(self) -> StoredImage | None:
         return self._slot
 
+    def takes(self, octets: int) -> bool:
+        """Whether a file of this size fits the slot."""
+        return 0 < octets <= self.limit_bytes
+
     def put(self, image: Image) -> StoredImage | None:
         """Store a file; returns the one that had to go, None when none had."""
         size_bytes = len(image.data)
-        if not 0 < size_bytes <= self.limit_bytes:
+        if not self.takes(size_bytes):
             limit = f"the limit is {self.limit_bytes}"
             raise ImageStoreError(f"image has {size_bytes} bytes, {limit}")
         held = self._slot
         if held is not None and held.is_same_file(image.data):
             return None
-        self._slot = StoredImage(image.data, image.header)
+        self.clear()
+        self._write(image.data)
+        digest = hashlib.sha256(image.data)
+        self.contents.record.write(self._power, "image: keep", digest.digest())
+        self._slot = StoredImage(image.data, image.header, digest.hexdigest())
         return held
+
+    def _write(self, data: bytes) -> None:
+        contents = self.contents
+        contents.data, contents.written_bytes = data, 0
+
+        def reach(octets: int) -> None:
+            contents.written_bytes = octets
+
+        for number, begin in enumerate(range(0, len(data), PAGE_BYTES)):
+            end = min(begin + PAGE_BYTES, len(data))
+            self._power.operate(
+                f"image: page {number}",
+                lambda end=end: reach(end),  # type: ignore[misc]
+                lambda begin=begin, end=end: reach((begin + end) // 2),  # type: ignore[misc]
+            )
 
     def find(
         self, manufacturer_code: int, image_type: int, file_version: int
@@ -88,5 +152,8 @@ class ImageStore:
 
     def clear(self) -> StoredImage | None:
         """Empty the slot; returns what was in it."""
-        held, self._slot = self._slot, None
+        held = self._slot
+        if self.contents.record.read():
+            self.contents.record.write(self._power, "image: forget", b"")
+        self._slot = None
         return held

@@ -9,6 +9,8 @@ where the library leaves them open (docs/open-points.md, "OTA client").
     OFF          start, spare slot holds a part          DOWNLOADING  ask for the next block
     OFF          start, spare slot holds all             VERIFYING    none
     WAITING      timeout, Image Notify                   QUERYING     Query Next Image Request
+    WAITING      timeout, Image Notify, battery low      WAITING      query due after the interval
+    QUERYING     timeout of the tenth in a row           WAITING      FindServer
     QUERYING     timeout, no image, refused softly       WAITING      query due after the interval
     QUERYING     older image                             REPORTING    Upgrade End INVALID
     QUERYING     image that is wanted                    DOWNLOADING  begin the slot, ask
@@ -28,22 +30,25 @@ where the library leaves them open (docs/open-points.md, "OTA client").
     HOLDING      timeout                                 HOLDING      Upgrade End again
     HOLDING      Upgrade End Response, default response  as ENDING    as ENDING
     COUNTDOWN    Upgrade End Response                    as ENDING    as ENDING
-    COUNTDOWN    timeout                                 ACTIVATING   mark the slot, Activate
+    COUNTDOWN    timeout                                 ACTIVATING   Activate
     any          stop                                    OFF          what is stored stays stored
 
 Image Notify from DOWNLOADING on is refused and changes nothing. What is unsecured, malformed or
 not asked for changes nothing and becomes an `Anomaly`. Finding the server is the shell's task, and
-so is dropping what comes from any other node.
+so are dropping what comes from any other node and marking the slot when it is told to activate. A
+notification by broadcast cannot be under the link key, so it is dropped as unsecured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
-from emulator.devices.flash import Flash
-from emulator.devices.ota_download import Download, Exchange, resume
+from emulator.devices.flash import Flash, Slot
+from emulator.devices.ota_attributes import client_attributes
+from emulator.devices.ota_download import Download, Exchange, RandomBits, resume
 from emulator.devices.ota_outputs import (
     Activate,
     Anomaly,
@@ -51,13 +56,19 @@ from emulator.devices.ota_outputs import (
     DownloadFailed,
     DownloadProgress,
     DownloadStarted,
+    FindServer,
     Output,
     SendZcl,
 )
-from emulator.devices.ota_rules import OtaClientIdentity, OtaClientParameters, offer_refusal
+from emulator.devices.ota_rules import (
+    OtaClientIdentity,
+    OtaClientParameters,
+    body_problem,
+    offer_refusal,
+)
 from emulator.zigbee import ota, zcl
-from emulator.zigbee.ota import Attribute, ImageUpgradeStatus
-from emulator.zigbee.zcl import DataType, Status
+from emulator.zigbee.ota import ImageUpgradeStatus
+from emulator.zigbee.zcl import Status
 
 __all__ = [
     "Activate",
@@ -66,6 +77,7 @@ __all__ = [
     "DownloadFailed",
     "DownloadProgress",
     "DownloadStarted",
+    "FindServer",
     "OtaClient",
     "OtaClientIdentity",
     "OtaClientParameters",
@@ -113,7 +125,11 @@ _UPGRADE_STATUS = {
 
 
 class OtaClient:
-    """One device's client. `verify` judges the complete spare slot: None when good, or why not."""
+    """One device's client. `verify` judges the complete spare slot: None when good, or why not.
+
+    `random_bits` is for a make that paces itself at random, `is_battery_low` for one that has a
+    battery.
+    """
 
     def __init__(
         self,
@@ -123,6 +139,8 @@ class OtaClient:
         *,
         verify: Verify,
         server_eui64: int = ota.UNKNOWN_EUI64,
+        random_bits: RandomBits | None = None,
+        is_battery_low: Callable[[], bool] | None = None,
     ) -> None:
         self.state = State.OFF
         self.server_eui64 = server_eui64
@@ -130,6 +148,8 @@ class OtaClient:
         self._flash = flash
         self._parameters = parameters
         self._verify = verify
+        self._random_bits = random_bits
+        self._is_battery_low = is_battery_low
         self._deadline: float | None = None
         self._exchange = Exchange()
         self._download: Download | None = None
@@ -138,6 +158,10 @@ class OtaClient:
         self._end_version = identity.file_version
         self._end_requests = 0
         self._is_held_by_policy = False
+
+    def know_eui64(self, eui64: int) -> None:
+        """The radio has told whose client this is."""
+        self._identity = replace(self._identity, eui64=eui64)
 
     def next_timeout(self) -> float | None:
         """Loop time at which `handle_timeout` has something to do."""
@@ -150,7 +174,14 @@ class OtaClient:
         if self.state is not State.OFF:
             return []
         flash = self._flash
-        download = resume(self._identity, flash, self._parameters, self._exchange)
+        download = resume(
+            self._identity,
+            flash,
+            self._parameters,
+            self._exchange,
+            random_bits=self._random_bits,
+            is_battery_low=self._is_battery_low,
+        )
         if download is None:
             if flash.is_filling:
                 flash.erase()
@@ -198,7 +229,6 @@ class OtaClient:
                 return [self._request_end(now)]
             case State.COUNTDOWN:
                 self.state, self._deadline = State.ACTIVATING, None
-                self._flash.mark_bootable()
                 return [Activate(self._end_version)]
         return []  # pragma: no cover - the other states have no deadline
 
@@ -219,6 +249,10 @@ class OtaClient:
 
     def _query(self, now: float) -> list[Output]:
         identity = self._identity
+        is_low = self._is_battery_low
+        if self._parameters.spares_battery and is_low is not None and is_low():
+            self._wait(now, self._parameters.query_interval_s)
+            return [Anomaly("battery-low", "no image is asked for")]
         self.state, self._deadline = State.QUERYING, now + self._parameters.block_timeout_s
         request = ota.QueryNextImageRequest(
             identity.manufacturer_code,
@@ -234,7 +268,8 @@ class OtaClient:
         self._wait(now, self._parameters.query_interval_s)
         if self._silent_queries % self._parameters.max_errors:
             return []
-        return [Anomaly("server-silent", f"{self._silent_queries} queries without an answer")]
+        silent = Anomaly("server-silent", f"{self._silent_queries} queries without an answer")
+        return [silent, FindServer()]
 
     def _begin_verification(self, now: float) -> list[Output]:
         self.state, self._deadline = State.VERIFYING, now + self._parameters.verify_s
@@ -242,6 +277,8 @@ class OtaClient:
 
     def _end_verification(self, now: float) -> list[Output]:
         problem = self._verify(self._flash)
+        if problem is None and self._parameters.strict_elements:
+            problem = body_problem(self._flash.read(Slot.SPARE), self._parameters)
         if problem is not None:
             return self._fail(Status.INVALID_IMAGE, problem, now)
         self.state = State.ENDING
@@ -380,9 +417,17 @@ class OtaClient:
         if refusal is None:
             self._flash.begin(size_bytes)
             self.state = State.DOWNLOADING
-            download = Download(self._identity, self._flash, parameters, self._exchange, version)
+            download = Download(
+                self._identity,
+                self._flash,
+                parameters,
+                self._exchange,
+                version,
+                random_bits=self._random_bits,
+                is_battery_low=self._is_battery_low,
+            )
             self._download = download
-            return [DownloadStarted(version, size_bytes), download.request(now)]
+            return [DownloadStarted(version, size_bytes), *download.begin(now)]
         if refusal.reported:
             self._end_version = version
             return self._fail(refusal.status, refusal.reason, now)
@@ -414,7 +459,11 @@ class OtaClient:
     def _receive_default_response(
         self, tsn: int, response: zcl.DefaultResponse, now: float
     ) -> list[Output]:
-        is_answer = response.command == _ASKED.get(self.state) and self._exchange.is_answer(tsn)
+        asked = _ASKED.get(self.state)
+        is_asked = response.command == asked or (
+            asked == ota.IMAGE_BLOCK_REQUEST and response.command == ota.IMAGE_PAGE_REQUEST
+        )
+        is_answer = is_asked and self._exchange.is_answer(tsn)
         if not is_answer:
             if response.status == Status.SUCCESS:
                 return []
@@ -432,36 +481,21 @@ class OtaClient:
         return self._fail(response.status, reason, now, reported=False)
 
     def _attributes(self) -> dict[int, zcl.AttributeValue]:
-        identity, flash, parameters = self._identity, self._flash, self._parameters
         upgrade_status = _UPGRADE_STATUS.get(self.state, ImageUpgradeStatus.NORMAL)
         if self.state is State.HOLDING:
             upgrade_status = ImageUpgradeStatus.WAITING_TO_UPGRADE
             if self._is_held_by_policy:
                 upgrade_status = ImageUpgradeStatus.WAITING_TO_UPGRADE_VIA_EXTERNAL_EVENT
-        is_downloaded = upgrade_status >= ImageUpgradeStatus.DOWNLOAD_COMPLETE
-        downloaded = self._end_version if is_downloaded else ota.ANY_FILE_VERSION
-        offset = flash.written_bytes if flash.is_filling else ota.NO_FILE_OFFSET
-        download = self._download
-        period = parameters.min_block_period if download is None else download.block_period
-        return {
-            Attribute.UPGRADE_SERVER_ID: (DataType.EUI64, self.server_eui64),
-            Attribute.FILE_OFFSET: (DataType.UINT32, offset),
-            Attribute.CURRENT_FILE_VERSION: (DataType.UINT32, identity.file_version),
-            Attribute.CURRENT_ZIGBEE_STACK_VERSION: (DataType.UINT16, ota.STACK_VERSION_PRO),
-            Attribute.DOWNLOADED_FILE_VERSION: (DataType.UINT32, downloaded),
-            Attribute.IMAGE_UPGRADE_STATUS: (DataType.ENUM8, upgrade_status),
-            Attribute.MANUFACTURER_ID: (DataType.UINT16, identity.manufacturer_code),
-            Attribute.IMAGE_TYPE_ID: (DataType.UINT16, identity.image_type),
-            Attribute.MINIMUM_BLOCK_PERIOD: (DataType.UINT16, period),
-            Attribute.UPGRADE_ACTIVATION_POLICY: (
-                DataType.ENUM8,
-                0 if parameters.activate_by_server else 1,
-            ),
-            Attribute.UPGRADE_TIMEOUT_POLICY: (
-                DataType.ENUM8,
-                0 if parameters.activate_without_answer else 1,
-            ),
-        }
+        download, parameters = self._download, self._parameters
+        return client_attributes(
+            self._identity,
+            self._flash,
+            parameters,
+            server_eui64=self.server_eui64,
+            upgrade_status=upgrade_status,
+            offered_version=self._end_version,
+            block_period=parameters.min_block_period if download is None else download.block_period,
+        )
 
 
 def _command(tsn: int, command: int, payload: bytes) -> SendZcl:

@@ -45,9 +45,14 @@ class DownloadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Activate:
-    """Restart now: the spare slot is marked and holds this version."""
+    """Mark the spare slot, which holds this version, and restart now."""
 
     file_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindServer:
+    """Look for the server anew: the one that was found does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +70,6 @@ Output = (
     | DownloadDone
     | DownloadFailed
     | Activate
+    | FindServer
     | Anomaly
 )

@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from emulator.zigbee.ota import ANY_FILE_VERSION, QueryNextImageResponse
 from emulator.zigbee.zcl import Status
+from firmware_images.checks import (
+    MAX_LIMIT_KB,
+    SIGNATURE_SUITE_1,
+    SIGNATURE_SUITE_2,
+    SizeLimit,
+    check_image,
+)
 from firmware_images.header import OtaHeader
+from firmware_images.image import read_image
 
 # SE 1.0, SE 1.1, SE 2.0 and SE 1.2; a client has no credentials to judge any other by.
 _HIGHEST_CREDENTIAL_VERSION = 3
@@ -45,6 +53,16 @@ class OtaClientParameters:
     block_period_unit_s: float = 0.001
     announce_block_period: bool = False
     announce_eui64: bool = False
+    # The longest pause a server may ask for between blocks, in the same unit; None for any.
+    max_block_period: int | None = None
+    # A pause of its own between blocks, drawn from this range.
+    pace_minimum_s: float = 0.0
+    pace_maximum_s: float = 0.0
+    # Octets to ask for at once by Image Page Request; 0 for none. A server may refuse pages.
+    page_bytes: int = 0
+    page_spacing_ms: int = 50
+    page_timeout_s: float = 5.0  # since the last block of a page
+    honours_wait: bool = True  # else WAIT_FOR_DATA counts as an error
     wait_maximum_s: float = 3600.0
     wait_without_sense_s: float = 300.0  # the time to ask again lies before the current time
     # A server that says "ask again at once" and gives no block period would be asked without end.
@@ -60,6 +78,15 @@ class OtaClientParameters:
     countdown_without_sense_s: float = 3600.0
     allow_downgrade: bool = False
     resume: bool = True
+    # Erasing flash holds a device up: before the first block, and again for every sector filled.
+    erase_s: float = 0.0
+    sector_bytes: int = 4096
+    # With a low battery it does not ask, and what is under way ends with ABORT; else it goes on.
+    spares_battery: bool = True
+    # The body has to be sub-elements, one of them an upgrade image; and a signature among them.
+    strict_elements: bool = False
+    requires_signature: bool = False
+    cluster_revision: int = 3
 
 
 class Refusal(NamedTuple):
@@ -130,4 +157,18 @@ def header_problem(
         return f"the file is for the device {destination:016X} only"
     if (header.security_credential_version or 0) > _HIGHEST_CREDENTIAL_VERSION:
         return f"security credential version {header.security_credential_version} is unknown"
+    return None
+
+
+def body_problem(data: bytes, parameters: OtaClientParameters) -> str | None:
+    """Judge the body of a complete file as sub-elements, where its device does: None when good."""
+    if not parameters.strict_elements:
+        return None
+    # How large a file may be was judged when it was offered.
+    for finding in check_image(data, limit=SizeLimit(MAX_LIMIT_KB), strict=True, name="file"):
+        if finding.severity == "error":
+            return finding.sentence
+    tags = {element.tag for element in read_image(data).elements()}
+    if parameters.requires_signature and not tags & {SIGNATURE_SUITE_1, SIGNATURE_SUITE_2}:
+        return "the file has no signature"
     return None

@@ -69,12 +69,13 @@ class ClientRig:
         identity: OtaClientIdentity = IDENTITY,
         flash: Flash | None = None,
         problem: str | None = None,
+        client_parameters: OtaClientParameters | None = None,
         **parameters: Any,
     ) -> None:
         self.image = image or make_image()
         contents = FlashContents.factory(identity.file_version)
         self.flash = flash or Flash(contents, PagePool())
-        self.parameters = OtaClientParameters(**parameters)
+        self.parameters = client_parameters or OtaClientParameters(**parameters)
         self.problem = problem
         self.client = OtaClient(
             identity, self.flash, self.parameters, verify=lambda _: self.problem, server_eui64=1
@@ -92,7 +93,10 @@ class ClientRig:
 
     def note(self, outputs: list[Any]) -> list[Any]:
         self.sent += frames_of(outputs)
-        return events_of(outputs)
+        events = events_of(outputs)
+        if any(isinstance(event, ota_client.Activate) for event in events):
+            self.flash.mark_bootable()  # what the device does that the client works in
+        return events
 
     def start(self, delay_s: float = 0.0) -> list[Any]:
         return self.note(self.client.start(self.now, delay_s))

@@ -19,6 +19,8 @@ from emulator.devices.flash import (
     Slot,
     SpareState,
 )
+from emulator.devices.nonvolatile import Cut, CutMode, PowerCut, Record, Supply
+from firmware_images.image import FirmwareImage
 
 
 def new_flash(pool: PagePool | None = None) -> Flash:
@@ -91,7 +93,7 @@ def test_a_marked_slot_that_is_no_file_leaves_the_old_image_running() -> None:
     fill(flash, bytes(100))
     flash.mark_bootable()
     assert flash.boot() == RunningImage(OLD)
-    assert flash.contents.spare_state is SpareState.IDLE
+    assert flash.contents.state.spare_state is SpareState.IDLE
 
 
 def test_a_marked_slot_the_boot_loader_objects_to_leaves_the_old_image_running() -> None:
@@ -107,7 +109,7 @@ def test_a_marked_slot_the_boot_loader_objects_to_leaves_the_old_image_running()
 
     assert Flash(flash.contents).boot(objects) == RunningImage(OLD)
     assert seen == [image.data]
-    assert flash.contents.spare_state is SpareState.IDLE
+    assert flash.contents.state.spare_state is SpareState.IDLE
     # it is not tried again, and the next download is as any other
     assert Flash(flash.contents).boot() == RunningImage(OLD)
     fill(flash, image.data)
@@ -182,7 +184,7 @@ def test_equal_pages_of_many_devices_are_one_object_in_memory() -> None:
     for flash in devices:
         fill(flash, data)
     assert len(pool) == 4
-    pages = [flash.contents.spare_pages for flash in devices]
+    pages = [flash.contents.slots[1].pages for flash in devices]
     assert all(page is pages[0][at] for row in pages for at, page in enumerate(row))
 
 
@@ -196,6 +198,175 @@ def test_pages_nobody_holds_are_forgotten() -> None:
     assert len(pool) == 2
     second.erase()
     assert len(pool) == 0
-    stranger = Flash(FlashContents(RunningImage(OLD), spare_pages=[b"page"]), pool)
+    with_other_pool = new_flash()
+    fill(with_other_pool, data)
+    stranger = Flash(with_other_pool.contents, pool)
     stranger.erase()
     assert len(pool) == 0
+
+
+# -- trial, confirmation, the way back -----------------------------------------------------
+
+
+def on_trial(image: FirmwareImage, contents: FlashContents | None = None) -> Flash:
+    flash = Flash(contents or FlashContents.factory(OLD))
+    fill(flash, image.data)
+    flash.mark_bootable()
+    flash.boot()
+    return flash
+
+
+def test_a_new_image_that_never_confirms_makes_room_for_the_old_one_after_three_starts() -> None:
+    first, second = make_image(5000), make_image(6000, version=NEW + 1)
+    flash = on_trial(first)
+    flash.confirm()
+    flash = on_trial(second, flash.contents)
+    versions = [flash.running.file_version]
+    for _ in range(4):
+        flash = Flash(flash.contents)
+        versions.append(flash.boot().file_version)
+    assert versions == [NEW + 1, NEW + 1, NEW + 1, NEW, NEW]
+    assert flash.read(Slot.RUNNING) == first.data
+    assert not flash.is_on_trial
+
+
+def test_a_confirmed_image_stays_however_often_it_starts() -> None:
+    flash = on_trial(make_image(5000))
+    assert flash.is_on_trial
+    flash.confirm()
+    for _ in range(10):
+        flash = Flash(flash.contents)
+        assert flash.boot().file_version == NEW
+    assert not flash.is_on_trial
+
+
+def test_a_way_back_to_the_factory_image_is_a_way_back() -> None:
+    flash = on_trial(make_image(5000))
+    for _ in range(3):
+        flash = Flash(flash.contents)
+        flash.boot()
+    assert flash.running == RunningImage(OLD)
+
+
+def test_a_new_image_that_takes_the_next_update_has_come_up() -> None:
+    flash = on_trial(make_image(5000))
+    flash.begin(100)
+    for _ in range(5):
+        flash = Flash(flash.contents)
+        assert flash.boot().file_version == NEW
+
+
+# -- power cuts ----------------------------------------------------------------------------
+
+
+def update(contents: FlashContents, power: Supply, data: bytes) -> None:
+    """What firmware and boot loader do from the begin of an update to its confirmation."""
+    flash = Flash(contents, power=power)
+    if flash.running.file_version == NEW:
+        flash.boot()
+        flash.confirm()
+        return
+    if flash.contents.state.spare_state is not SpareState.MARKED:
+        if flash.size_bytes != len(data):
+            flash.begin(len(data))
+        for offset in range(flash.written_bytes, len(data), 512):
+            flash.write(offset, data[offset : offset + 512])
+        flash.mark_bootable()
+    flash = Flash(contents, power=power)
+    flash.boot()
+    flash.confirm()
+
+
+DATA = make_image(3 * PAGE_BYTES + 100).data
+
+
+def operations(before: FlashContents) -> list[str]:
+    power = Supply()
+    update(before, power, DATA)
+    return power.operations
+
+
+def test_every_change_of_the_flash_is_a_named_operation() -> None:
+    assert operations(FlashContents.factory(OLD)) == [
+        "spare: forget",
+        "spare: begin",
+        *(f"spare: page {number}" for number in range(4)),
+        "spare: mark",
+        "boot: swap",
+        "boot: confirm",
+    ]
+    flash = on_trial(make_image(5000, version=OLD))
+    assert operations(flash.contents)[:3] == ["spare: forget", "spare: begin", "spare: page 0"]
+
+
+@pytest.mark.parametrize("mode", CutMode)
+@pytest.mark.parametrize("number", range(1, 10))
+def test_after_a_power_cut_at_any_operation_the_old_or_the_new_image_runs(
+    number: int, mode: CutMode
+) -> None:
+    contents = FlashContents.factory(OLD)
+    with pytest.raises(PowerCut):
+        update(contents, Supply(Cut(number, mode)), DATA)
+    running = Flash(contents).running
+    assert running.file_version in (OLD, NEW)
+    if running.file_version == NEW:
+        assert running.sha256 == hashlib.sha256(DATA).hexdigest()
+    update(contents, Supply(), DATA)
+    flash = Flash(contents)
+    assert flash.running == RunningImage(NEW, len(DATA), hashlib.sha256(DATA).hexdigest())
+    assert flash.read(Slot.RUNNING) == DATA
+
+
+def test_a_torn_page_is_not_taken_for_one_that_was_received() -> None:
+    for octets in (DATA, b"\xff" * len(DATA)):
+        contents = FlashContents.factory(OLD)
+        flash = Flash(contents, power=Supply(Cut(4, CutMode.TORN)))
+        with pytest.raises(PowerCut, match="at operation 4, spare: page 1"):
+            fill(flash, octets)
+        rebuilt = Flash(contents)
+        assert rebuilt.written_bytes == PAGE_BYTES
+        assert rebuilt.read(Slot.SPARE) == octets[:PAGE_BYTES]
+        rebuilt.write(PAGE_BYTES, octets[PAGE_BYTES : PAGE_BYTES + 100])
+        assert rebuilt.read(Slot.SPARE) == octets[: PAGE_BYTES + 100]
+        rebuilt.write(PAGE_BYTES + 100, octets[PAGE_BYTES + 100 :])
+        assert rebuilt.read(Slot.SPARE) == octets
+
+
+def test_a_torn_erase_leaves_nothing_that_counts_as_received() -> None:
+    flash = on_trial(make_image(3 * PAGE_BYTES))
+    flash.confirm()
+    fill(flash, DATA)
+    torn = Flash(flash.contents, power=Supply(Cut(2, CutMode.TORN)))
+    with pytest.raises(PowerCut, match="spare: erase"):
+        torn.erase()
+    rebuilt = Flash(flash.contents)
+    assert rebuilt.written_bytes == 0
+    assert not rebuilt.is_filling
+    assert rebuilt.boot().file_version == NEW
+
+
+def test_a_marked_image_whose_page_has_rotted_is_not_booted() -> None:
+    flash = new_flash()
+    fill(flash, DATA)
+    flash.mark_bootable()
+    stored = flash.contents.slots[1]
+    stored.pages[2] = bytes(PAGE_BYTES)
+    assert Flash(flash.contents).boot() == RunningImage(OLD)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5), st.integers(1, 6), st.sampled_from(CutMode))
+def test_a_record_holds_what_was_written_last_or_what_was_before(
+    bodies: list[bytes], number: int, mode: CutMode
+) -> None:
+    record, power = Record(b"first"), Supply(Cut(number, mode))
+    written = [b"first"]
+    try:
+        for body in bodies:
+            written.append(body)
+            record.write(power, "record", body)
+    except PowerCut:
+        assert record.read() == written[-1 if mode is CutMode.AFTER else -2]
+        record.write(Supply(), "record", b"again")
+        written.append(b"again")
+    assert record.read() == written[-1]
+    assert Record().read() is None

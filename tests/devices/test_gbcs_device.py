@@ -11,6 +11,8 @@ from datetime import timedelta
 
 import pytest
 from bench_support import HUB_EUI64, NEW, OLD, bench, make_image, of_kind
+from hypothesis import given
+from hypothesis import strategies as st
 from wan_rig import EPOCH, USER, Premises, broker, identity, premises
 
 from emulator.devices import models, tunnel
@@ -23,11 +25,13 @@ from emulator.devices.gbcs_half import (
     DisownTunnel,
     FrameDiscarded,
     GbcsMemory,
+    HubHalf,
     KnownTunnel,
     SendMessage,
 )
 from emulator.devices.models import DeviceModel
-from emulator.devices.node import Frame, Node, QueueFull
+from emulator.devices.node import Frame, Node, QueueFull, Received
+from emulator.devices.ota_client import Anomaly
 from emulator.devices.ppmid import PPMID
 from emulator.devices.tunnel import TunnelClient
 from emulator.medium.air import Loss
@@ -534,3 +538,96 @@ def test_an_alert_already_counted_out_is_not_replaced_by_the_next() -> None:
     assert len(set(memory.outbox)) == 2
     device.sent(sent[0].handle, True, 1.0)
     assert memory.outbox == (sent[1].frame,)
+
+
+# -- what is stored ------------------------------------------------------------------------
+
+
+@given(
+    counter=st.integers(0, 2**64 - 1),
+    accepted=st.dictionaries(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), max_size=3),
+    activating=st.none() | st.integers(0, 2**32 - 1),
+    outbox=st.lists(st.binary(max_size=40), max_size=3).map(tuple),
+    tunnel=st.none() | st.builds(KnownTunnel, st.integers(0, 0xFFFF), st.integers(1, 240)),
+    reported=st.integers(0, 2**32),
+)
+def test_a_memory_is_after_a_restart_what_it_was_before(
+    counter: int,
+    accepted: dict[int, int],
+    activating: int | None,
+    outbox: tuple[bytes, ...],
+    tunnel: KnownTunnel | None,
+    reported: int,
+) -> None:
+    memory = GbcsMemory()
+    memory.keep(
+        "everything",
+        endpoint=EndpointState(counter, tuple(sorted(accepted.items()))),
+        activating=activating,
+        outbox=outbox,
+        tunnel=tunnel,
+        reported=reported,
+    )
+    assert GbcsMemory.restarted(memory.record) == memory
+    assert GbcsMemory.restarted(GbcsMemory().record) == GbcsMemory()
+
+
+def test_an_activation_the_boot_loader_was_never_told_of_is_not_reported() -> None:
+    memory = GbcsMemory(activating=NEW)
+    device = half(memory, OLD)
+    assert device.start(0.0, EPOCH, was_tried=False) == []
+    assert memory == GbcsMemory()
+    assert memory.outbox == ()
+
+
+def test_a_hub_reports_an_outcome_once_and_keeps_it_until_the_wan_has_it() -> None:
+    memory = GbcsMemory()
+    hub = HubHalf(HUB_EUI64, identity(HUB_EUI64), memory, ())
+    failure = TransferResult.FILE_TRANSFER_FAILURE
+    frame = hub.transfer_ended(3, EUI64, NEW, failure, EPOCH)
+    assert frame is not None
+    assert memory.outbox == (frame,)
+    again = GbcsMemory.restarted(memory.record)
+    assert again.outbox == (frame,)
+    hub = HubHalf(HUB_EUI64, identity(HUB_EUI64), again, ())
+    assert hub.transfer_ended(3, EUI64, NEW, failure, EPOCH) is None
+    assert hub.transfer_ended(2, EUI64, NEW, failure, EPOCH) is None
+    hub.taken(frame)
+    assert GbcsMemory.restarted(memory.record).outbox == ()
+    second = hub.transfer_ended(4, EUI64, NEW, failure, EPOCH)
+    assert second not in (None, frame)
+
+
+# -- an image that does not come up ----------------------------------------------------------
+
+
+async def test_a_new_image_that_hangs_makes_room_for_the_old_one_which_tells_of_it() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64)
+        await there.add(EUI64, new_image_hangs=True)
+        there.offer(make_image(4096), EUI64)
+        await made.until(lambda: there.alerts(EUI64), 7200)
+        (activation,) = there.alerts(EUI64)
+        assert activation.firmware_version == NEW
+        assert activation.result is ActivateImageResult.ACTIVATION_FAILURE
+        assert await there.version(EUI64) == FirmwareVersion(OLD)
+        (transfer,) = there.alerts(HUB_EUI64)
+        assert transfer.result is TransferResult.FILE_TRANSFER_SUCCESS
+        # and it takes the next one
+        there.home.devices[EUI64].build.new_image_hangs = False
+        there.offer(make_image(4096, version=NEW + 1), EUI64)
+        await made.until(lambda: len(there.alerts(EUI64)) == 2, 7200)
+        assert await there.version(EUI64) == FirmwareVersion(NEW + 1)
+
+
+async def test_an_update_frame_of_another_node_than_the_hub_is_not_taken() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64)
+        device = await there.add(EUI64)
+        firmware = device._firmware
+        assert firmware is not None
+        notify = bytes.fromhex("09 01 00 03 64 1D 12 84 00 00 02 01 00")
+        stranger = EUI64 + 7
+        firmware._on_node_event(Received(stranger, models.OTA_UPGRADE, 1, 1, notify, True))
+        told = [one for one in there.home.told_by(EUI64, Anomaly) if one.kind == "stranger"]
+        assert [one.detail for one in told] == [f"from {stranger:016X}"]

@@ -14,7 +14,13 @@ from emulator.devices.device import DeviceLost, DeviceUp
 from emulator.devices.hub import DeviceJoined, DeviceTunnel, HubLost
 from emulator.devices.image_store import ImageStoreError
 from emulator.devices.node import Frame
-from emulator.devices.ota_server import QuerySeen, ResponseCode, TransferOutcome
+from emulator.devices.ota_personalities import PERSONALITIES
+from emulator.devices.ota_server import (
+    OtaServerParameters,
+    QuerySeen,
+    ResponseCode,
+    TransferOutcome,
+)
 from emulator.medium.air import Loss
 
 EUI64 = 0x02484E4200000010
@@ -97,11 +103,37 @@ async def test_two_devices_are_offered_one_file_and_each_gets_all_of_it(ezsp: in
         assert {one.response_code for one in outcomes} == {ResponseCode.SUCCESS}
 
 
+@pytest.mark.parametrize(
+    ("make", "server"),
+    [
+        ("ember", OtaServerParameters()),
+        ("ember-pages", OtaServerParameters(serve_pages=True)),
+        ("ember-pages", OtaServerParameters()),
+        ("ti", OtaServerParameters(minimum_block_period_ms=200, block_period_unit="discover")),
+        ("nxp", OtaServerParameters(minimum_block_period_ms=1000, block_period_unit="discover")),
+        ("telink", OtaServerParameters(upgrade_time_s=30)),
+        ("sleepy", OtaServerParameters(max_transfers=1)),
+    ],
+)
+async def test_every_make_of_client_updates_through_real_hosts(
+    make: str, server: OtaServerParameters
+) -> None:
+    async with bench() as made:
+        home = await house(made, parameters=server)
+        await home.add(EUI64, parameters=PERSONALITIES[make])
+        await ready(home, EUI64)
+        image = make_image(KIB_4)
+        home.hub.update(image, [EUI64])
+        assert (await updated(home, EUI64)).sha256 == image.sha256
+        (outcome,) = home.told(TransferOutcome)
+        assert outcome.response_code is ResponseCode.SUCCESS
+
+
 async def test_a_displaced_image_is_discarded_and_the_device_keeps_what_it_runs() -> None:
     async with bench() as made:
         home = await house(made)
         device = await home.add(EUI64)
-        await home.add(SECOND, image_type=0x0085)
+        await home.add(SECOND)
         await ready(home, EUI64, SECOND)
         home.hub.update(make_image(KIB_4 * 4), [EUI64])
         await asyncio.sleep(3)  # some blocks

@@ -27,6 +27,7 @@ from emulator.devices.hub import FrameDiscarded, Hub, HubLost
 from emulator.devices.hub_wan import MAX_NAMED, MAX_WAITING_COMMANDS
 from emulator.devices.ota_server import (
     OtaServerParameters,
+    QuerySeen,
     ResponseCode,
     TransferOutcome,
 )
@@ -425,7 +426,7 @@ async def test_an_image_overtaken_by_a_newer_one_is_told_once_as_discarded() -> 
     async with bench() as made:
         there = await premises(made, EUI64, SECOND)
         await there.add(EUI64)
-        await there.add(SECOND, image_type=KIND + 1)
+        await there.add(SECOND)
         there.offer(make_image(4 * KIB_4), EUI64)
         await asyncio.sleep(3)  # some blocks
         reference = there.offer(make_image(KIB_4, salt=1), SECOND)
@@ -445,6 +446,56 @@ async def test_an_image_overtaken_by_a_newer_one_is_told_once_as_discarded() -> 
         of_first = [one for one in there.alerts(HUB_EUI64) if one.device == EUI64]
         assert of_first == [alert]
         assert there.alerts(EUI64) == []
+
+
+async def test_an_image_that_fits_no_device_is_refused_before_it_takes_the_slot() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64, SECOND)
+        await there.add(EUI64)
+        await there.add(SECOND, image_type=KIND + 1)
+        await made.until(
+            lambda: {one.eui64 for one in there.home.told(QuerySeen)} == {EUI64, SECOND}
+        )
+        there.offer(make_image(4 * KIB_4), EUI64)
+        await asyncio.sleep(3)  # some blocks
+        reference = there.offer(make_image(KIB_4, salt=1), SECOND)
+        (alert,) = there.alerts(HUB_EUI64)
+        assert (alert.device, alert.result) == (SECOND, TransferResult.HARDWARE_VERSION_MISMATCH)
+        assert there.results(reference) == {SECOND: DeliveryResult.DELIVERED}
+        await made.until(lambda: there.alerts(EUI64), 7200)  # the one under way goes on
+        of_first = [one for one in there.alerts(HUB_EUI64) if one.device == EUI64]
+        assert [one.result for one in of_first] == [TransferResult.FILE_TRANSFER_SUCCESS]
+
+
+async def test_an_offer_repeated_by_the_dsp_starts_nothing_again() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64)
+        await there.add(EUI64)
+        image = make_image(KIB_4)
+        offer = ImageOffer(HUB_EUI64, 77, (EUI64,), image.data)
+        there.deliver(offer)
+        there.deliver(offer)
+        await made.until(lambda: there.alerts(EUI64), 7200)
+        there.deliver(offer)
+        assert [there.results(77)] == [{EUI64: DeliveryResult.DELIVERED}]
+        await asyncio.sleep(3600)
+        (alert,) = there.alerts(HUB_EUI64)
+        assert alert.result is TransferResult.FILE_TRANSFER_SUCCESS
+
+
+async def test_a_file_that_was_damaged_on_its_way_is_refused_before_anybody_is_notified() -> None:
+    async with bench() as made:
+        there = await premises(made, EUI64)
+        await there.add(EUI64)
+        image = make_image(KIB_4)
+        broken = image.data[:-1] + bytes([image.data[-1] ^ 1])
+        there.deliver(ImageOffer(HUB_EUI64, 78, (EUI64,), broken, bytes.fromhex(image.sha256)))
+        assert there.results(78) == {EUI64: DeliveryResult.REFUSED}
+        (anomaly,) = there.home.told(ota_server.Anomaly)
+        assert (anomaly.kind, anomaly.detail) == (
+            "image refused",
+            "the file is not the one that was sent",
+        )
 
 
 async def test_one_image_for_several_devices_is_one_object_in_the_hub() -> None:

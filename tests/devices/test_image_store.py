@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from ota_rig import KIND, MAKER, NEW, make_image
 
-from emulator.devices.image_store import ImageStore, ImageStoreError
+from emulator.devices.image_store import PAGE_BYTES, ImageStore, ImageStoreError, StoreContents
+from emulator.devices.nonvolatile import Cut, CutMode, PowerCut, Supply
 
 
 def test_a_file_is_found_by_the_name_a_block_request_gives_it() -> None:
@@ -63,4 +64,50 @@ def test_an_emptied_slot_holds_nothing() -> None:
     store.put(make_image())
     assert store.clear() is not None
     assert store.slot is None
+    assert store.clear() is None
+
+
+# -- power cuts ----------------------------------------------------------------------------
+
+
+def test_a_stored_file_is_there_after_a_restart_and_one_half_stored_is_not() -> None:
+    contents = StoreContents()
+    image = make_image(3 * PAGE_BYTES)
+    with pytest.raises(PowerCut, match="image: page 1"):
+        ImageStore(contents=contents, power=Supply(Cut(2, CutMode.TORN))).put(image)
+    assert contents.written_bytes == PAGE_BYTES * 3 // 2
+    store = ImageStore(contents=contents)
+    assert store.slot is None
+    store.put(image)
+    again = ImageStore(contents=contents).slot
+    assert again is not None
+    assert again == store.slot
+    assert again.data is image.data
+
+
+def test_the_file_before_is_gone_as_soon_as_the_next_one_is_begun() -> None:
+    contents = StoreContents()
+    ImageStore(contents=contents).put(make_image())
+    for number, mode in ((1, CutMode.AFTER), (2, CutMode.BEFORE), (3, CutMode.TORN)):
+        with pytest.raises(PowerCut):
+            ImageStore(contents=contents, power=Supply(Cut(number, mode))).put(
+                make_image(version=NEW + 1)
+            )
+        assert ImageStore(contents=contents).slot is None
+        ImageStore(contents=contents).put(make_image())
+
+
+def test_a_file_that_has_rotted_is_not_served() -> None:
+    contents = StoreContents()
+    ImageStore(contents=contents).put(make_image())
+    contents.data = contents.data[:-1] + b"\0"
+    assert ImageStore(contents=contents).slot is None
+
+
+def test_a_cleared_slot_is_empty_after_a_restart() -> None:
+    store = ImageStore()
+    store.put(make_image())
+    held = store.slot
+    assert store.clear() is held
+    assert ImageStore(contents=store.contents).slot is None
     assert store.clear() is None

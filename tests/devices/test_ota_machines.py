@@ -78,6 +78,7 @@ class HostileServer(RuleBasedStateMachine):
                 self.sent.append(zcl.parse(output.payload))
             if isinstance(output, Activate):
                 assert self.flash.read(Slot.SPARE) == IMAGES[0].data
+                self.flash.mark_bootable()
                 self.is_active = True
 
     def receive(
@@ -162,7 +163,7 @@ class HostileServer(RuleBasedStateMachine):
 
     @invariant()
     def only_a_whole_verified_image_is_marked(self) -> None:
-        is_marked = self.flash.contents.spare_state is SpareState.MARKED
+        is_marked = self.flash.spare_state is SpareState.MARKED
         assert is_marked == self.is_active
 
 

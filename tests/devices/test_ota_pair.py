@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from emulator.devices.ota_client import (
 )
 from emulator.devices.ota_server import (
     OtaServer,
+    OtaServerParameters,
     QuerySeen,
     ResponseCode,
     TransferOutcome,
@@ -43,22 +45,31 @@ class Home:
         loss: float = 0.0,
         repeat: float = 0.0,
         delay_s: float = 0.0,
+        server: OtaServerParameters | None = None,
         **parameters: Any,
     ) -> None:
         self.now = 0.0
-        self.server = OtaServer(ImageStore())
+        self.server = OtaServer(ImageStore(), server)
         self.parameters = OtaClientParameters(**({"max_errors": 1000} | parameters))
         self.pool = PagePool()
         self.devices: dict[int, Device] = {}
         self.outcomes: list[TransferOutcome] = []
         self.versions_seen: dict[int, list[int]] = {}
+        self.drop: Callable[[bool, bytes], bool] = lambda _to_server, _frame: False
+        self.log: list[tuple[float, bool, bytes]] = []  # time, to server, ZCL frame
         self._random = random.Random(seed)
         self.loss, self._repeat, self._delay_s = loss, repeat, delay_s
         self._queue: list[tuple[float, int, int, bool, bytes]] = []
         self._count = 0
 
-    def add(self, eui64: int = DEVICE, identity: OtaClientIdentity = IDENTITY) -> Device:
-        device = self.devices[eui64] = Device(self, eui64, replace(identity, eui64=eui64))
+    def add(
+        self,
+        eui64: int = DEVICE,
+        identity: OtaClientIdentity = IDENTITY,
+        parameters: OtaClientParameters | None = None,
+    ) -> Device:
+        device = Device(self, eui64, replace(identity, eui64=eui64), parameters)
+        self.devices[eui64] = device
         device.start()
         return device
 
@@ -66,6 +77,9 @@ class Home:
         self.act(self.server.offer(eui64, image, self.now))
 
     def put(self, eui64: int, to_server: bool, payload: bytes) -> None:
+        self.log.append((self.now, to_server, payload))
+        if self.drop(to_server, payload):
+            return
         copies = 2 if self._random.random() < self._repeat else 1
         for _ in range(copies):
             if self._random.random() < self.loss:
@@ -84,6 +98,9 @@ class Home:
                 seen = self.versions_seen.setdefault(output.eui64, [])
                 seen.append(output.current_version)
 
+    def random_bits(self, bits: int) -> int:
+        return self._random.getrandbits(bits)
+
     def step(self) -> None:
         dues = [device.client.next_timeout() for device in self.devices.values()]
         dues += [self.server.next_timeout(), self._queue[0][0] if self._queue else None]
@@ -92,11 +109,18 @@ class Home:
             _, _, eui64, to_server, payload = heapq.heappop(self._queue)
             if to_server:
                 self.act(self.server.receive(eui64, payload, self.now))
-            else:
+            elif eui64 in self.devices:  # others are switched off
                 self.devices[eui64].act(self.devices[eui64].client.receive(payload, self.now))
         for device in self.devices.values():
             device.act(device.client.handle_timeout(self.now))
         self.act(self.server.handle_timeout(self.now))
+
+    def run_until(self, done: Callable[[], Any], limit: int = 200_000) -> None:
+        for _ in range(limit):
+            if done():
+                return
+            self.step()
+        raise AssertionError(f"it has not happened: {self.outcomes}")
 
     def run_until_seen(self, version: int, limit: int = 200_000) -> None:
         """Until the hub was asked by every device with this version as its own."""
@@ -109,18 +133,32 @@ class Home:
 
 
 class Device:
-    def __init__(self, home: Home, eui64: int, identity: OtaClientIdentity) -> None:
+    def __init__(
+        self,
+        home: Home,
+        eui64: int,
+        identity: OtaClientIdentity,
+        parameters: OtaClientParameters | None = None,
+    ) -> None:
         self.home = home
         self.eui64 = eui64
         self.identity = identity
+        self.parameters = parameters or home.parameters
+        self.is_battery_low = False
         self.flash = Flash(FlashContents.factory(identity.file_version), home.pool)
         self.offsets: list[int] = []
         self.events: list[Any] = []
         self.client = self._new_client()
 
     def _new_client(self) -> OtaClient:
-        parameters = self.home.parameters
-        return OtaClient(self.identity, self.flash, parameters, verify=lambda _: None)
+        return OtaClient(
+            self.identity,
+            self.flash,
+            self.parameters,
+            verify=lambda _: None,
+            random_bits=self.home.random_bits,
+            is_battery_low=lambda: self.is_battery_low,
+        )
 
     def start(self) -> None:
         self.act(self.client.start(self.home.now, 1.0))
@@ -137,12 +175,13 @@ class Device:
             if isinstance(output, ota_client.SendZcl):
                 self.home.put(self.eui64, True, output.payload)
         for frame in frames_of(outputs):
-            if frame.command == ota.IMAGE_BLOCK_REQUEST:
+            if frame.is_cluster_command and frame.command == ota.IMAGE_BLOCK_REQUEST:
                 request = ota.parse_image_block_request(frame.payload)
                 self.offsets.append(request.file_offset)
         events = events_of(outputs)
         self.events += events
         if any(isinstance(event, Activate) for event in events):
+            self.flash.mark_bootable()
             self.restart()
 
 

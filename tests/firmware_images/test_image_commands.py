@@ -230,3 +230,81 @@ def test_build_names_a_place_it_cannot_write_to(tmp_path: Path) -> None:
     assert_refused(run(*options, tmp_path), "is a folder; -o names a file")
     assert_refused(run(*options, tmp_path / "no" / "a.ota"), "cannot be written: No such file")
     assert_refused(run(*options, tmp_path / ("a" * 300)), "cannot be written: File name too long")
+
+
+# -- damage --------------------------------------------------------------------------------
+
+
+def test_damage_writes_a_file_beside_that_check_refuses(built: Path) -> None:
+    result = run("damage", built, "--kind", "size-zero")
+    assert result.exit_code == 0
+    made = built.with_name("bridge1.size-zero.ota")
+    assert result.stdout == f"{made}: 4096 bytes, size-zero: total image size 0\n"
+    assert "total image size at offset 52 says 0" in run("check", made).stdout
+
+
+def test_damage_is_the_same_for_the_same_seed_and_another_for_another(
+    built: Path, tmp_path: Path
+) -> None:
+    files = []
+    for number, seed in enumerate((1, 1, 2)):
+        path = tmp_path / f"{number}.ota"
+        how = ("--kind", "flipped-bit:last", "--seed", seed, "-o", path)
+        assert run("damage", built, *how).exit_code == 0
+        files.append(path.read_bytes())
+    assert files[0] == files[1] != files[2]
+
+
+def test_damage_tells_a_script_what_it_did(built: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out.ota"
+    document = json.loads(run("damage", built, "--kind", "tail", "-o", path, "--json").stdout)
+    assert document == {
+        "file": str(path),
+        "size_bytes": len(path.read_bytes()),
+        "kind": "tail",
+        "variant": "none",
+    }
+
+
+def test_damage_signed_again_is_the_makers_own(built: Path) -> None:
+    assert run("damage", built, "--kind", "header-string", "--sign").exit_code == 0
+    maker = maker_key(Seeds(1).stream(maker_key_stream(0xA17A)).getrandbits)
+    data = built.with_name("bridge1.header-string.ota").read_bytes()
+    assert verify_maker(data, maker.public_key()) is None
+
+
+def test_damage_lists_46_kinds_and_their_variants() -> None:
+    result = run("damage", "--list")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert len([line for line in lines if line[:2].strip().isdigit()]) == 46
+    assert all(len(line) <= 100 for line in lines)
+    listed = json.loads(run("damage", "--list", "--json").stdout)
+    assert [kind["number"] for kind in listed] == list(range(1, 47))
+    assert listed[36]["variants"] == ["first", "middle", "last"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--kind", "bent"], "no damage is called 'bent'; there are empty, magic"),
+        (["--kind", "tail:x"], "damage tail has no variant 'x'; there are none, one"),
+        (["--kind", "version-older"], "the version that the device runs: --running says it"),
+        (["--kind", "size-more", "--sign"], "no maker's trailer ends the 4095 bytes"),
+        ([], "FILE and --kind are needed; --list shows the kinds"),
+        (["--list"], "--list shows what there is; it takes no FILE and no --kind"),
+    ],
+)
+def test_damage_that_cannot_be_done_is_told_in_a_sentence(
+    built: Path, arguments: list[str], words: str
+) -> None:
+    before = sorted(built.parent.iterdir())
+    assert_refused(run("damage", built, *arguments), words)
+    assert sorted(built.parent.iterdir()) == before
+
+
+def test_damage_overwrites_nothing_unasked(built: Path) -> None:
+    assert run("damage", built, "--kind", "magic").exit_code == 0
+    assert_refused(run("damage", built, "--kind", "magic"), "is there already; --force")
+    assert run("damage", built, "--kind", "magic", "--force").exit_code == 0
+    assert_refused(run("damage", built, "--kind", "magic", "-o", built.parent), "is a folder")

@@ -52,7 +52,8 @@ GOLDEN: list[tuple[str, WanMessage]] = [
     ("4842574D0102" + "00DB1234567890A2" + "00DB1234567890A4" + "0001" + "DF",
      MessageFromDevice(HUB, DEVICE, b"\xdf")),
     ("4842574D0103" + "00DB1234567890A2" + "0000000000000008" + "01" + "00DB1234567890A4"
-     "00000002" + "1EF1",
+     "00000002" + "1EF1"
+     "742A5E51D09A650D0A4279572FB8E7D8281D62396F3F7C43BDC82AF52396937F",
      ImageOffer(HUB, 8, (DEVICE,), b"\x1e\xf1")),
     ("4842574D0104" + "00DB1234567890A2" + "00DB1234567890A4" + "0000000000000007" + "02",
      DeliveryOutcome(HUB, DEVICE, 7, DeliveryResult.UNREACHABLE)),
@@ -126,6 +127,7 @@ def test_an_offer_that_names_a_device_twice_or_none_is_refused() -> None:
         lambda: MessageFromDevice(HUB, DEVICE, bytes(0x10000)),
         lambda: ImageOffer(HUB, 1, (), b"\0"),
         lambda: ImageOffer(HUB, 1, (DEVICE, DEVICE), b"\0"),
+        lambda: ImageOffer(HUB, 1, (DEVICE,), b"\0", bytes(31)),
         lambda: ImageOffer(HUB, 1, (DEVICE,), bytes(MAX_IMAGE_BYTES + 1)),
     ],
 )
@@ -149,5 +151,6 @@ def test_no_message_has_room_for_a_variant_or_a_key() -> None:
         for field in fields(kind)
     }
     assert names == {
-        "hub", "device", "reference", "frame", "devices", "image", "result", "device_type"
+        "hub", "device", "reference", "frame", "devices", "image", "sha256", "result",
+            "device_type",
     }  # fmt: skip

@@ -31,6 +31,7 @@ from dsp_stub.smi import DeviceType, PpmidVariant
 from emulator.devices import gbcs_half
 from firmware_images.checks import SizeLimit
 from gbcs.acb import AccessControlBroker
+from gbcs.endpoint import Endpoint
 from gbcs.wan import DeviceLogEntry
 from gbcs.wan import DeviceType as WanDeviceType
 from hil.closing import with_evidence
@@ -203,13 +204,13 @@ async def test_an_n39_for_an_alert_that_nobody_verified_confirms_nothing(
     told: Told, monkeypatch: Patch
 ) -> None:
     """The broker believes everything; the bench looks for itself."""
-    alert = gbcs_half.GbcsHalf.alert
+    alert = Endpoint.alert
 
-    def unsigned(self: gbcs_half.GbcsHalf, message_code: int, payload: bytes) -> bytes:
+    def unsigned(self: Endpoint, message_code: int, payload: bytes) -> bytes:
         frame = alert(self, message_code, payload)
         return frame[:-1] + bytes((frame[-1] ^ 1,))
 
-    monkeypatch.setattr(gbcs_half.GbcsHalf, "alert", unsigned)
+    monkeypatch.setattr(Endpoint, "alert", unsigned)
     monkeypatch.setattr(AccessControlBroker, "_protection_problem", lambda *_arguments: None)
     verdict = await fails(told, "R6")
     assert len(told.alerts("N39")) == 2
