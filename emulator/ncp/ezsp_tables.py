@@ -151,6 +151,8 @@ class Refusal(Enum):
     NETWORK_DOWN = (_EZSP.ERROR_INVALID_CALL, _EMBER.NETWORK_DOWN, _SL.NETWORK_DOWN)
 
 
+_STATUSES = (Status, Refusal)
+
 # From EZSP 14 on what was an EzspStatus says only that there was one (EZSP reference, chapter 4).
 _LAST_WITH_EZSP_STATUS = 13
 _HAD_EZSP_STATUS = {
@@ -260,7 +262,7 @@ def _plain(value: Any) -> Any:
 
 
 def _serialise(kind: Any, value: Any) -> bytes:
-    if isinstance(value, Status | Refusal):
+    if isinstance(value, _STATUSES):
         return bytes(kind(_status_of(kind, value)).serialize())
     if value is None:
         zero, _ = kind.deserialize(_ZEROS)

@@ -48,6 +48,8 @@ FRAGMENT_OVERHEAD_OCTETS = 2
 
 _DATA_UNACKED = aps.TYPE_DATA | aps.DELIVERY_UNICAST
 _HEADER = aps.HEADER
+_TYPE_COMMAND = aps.TYPE_COMMAND
+_STEPS = -COUNTER_STEP  # the bits that change when a counter comes to its next step
 _GROUP_HEADER = Struct("<BHHHBB")  # control, group, cluster, profile, source endpoint, counter
 
 
@@ -385,7 +387,7 @@ class ApsService(KeyRing):
     def receive(self, frame: bytes, source: int, broadcast: bool) -> None:
         """An APS frame came in under the network key."""
         try:
-            if frame and frame[0] & 0x03 == aps.TYPE_COMMAND:
+            if frame and frame[0] & 0x03 == _TYPE_COMMAND:
                 self.commands.receive(frame, source)
                 return
             header = aps.parse(frame)
@@ -420,7 +422,7 @@ class ApsService(KeyRing):
         payload = aps.open_sealed(frame_key, frame, at, eui64)
         before = key.incoming_counter
         key.incoming_counter = after = counter + 1
-        if (before ^ after) & -COUNTER_STEP:  # as in `heard`, without a call for every message
+        if (before ^ after) & _STEPS:  # as in `heard`, without a call for every message
             self.keep_counter(key)
         return payload
 

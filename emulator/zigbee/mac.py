@@ -63,6 +63,11 @@ def fcs(frame: bytes) -> bytes:
     return bytes((_REVERSED[crc >> 8], _REVERSED[crc & 0xFF]))
 
 
+def fcs_fits(psdu: bytes) -> bool:
+    """Whether a frame ends with its FCS: over both, the remainder is 0."""
+    return not crc_hqx(psdu.translate(_REVERSED), 0)
+
+
 class MacFrame(NamedTuple):
     """A parsed frame. A missing address is None; `payload` excludes the FCS."""
 

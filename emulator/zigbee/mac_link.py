@@ -66,6 +66,15 @@ DUPLICATE_MEMORY_US = 200_000
 
 _ACK_AIR_US = air_us(ACK_OCTETS)
 _DATA = Struct("<HBHHH")
+# Looked up for every frame: a module's own names cost half of another's.
+_TYPE_DATA = mac.TYPE_DATA
+_TYPE_ACK = mac.TYPE_ACK
+_SHORT_DATA = frozenset((0x61, 0x41, 0x71, 0x51))
+_BROADCAST = mac.BROADCAST
+_ACK_REQUEST = mac.ACK_REQUEST
+_ACKS = mac.ACKS
+_fcs = mac.fcs
+_fcs_fits = mac.fcs_fits
 
 
 class MacCounters:
@@ -142,7 +151,8 @@ class MacLink:
         self._retries = 0
         self._ack_timer: Cancellable | None = None
         self._free_at_us = 0
-        self._heard: OrderedDict[tuple[int, bool], tuple[int, int]] = OrderedDict()
+        # Short addresses as they are, EUI-64s inverted: the last sequence, until when it counts.
+        self._heard: OrderedDict[int, tuple[int, int]] = OrderedDict()
         self._indirect: OrderedDict[tuple[int, bool], tuple[_Outgoing, Cancellable]] = OrderedDict()
         self._closed = False
         self.sleepers: set[int] = set()
@@ -200,7 +210,7 @@ class MacLink:
 
     def send_data(self, destination: int, payload: bytes, done: Done | None = None) -> None:
         """Queue a data frame with short addresses; a broadcast asks for no acknowledgement."""
-        sequence = self._next_sequence()
+        self._sequence = sequence = (self._sequence + 1) & 0xFF
         unicast = destination < mac.NO_SHORT_ADDRESS
         control = mac.DATA_ACKED if unicast else mac.DATA_UNACKED
         octets = (
@@ -209,7 +219,11 @@ class MacLink:
         if destination in self.sleepers:
             self.held.hold(HeldFrame(destination, octets, sequence, done))
             return
-        self._enqueue(_Outgoing(octets + mac.fcs(octets), sequence, unicast, done))
+        outgoing = _Outgoing(octets + _fcs(octets), sequence, unicast, done)
+        if self._current is None and not self._queue:
+            self._start(outgoing)
+        else:
+            self._enqueue(outgoing)
 
     def send(self, frame: MacFrame, done: Done | None = None) -> None:
         """Queue any other frame; its sequence number is set here."""
@@ -368,18 +382,19 @@ class MacLink:
 
     def _receive(self, psdu: bytes) -> None:
         kind = psdu[0] & 0x07
-        if kind == mac.TYPE_DATA:
-            if len(psdu) > 11 and psdu[1] == 0x88 and psdu[0] in (0x61, 0x41, 0x71, 0x51):
+        if kind == _TYPE_DATA:
+            if psdu[0] in _SHORT_DATA and psdu[1] == 0x88 and len(psdu) > 11:
                 self._receive_short_data(psdu)
             return
-        if kind == mac.TYPE_ACK:
+        if kind == _TYPE_ACK:
             current = self._current
+            timer = self._ack_timer
             if (
-                self._ack_timer is not None
+                timer is not None
                 and current is not None
-                and (psdu == mac.ACKS[current.sequence] or self._says_more(psdu, current.sequence))
+                and (psdu == _ACKS[current.sequence] or self._says_more(psdu, current.sequence))
             ):
-                self._ack_timer.cancel()
+                timer.cancel()
                 self._ack_timer = None
                 self.counters.unicasts_acknowledged += 1
                 octets = len(current.psdu)
@@ -405,27 +420,31 @@ class MacLink:
         control, sequence, pan, destination, source = _DATA.unpack_from(psdu)
         if pan != self.pan_id:
             return
-        if destination != self.short_address and destination != mac.BROADCAST:
+        if destination != self.short_address and destination != _BROADCAST:
             return
-        if psdu[-2:] != mac.fcs(psdu[:-2]):
+        if not _fcs_fits(psdu):
             return
         # `_acknowledge` and `_is_duplicate` once more, without their calls: every frame comes by.
         now_us = self._clock.now_us()
-        if control & mac.ACK_REQUEST and destination != mac.BROADCAST:
+        unicast = destination != _BROADCAST
+        if unicast and control & _ACK_REQUEST:
             start_us = now_us + TURNAROUND_US
-            self._transceiver.transmit(mac.ACKS[sequence], start_us)
+            self._transceiver.transmit(_ACKS[sequence], start_us)
             spacing_us = LIFS_US if len(psdu) > SIFS_MAX_OCTETS else SIFS_US
             self._free_at_us = start_us + _ACK_AIR_US + spacing_us
-        last = self._heard.get((source, False))
+        heard = self._heard
+        last = heard.get(source)
         if last is not None and last[0] == sequence and now_us < last[1]:
             return
-        self._remember((source, False), sequence, now_us)
-        if destination == mac.BROADCAST:
-            self.counters.received_broadcasts += 1
-        else:
+        heard[source] = (sequence, now_us + DUPLICATE_MEMORY_US)
+        if len(heard) > MAX_REMEMBERED_SOURCES:
+            heard.popitem(last=False)
+        if unicast:
             self.counters.received_unicasts += 1
+        else:
+            self.counters.received_broadcasts += 1
         self._receive_data(psdu[9:-2], source, destination)
-        if self._data_poll.is_under_way and destination != mac.BROADCAST:
+        if self._data_poll.is_under_way and unicast:
             self._data_poll.heard(bool(control & mac.FRAME_PENDING))
 
     def _receive_rare(self, frame: MacFrame, octets: int) -> None:
@@ -494,19 +513,17 @@ class MacLink:
         self._space(start_us + _ACK_AIR_US, octets)
 
     def _is_duplicate(self, source: tuple[int, bool], sequence: int) -> bool:
+        address, extended = source
+        key = ~address if extended else address
         heard = self._heard
         now_us = self._clock.now_us()
-        last = heard.get(source)
+        last = heard.get(key)
         if last is not None and last[0] == sequence and now_us < last[1]:
             return True
-        self._remember(source, sequence, now_us)
-        return False
-
-    def _remember(self, source: tuple[int, bool], sequence: int, now_us: int) -> None:
-        heard = self._heard
-        heard[source] = (sequence, now_us + DUPLICATE_MEMORY_US)
+        heard[key] = (sequence, now_us + DUPLICATE_MEMORY_US)
         if len(heard) > MAX_REMEMBERED_SOURCES:
             heard.popitem(last=False)
+        return False
 
 
 def _knows_nobody(_address: int) -> bool:
