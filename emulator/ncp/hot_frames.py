@@ -123,7 +123,7 @@ class HotFrames:
             head = self._incoming.pack(
                 sequence,
                 self._incoming_tail,
-                kind.value,
+                kind,
                 *aps,
                 source,
                 _NO_EUI64 if eui64 is None else eui64,
@@ -138,7 +138,7 @@ class HotFrames:
             head = self._incoming.pack(
                 sequence,
                 self._incoming_tail,
-                kind.value,
+                kind,
                 *aps,
                 LQI,
                 RSSI_DBM,

@@ -49,6 +49,11 @@ FRAGMENT_OVERHEAD_OCTETS = 2
 _DATA_UNACKED = aps.TYPE_DATA | aps.DELIVERY_UNICAST
 _HEADER = aps.HEADER
 _TYPE_COMMAND = aps.TYPE_COMMAND
+_TYPE_ACK = aps.TYPE_ACK
+_ACK_REQUEST = aps.ACK_REQUEST
+_SECURITY = aps.SECURITY
+_DELIVERY_GROUP = aps.DELIVERY_GROUP
+_UNICAST = MessageKind.UNICAST
 _STEPS = -COUNTER_STEP  # the bits that change when a counter comes to its next step
 _GROUP_HEADER = Struct("<BHHHBB")  # control, group, cluster, profile, source endpoint, counter
 
@@ -392,7 +397,7 @@ class ApsService(KeyRing):
                 return
             header = aps.parse(frame)
             control = header.control
-            if control & aps.SECURITY:
+            if control & _SECURITY:
                 payload = self._open(frame, header, source)
                 if payload is None:
                     return
@@ -402,7 +407,7 @@ class ApsService(KeyRing):
             self._stack.undecodable += 1
             return
         kind = control & 0x03
-        if kind == aps.TYPE_ACK:
+        if kind == _TYPE_ACK:
             self._acknowledged(source, header)
         elif kind == aps.TYPE_DATA:
             self._receive_data(header, payload, source, broadcast)
@@ -438,16 +443,16 @@ class ApsService(KeyRing):
     def _receive_data(self, header: ApsFrame, payload: bytes, source: int, broadcast: bool) -> None:
         control = header.control
         fragment = header.fragmentation
-        if control & aps.ACK_REQUEST and not fragment and not broadcast:
+        if control & _ACK_REQUEST and not fragment and not broadcast:
             self._acknowledge(header, source)
         if not fragment and self._recent.is_repeated(
             source, header.counter, self._stack.clock.now_us()
         ):
             return  # of fragments the host must know: it acknowledges them
         options = 0
-        if control & aps.ACK_REQUEST:
+        if control & _ACK_REQUEST:
             options |= OPTION_RETRY
-        if control & aps.SECURITY:
+        if control & _SECURITY:
             options |= OPTION_ENCRYPTION
         group = header.group
         if fragment:
@@ -463,12 +468,12 @@ class ApsService(KeyRing):
             group,
             header.counter,
         )
-        if control & aps.DELIVERY_GROUP == aps.DELIVERY_GROUP:
+        if control & _DELIVERY_GROUP == _DELIVERY_GROUP:
             for endpoint in self._stack.groups.get(group, ()):
                 member = parameters._replace(destination_endpoint=endpoint)
                 self._deliver(member, payload, source, MessageKind.MULTICAST)
             return
-        kind = MessageKind.BROADCAST if broadcast else MessageKind.UNICAST
+        kind = MessageKind.BROADCAST if broadcast else _UNICAST
         self._deliver(parameters, payload, source, kind)
 
     def _deliver(self, parameters: Aps, payload: bytes, source: int, kind: MessageKind) -> None:

@@ -6,7 +6,7 @@ EmberApsOption, because a stack is driven through EZSP or by an application that
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import NamedTuple
 
 
@@ -65,7 +65,7 @@ class NodeType(Enum):
         return self.value >= 4
 
 
-class MessageKind(Enum):
+class MessageKind(IntEnum):
     """How a message was addressed; the values are EZSP's incoming message types."""
 
     UNICAST = 0

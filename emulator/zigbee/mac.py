@@ -41,7 +41,7 @@ DATA_HEADER_OCTETS = 9
 FCS_OCTETS = 2
 
 _ACK = Struct("<HB")
-_REVERSED = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
+REVERSED_BITS = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
 _FCS = Struct("<H")
 
 
@@ -59,13 +59,8 @@ def fcs(frame: bytes) -> bytes:
     `crc_hqx` computes the same polynomial most significant bit first; reversing the bits of what
     goes in and of what comes out turns one into the other at C speed.
     """
-    crc = crc_hqx(frame.translate(_REVERSED), 0)
-    return bytes((_REVERSED[crc >> 8], _REVERSED[crc & 0xFF]))
-
-
-def fcs_fits(psdu: bytes) -> bool:
-    """Whether a frame ends with its FCS: over both, the remainder is 0."""
-    return not crc_hqx(psdu.translate(_REVERSED), 0)
+    crc = crc_hqx(frame.translate(REVERSED_BITS), 0)
+    return bytes((REVERSED_BITS[crc >> 8], REVERSED_BITS[crc & 0xFF]))
 
 
 class MacFrame(NamedTuple):

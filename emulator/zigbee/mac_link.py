@@ -20,6 +20,7 @@ says that something is pending, until that comes or macMaxFrameTotalWaitTime is 
 
 from __future__ import annotations
 
+from binascii import crc_hqx
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
@@ -74,7 +75,8 @@ _BROADCAST = mac.BROADCAST
 _ACK_REQUEST = mac.ACK_REQUEST
 _ACKS = mac.ACKS
 _fcs = mac.fcs
-_fcs_fits = mac.fcs_fits
+_REVERSED = mac.REVERSED_BITS
+_OK = SendResult.OK
 
 
 class MacCounters:
@@ -343,7 +345,7 @@ class MacLink:
         if outgoing is self._current and not self._closed:
             self.counters.sent_broadcasts += 1
             self._space(self._clock.now_us(), len(outgoing.psdu))
-            self._complete(SendResult.OK)
+            self._complete(_OK)
 
     def _ack_missed(self, outgoing: _Outgoing) -> None:
         if outgoing is not self._current or self._closed:
@@ -400,7 +402,7 @@ class MacLink:
                 octets = len(current.psdu)
                 spacing_us = LIFS_US if octets > SIFS_MAX_OCTETS else SIFS_US
                 self._free_at_us = self._clock.now_us() + spacing_us
-                self._complete(SendResult.OK)
+                self._complete(_OK)
             return
         try:
             frame = mac.parse(psdu)
@@ -422,8 +424,8 @@ class MacLink:
             return
         if destination != self.short_address and destination != _BROADCAST:
             return
-        if not _fcs_fits(psdu):
-            return
+        if crc_hqx(psdu.translate(_REVERSED), 0):
+            return  # over a frame and its FCS the remainder is 0 (`mac.fcs`)
         # `_acknowledge` and `_is_duplicate` once more, without their calls: every frame comes by.
         now_us = self._clock.now_us()
         unicast = destination != _BROADCAST

@@ -68,6 +68,7 @@ CommandHandler = Callable[[bytes, NwkFrame, int], object]
 """Takes a NWK command (identifier first), its NWK header and the short address of the last hop."""
 
 
+_OK = SendResult.OK  # looked up for every frame
 _Unicast = tuple[int, bytes, Done | None, Again | None, int, int, int]
 """What `send_nwk` was called with."""
 
@@ -455,7 +456,7 @@ class Stack:
 
     def _unicast_ended(self, next_hop: int, unicast: _Unicast, result: SendResult) -> None:
         done = unicast[2]
-        if result is SendResult.OK or result is SendResult.EXPIRED or not self.is_up:
+        if result is _OK or result is SendResult.EXPIRED or not self.is_up:
             if done is not None:
                 done(result)
             return

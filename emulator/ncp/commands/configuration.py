@@ -8,7 +8,7 @@ from __future__ import annotations
 from emulator.ncp.commands import children
 from emulator.ncp.commands.binding import CONFIG_BINDING_TABLE_SIZE, DEFAULT_BINDING_TABLE_SIZE
 from emulator.ncp.commands.routing import configure as configure_routing
-from emulator.ncp.commands.session import Fields, Handler, Session
+from emulator.ncp.commands.session import COUNTERS, Fields, Handler, Session
 from emulator.ncp.commands.trust_center import set_key_request_policy
 from emulator.zigbee.events import Status
 from emulator.zigbee.joining import TrustCenterPolicy
@@ -105,7 +105,6 @@ _DEFAULT_DECISIONS = {
     0x06: 0x60,  # application key requests: denied
 }
 
-_COUNTERS = 40  # EMBER_COUNTER_TYPE_COUNT
 # EmberCounterType: those that the messages to and from the host make up
 COUNTER_APS_RX_BROADCAST = 6
 COUNTER_APS_TX_BROADCAST = 7
@@ -287,22 +286,22 @@ def _counters(session: Session) -> list[int]:
     stack = session.stack
     mac = stack.mac.counters
     counts = {
+        **dict(enumerate(session.aps_counters)),
         0: mac.received_broadcasts,
         1: mac.sent_broadcasts,
         2: mac.received_unicasts,
         3: mac.unicasts_acknowledged,
         4: mac.unicast_retries,
         5: mac.unicast_failures,
-        **session.aps_counters,
         21: stack.replays_rejected,  # NWK frame counter failure
         25: stack.undecodable,  # NWK decryption failure
         32: mac.cca_failures,
     }
-    return [counts.get(number, 0) for number in range(_COUNTERS)]
+    return [counts.get(number, 0) for number in range(COUNTERS)]
 
 
 def read_counters(session: Session, _request: Fields) -> Fields:
-    cleared = session.counters_cleared or [0] * _COUNTERS
+    cleared = session.counters_cleared or [0] * COUNTERS
     pairs = zip(_counters(session), cleared, strict=True)
     return {"values": [(now - before) & 0xFFFF for now, before in pairs]}
 

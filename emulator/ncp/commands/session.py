@@ -6,13 +6,14 @@ volatile; a host sets them again after every reset.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.ncp.cbke_engine import CbkeEngine
 from emulator.zigbee.stack import Stack
+
+COUNTERS = 40  # EMBER_COUNTER_TYPE_COUNT
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Session:
     binding_nodes: dict[int, int] = field(default_factory=dict)  # index: node id, as the host says
     security: InitialSecurity | None = None
     cbke: CbkeEngine | None = None  # None: this stick's image has only the stub of the library
-    aps_counters: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    aps_counters: list[int] = field(default_factory=lambda: [0] * COUNTERS)
     counters_cleared: list[int] = field(default_factory=list)  # what they were at the last clear
 
 
