@@ -92,6 +92,7 @@ def _of_suite(name: str, suite: int) -> str:
     return name if suite == SUITE_163K1.bit else name + "283k1"
 
 
+_OK = Status.OK
 _UNICAST = MessageKind.UNICAST  # looking a member up in its class costs as much as a comparison
 
 
@@ -119,6 +120,7 @@ class Ezsp:
         # Messages sent by way of a table: (node, APS counter): how the host named the node.
         self._by_table: dict[tuple[int, int], tuple[int, int]] = {}
         self._count = self.session.aps_counters
+        self._is_strict = strict
         self._translate: dict[type[Any], Callable[[Any], bytes | None]] = {
             MessageReceived: self._incoming_message,
             MessageSent: self._message_sent,
@@ -272,7 +274,7 @@ class Ezsp:
         status: Status | Refusal
         if message is None:
             status, counter = Status.INVALID_PARAMETER, 0
-        elif self.session.strict and (
+        elif self._is_strict and (
             refusal := refuse_message(self.session, parameters.source_endpoint)
         ):
             status, counter = refusal, 0
@@ -280,7 +282,7 @@ class Ezsp:
             status, counter = self._send_by_table(kind, destination, parameters, tag, message)
         else:
             status, counter = self._aps.send_unicast(destination, parameters, message, tag)
-        number = 0 if status is Status.OK else self._number(status)
+        number = 0 if status is _OK else self._number(status)
         return self._hot.build_response(frame[0], tail, number, counter)
 
     def _send_by_table(
@@ -336,7 +338,7 @@ class Ezsp:
 
     def _message_sent(self, event: MessageSent) -> bytes:
         status = event.status
-        if status is Status.OK:
+        if status is _OK:
             number = 0
             unicast = event.kind is _UNICAST
             self._count[

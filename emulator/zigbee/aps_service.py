@@ -93,7 +93,7 @@ class ApsService(KeyRing):
         self._recent = RecentMessages()
         self.commands = ApsCommands(stack, self)
         self.command_handlers = self.commands.handlers
-        self.extended_timeouts: set[int] = set()  # EUI-64s of those that sleep
+        self.extended_timeouts: set[bytes | None] = set()  # EUI-64s of those that sleep, as octets
 
     def clear(self) -> None:
         """Forget everything under way; nobody is told."""
@@ -181,25 +181,16 @@ class ApsService(KeyRing):
             stack.send_nwk(unicast.destination, frame, None, again)
         clock = stack.clock
         wait_us = ACK_WAIT_US
-        if self.extended_timeouts or stack.mac.sleepers:
-            wait_us = self._ack_wait_us(unicast.destination)
+        node = unicast.destination
+        extended = self.extended_timeouts
+        if node in stack.mac.sleepers or (extended and stack.eui64_of(node) in extended):
+            wait_us += stack.mac.held.persistence_us  # a parent may hold the message
         unicast.due_us = due_us = clock.now_us() + wait_us
         if self._watch is None or due_us < self._watch_us:
             if self._watch is not None:
                 self._watch.cancel()
             self._watch_us = due_us
             self._watch = clock.call_at_us(due_us, self._look_at_waiting)
-
-    def _ack_wait_us(self, destination: int) -> int:
-        """How long an acknowledgement may take: longer where a parent may hold the message."""
-        stack = self._stack
-        extended = destination in stack.mac.sleepers
-        if not extended and self.extended_timeouts:
-            eui64 = stack.eui64_of(destination)
-            extended = (
-                eui64 is not None and int.from_bytes(eui64, "little") in self.extended_timeouts
-            )
-        return ACK_WAIT_US + stack.mac.held.persistence_us if extended else ACK_WAIT_US
 
     def _look_at_waiting(self) -> None:
         """One timer watches all acknowledgements; most came long before it looks."""

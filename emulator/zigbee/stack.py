@@ -611,11 +611,12 @@ class Stack:
         counters[eui64] = counter + 1
         if other is not None:
             self.key_switch.heard_under(other)
-        if mac_source == source and self._addresses.get(source) != eui64:
-            self.routing.conflicts.claimed(source, eui64)
-            self._addresses[source] = eui64
-            self.aps.keys_changed()
-        elif mac_source != source and self.children.has(source):
+        if mac_source == source:
+            if self._addresses.get(source) != eui64:
+                self.routing.conflicts.claimed(source, eui64)
+                self._addresses[source] = eui64
+                self.aps.keys_changed()
+        elif self.children.has(source):
             self._child_heard_by_relay(source, sequence, destination)
         if mac_source not in self._heard and self._addresses.get(mac_source) == eui64:
             self.neighbours.hear(mac_source)

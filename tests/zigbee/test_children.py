@@ -271,7 +271,7 @@ def test_the_host_may_say_that_somebody_sleeps_behind_another_parent() -> None:
     air = Air()
     hub = form(air)
     device = join(air, hub, "device", SLEEPER)
-    hub.stack.aps.extended_timeouts.add(SLEEPER)
+    hub.stack.aps.extended_timeouts.add(SLEEPER.to_bytes(8, "little"))
     device.stack.close()
     begun_us = air.clock.now_us()
     hub.send(device)

@@ -62,8 +62,13 @@ def maximum_payload_length(session: Session, _request: Fields) -> Fields:
     return {"apsLength": session.stack.aps.max_payload_octets(0)}
 
 
+def _octets(request: Fields) -> bytes:
+    eui64: int = request["remoteEui64"]
+    return eui64.to_bytes(8, "little")
+
+
 def get_extended_timeout(session: Session, request: Fields) -> Fields:
-    extended = request["remoteEui64"] in session.stack.aps.extended_timeouts
+    extended = _octets(request) in session.stack.aps.extended_timeouts
     # EZSP 13 says it with a flag, 14 with a status whose failure means the normal interval.
     status = Status.OK if extended else Status.NOT_FOUND
     return {"extendedTimeout": extended, "status": status}
@@ -74,9 +79,9 @@ def set_extended_timeout(session: Session, request: Fields) -> Fields:
     if request["extendedTimeout"]:
         if len(timeouts) >= _MAX_EXTENDED_TIMEOUTS:
             return {"status": Status.TABLE_FULL}
-        timeouts.add(request["remoteEui64"])
+        timeouts.add(_octets(request))
     else:
-        timeouts.discard(request["remoteEui64"])
+        timeouts.discard(_octets(request))
     return {"status": Status.OK}
 
 
