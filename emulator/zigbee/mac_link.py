@@ -385,7 +385,7 @@ class MacLink:
     def _receive(self, psdu: bytes) -> None:
         kind = psdu[0] & 0x07
         if kind == _TYPE_DATA:
-            if psdu[0] in _SHORT_DATA and psdu[1] == 0x88 and len(psdu) > 11:
+            if len(psdu) > 11 and psdu[1] == 0x88 and psdu[0] in _SHORT_DATA:
                 self._receive_short_data(psdu)
             return
         if kind == _TYPE_ACK:
