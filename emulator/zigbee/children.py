@@ -229,12 +229,14 @@ class Children:
             self._unproven.discard(short_address)
             self._set_due(short_address, child.timeout_s * 1_000_000)
 
-    def announced(self, short_address: int, eui64: int) -> None:
-        """A node announced itself: a child at another address has another parent."""
+    def announced(self, short_address: int, eui64: int, *, is_router: bool = False) -> None:
+        """A node announced itself: a child at another address has another parent, and a router is
+        nobody's child: who associated in its name was another.
+        """
         child = self.of_eui64(eui64)
         if child is None:
             return
-        if child.short_address == short_address:
+        if child.short_address == short_address and not is_router:
             self.proven(short_address)
         else:
             self.remove(child)

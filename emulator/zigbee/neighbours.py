@@ -132,6 +132,9 @@ class Neighbours:
         self._send_later()
 
     def _receive(self, command: bytes, header: NwkFrame, mac_source: int) -> None:
+        child = self._stack.children.of_address(header.source)
+        if child is not None and mac_source == header.source:
+            self._stack.children.remove(child)  # end devices send none: another was taken for it
         neighbour = self.heard.get(header.source)
         if neighbour is None or mac_source != header.source or not self.is_router:
             return

@@ -76,6 +76,9 @@ def _clusters(clusters: tuple[int, ...]) -> bytes:
     return bytes((len(clusters),)) + b"".join(c.to_bytes(2, "little") for c in clusters)
 
 
+_ROUTER = 0x02  # device type, a bit of the MAC capability
+
+
 def capability(node_type: NodeType) -> int:
     """The MAC capability octet of a node: mains and always on, or a sleeper."""
     return {
@@ -127,7 +130,7 @@ def answer(stack: Stack, source: int, message: Aps, payload: bytes, *, broadcast
 
 def _hear_announce(stack: Stack, payload: bytes) -> bool:
     try:
-        _, short_address, eui64, _ = _ANNOUNCE.unpack(payload)
+        _, short_address, eui64, capabilities = _ANNOUNCE.unpack(payload)
     except StructError:
         return False
     if not 0x0001 <= short_address <= 0xFFF7:
@@ -135,7 +138,7 @@ def _hear_announce(stack: Stack, payload: bytes) -> bool:
     if eui64 != stack.state.eui64:
         stack.routing.conflicts.claimed(short_address, eui64.to_bytes(8, "little"))
         stack.learn(short_address, eui64)
-        stack.children.announced(short_address, eui64)
+        stack.children.announced(short_address, eui64, is_router=bool(capabilities & _ROUTER))
     return True
 
 

@@ -565,3 +565,16 @@ def test_who_asks_for_a_timeout_there_is_not_keeps_the_one_it_had() -> None:
     assert child.timeout_s == TIMEOUTS_S[8]
     assert hub.stack.undecodable == 1
     assert commands(air, rejoin_commands.COMMAND_TIMEOUT_RESPONSE)[-1] == b"\x0c\x01\x03"
+
+
+def test_a_router_in_whose_name_a_sleeper_associated_is_no_child_once_it_is_heard() -> None:
+    air = Air()
+    hub = form(air)
+    router = join(air, hub, "router", ROUTER)
+    hub.stack.children.add(ROUTER, router.stack.short_address, SLEEPY, proven=True)  # forged
+    assert router.stack.short_address in hub.stack.mac.sleepers
+    air.clock.run_for(20)  # a Link Status
+    assert hub.stack.children.count == 0
+    hub.send(router, b"at once")
+    air.clock.run_for(1)
+    assert router.received()[-1] == b"at once"
