@@ -6,13 +6,12 @@ from typing import Any
 
 import bellows.types as t
 import pytest
-from air_support import CHANNEL, Air, StackHost, form
-from bellows.ezsp import EZSP
+from air_support import CHANNEL
+from ezsp_rig import EUI64, TABLES, Host, octets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.ncp.commands import COMMANDS
-from emulator.ncp.ezsp import Ezsp
 from emulator.ncp.ezsp_tables import SUPPORTED_VERSIONS, EzspError, Tables
 from emulator.zigbee.events import (
     Aps,
@@ -31,50 +30,8 @@ from emulator.zigbee.events import (
 )
 
 VERSIONS = (13, 14)
-TABLES = {version: Tables(version) for version in VERSIONS}
-EUI64 = 0x02484E4200000001
 
 versions = pytest.mark.parametrize("version", VERSIONS)
-
-
-class Host:
-    """bellows' protocol of one version, talking to an `Ezsp` without a line between them."""
-
-    def __init__(self, version: int, *, formed: bool = False) -> None:
-        self.air = Air()
-        self.stick = form(self.air) if formed else StackHost(self.air, "stick", EUI64)
-        self.ezsp = Ezsp(TABLES[version], self.stick.stack)
-        self.stick.stack.on_event = self.tell
-        self.protocol = EZSP._BY_VERSION[version](lambda *_: None, None)
-
-    def tell(self, event: Event) -> None:
-        self.ezsp.keep_callback(self.ezsp.callback(event))
-
-    def ask(self, name: str, **fields: Any) -> dict[str, Any]:
-        """What bellows makes of the answer; nothing of it may be left over."""
-        return self.answer_to(name, self.protocol._ezsp_frame(name, **fields))
-
-    def answer_to(self, name: str, request: bytes) -> dict[str, Any]:
-        response = self.ezsp.receive(request)
-        assert response is not None
-        sequence, frame_id, body = self.protocol._ezsp_frame_rx(response)
-        assert sequence == request[0]
-        command, _, schema = self.protocol.COMMANDS[name]
-        assert frame_id == command, f"{name} was not answered: {response.hex(' ')}"
-        if isinstance(schema, dict):
-            fields, rest = t.deserialize_dict(body, schema)
-        else:
-            value, rest = schema.deserialize(body)
-            fields = {"value": value}
-        assert rest == b""
-        return dict(fields)
-
-    def callbacks(self) -> list[bytes]:
-        return self.ezsp.take_callbacks(64)
-
-
-def octets(text: str) -> bytes:
-    return bytes.fromhex(text)
 
 
 # Header forms and layouts as in tables 1.1 and 1.2 of the EZSP sheet, numbers as in UG100, by hand.

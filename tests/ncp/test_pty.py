@@ -9,13 +9,14 @@ import stat
 import tempfile
 import termios
 import tty
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import bellows.uart
 import pytest
 import zigpy.config
+from echo_stick import Stick
 
 from emulator.ncp.ash import AshNcp
 from emulator.ncp.pty import MAX_UNSENT_BYTES, PtyLine, PtyLineError, serve_pty
@@ -23,31 +24,6 @@ from emulator.ncp.pty import MAX_UNSENT_BYTES, PtyLine, PtyLineError, serve_pty
 pytestmark = pytest.mark.real_clock
 
 PATIENCE_S = 10.0
-
-
-class Stick:
-    """A stick that answers like an echo and can be waited for."""
-
-    def __init__(self) -> None:
-        self.write: Callable[[bytes], None] | None = None
-        self.heard = b""
-        self.connected = asyncio.Event()
-        self.disconnected = asyncio.Event()
-
-    def host_connected(self, write: Callable[[bytes], None], *_: object) -> None:
-        self.write = write
-        self.disconnected.clear()
-        self.connected.set()
-
-    def data_received(self, data: bytes) -> None:
-        self.heard += data
-        assert self.write is not None
-        self.write(data.upper())
-
-    def host_disconnected(self) -> None:
-        self.write = None
-        self.connected.clear()
-        self.disconnected.set()
 
 
 class Host:

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import bellows.uart
 import pytest
 import zigpy.config
+from echo_stick import Stick
 
 from emulator.ncp.ash import AshNcp
 from emulator.ncp.tcp import (
@@ -24,28 +25,6 @@ from emulator.ncp.tcp import (
 pytestmark = pytest.mark.real_clock
 
 PATIENCE_S = 10.0
-
-
-class Stick:
-    """A stick that answers like an echo and can be waited for."""
-
-    def __init__(self) -> None:
-        self.write: Callable[[bytes], None] | None = None
-        self.heard = b""
-        self.connected = asyncio.Event()
-        self.disconnected = asyncio.Event()
-
-    def host_connected(self, write: Callable[[bytes], None], *_: object) -> None:
-        self.write = write
-        self.connected.set()
-
-    def data_received(self, data: bytes) -> None:
-        self.heard += data
-        assert self.write is not None
-        self.write(data.upper())
-
-    def host_disconnected(self) -> None:
-        self.disconnected.set()
 
 
 @pytest.fixture
