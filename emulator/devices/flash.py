@@ -116,7 +116,8 @@ class FlashState(NamedTuple):
     trials: int = 0
 
     def octets(self) -> bytes:
-        return json.dumps(self._replace(spare_state=self.spare_state.name)).encode()  # type: ignore[arg-type]
+        running, slot, spare, size_bytes, previous, trials = self
+        return json.dumps((running, slot, spare.name, size_bytes, previous, trials)).encode()
 
     @classmethod
     def parse(cls, octets: bytes) -> FlashState:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from emulator.devices.nonvolatile import STEADY, Power, Record
@@ -137,8 +138,8 @@ class ImageStore:
             end = min(begin + PAGE_BYTES, len(data))
             self._power.operate(
                 f"image: page {number}",
-                lambda end=end: reach(end),  # type: ignore[misc]
-                lambda begin=begin, end=end: reach((begin + end) // 2),  # type: ignore[misc]
+                partial(reach, end),
+                partial(reach, (begin + end) // 2),
             )
 
     def find(
