@@ -20,6 +20,7 @@ from gbcs.errors import GbcsError
 from hil.errors import RequestError
 from hil.evidence import EVENTS, KEYS, VERDICT
 from hil.figures import THIN_GAP, grouped, moment
+from hil.frame_documents import document_of
 from hil.pointers import CAPTURE_SUFFIX, Resolver, split_pointer
 from hil.verdict import Requirement
 
@@ -263,12 +264,8 @@ def _value(name: str, value: object) -> str:
     if name in _SECRET:
         return "not shown"
     match value:
-        case IntEnum():
-            return value.name.lower().replace("_", "-")
-        case datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case bytes():
-            return value.hex().upper()
+        case IntEnum() | datetime() | bytes():
+            return str(document_of(value))
         case bool():
             return "yes" if value else "no"
         case int() if name in _HEX_DIGITS:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from typing import Any
 
 import pytest
 from air_support import NETWORK_KEY, Air, form, join, link_key
 from ota_rig import DEVICE, KIND, MAKER, NEW, ServerRig, make_image
 from test_ota_pair import Home
+from tshark_support import read_by_tshark
 
 from emulator.devices.ota_personalities import EMBER_PAGES, PERSONALITIES
 from emulator.devices.ota_server import OtaServerParameters
@@ -94,21 +93,8 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         air.clock.run_for(0.1)
     path = tmp_path_factory.mktemp("ota") / "air.pcapng"
     air.write_pcapng(path)
-    keys: list[str] = []
-    for key in (NETWORK_KEY, link_key(BRIDGE)):
-        keys += ["-o", f'uat:zigbee_pc_keys:"{key.hex().upper()}","Normal","key"']
-    fields = [part for field in FIELDS.values() for part in ("-e", field)]
-    done = subprocess.run(
-        ["tshark", "-r", str(path), "-n", "-T", "json", *fields, *keys],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    names = {field: name for name, field in FIELDS.items()}
-    return [
-        {names[field]: values[0] for field, values in frame["_source"]["layers"].items()}
-        for frame in json.loads(done.stdout)
-    ]
+    frames = read_by_tshark(path, FIELDS, NETWORK_KEY, link_key(BRIDGE))
+    return [{name: values[0] for name, values in frame.items()} for frame in frames]
 
 
 def test_no_ota_frame_is_malformed_to_a_foreign_reader(read: list[dict[str, Any]]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from air_support import (
     join,
     link_key,
 )
+from tshark_support import read_by_tshark
 
 from emulator.zigbee.events import NodeType, Status
 from emulator.zigbee.joining import JoinRequest, TrustCenterPolicy
@@ -110,21 +109,8 @@ def everything_on_the_air(path: Path) -> Air:
 def frames(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     path = tmp_path_factory.mktemp("children") / "air.pcapng"
     air = everything_on_the_air(path)
-    options: list[str] = []
-    for key in (NETWORK_KEY, link_key(SLEEPER), link_key(SLEEPER + 1), link_key(ROUTER)):
-        options += ["-o", f'uat:zigbee_pc_keys:"{key.hex().upper()}","Normal","key"']
-    fields = [part for field in FIELDS.values() for part in ("-e", field)]
-    done = subprocess.run(
-        ["tshark", "-r", str(path), "-n", "-T", "json", *fields, *options],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    names = {field: name for name, field in FIELDS.items()}
-    read = [
-        {names[field]: values for field, values in frame["_source"]["layers"].items()}
-        for frame in json.loads(done.stdout)
-    ]
+    keys = (NETWORK_KEY, link_key(SLEEPER), link_key(SLEEPER + 1), link_key(ROUTER))
+    read = read_by_tshark(path, FIELDS, *keys)
     assert len(read) == len(air.frames)
     return read
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from air_support import NETWORK_KEY, Air, form, join, link_key
+from tshark_support import read_by_tshark
 
 from emulator.zigbee.events import Status
 from emulator.zigbee.trust_center import ApplicationKeyPolicy, TrustCenterKeyPolicy
@@ -71,18 +70,8 @@ def everything_about_keys(path: Path) -> tuple[Air, dict[str, bytes]]:
     return air, {"application": application_key.key, "link": link}
 
 
-def tshark(path: Path, *keys: bytes) -> list[dict[str, list[str]]]:
-    options: list[str] = []
-    for key in keys:
-        options += ["-o", f'uat:zigbee_pc_keys:"{key.hex().upper()}","Normal","key"']
-    fields = [part for field in FIELDS for part in ("-e", field)]
-    done = subprocess.run(
-        ["tshark", "-r", str(path), "-n", "-T", "json", *fields, *options],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [frame["_source"]["layers"] for frame in json.loads(done.stdout)]
+def tshark(path: Path, *keys: bytes) -> list[dict[str, Any]]:
+    return read_by_tshark(path, {field: field for field in FIELDS}, *keys)
 
 
 @pytest.fixture(scope="module")

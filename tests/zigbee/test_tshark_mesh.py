@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from air_support import NETWORK_KEY, SMART_ENERGY, smart_energy
 from mesh_support import Mesh, line, node_eui64, pair_key, short_address
+from tshark_support import read_by_tshark
 
 from emulator.zigbee import nwk, zdo, zdo_management
 from emulator.zigbee.concentrator import ConcentratorParameters
@@ -83,22 +82,7 @@ def a_busy_network(path: Path) -> Mesh:
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mesh, list[dict[str, Any]]]:
     path = tmp_path_factory.mktemp("mesh") / "air.pcapng"
     made = a_busy_network(path)
-    options: list[str] = []
-    for key in (NETWORK_KEY, pair_key(0, 4)):
-        options += ["-o", f'uat:zigbee_pc_keys:"{key.hex().upper()}","Normal","key"']
-    fields = [part for field in FIELDS.values() for part in ("-e", field)]
-    done = subprocess.run(
-        ["tshark", "-r", str(path), "-n", "-T", "json", *fields, *options],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    names = {field: name for name, field in FIELDS.items()}
-    frames = [
-        {names[field]: values for field, values in frame["_source"]["layers"].items()}
-        for frame in json.loads(done.stdout)
-    ]
-    return made, frames
+    return made, read_by_tshark(path, FIELDS, NETWORK_KEY, pair_key(0, 4))
 
 
 def of(frames: list[dict[str, Any]], name: str, value: str) -> list[dict[str, Any]]:

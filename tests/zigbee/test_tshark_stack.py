@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from air_support import (
     form,
     smart_energy,
 )
+from tshark_support import read_by_tshark
 
 from emulator.zigbee import zdo
 from emulator.zigbee.events import (
@@ -125,22 +124,7 @@ def send_in_fragments(air: Air, hub: StackHost, bridge: StackHost) -> None:
 
 
 def tshark(path: Path, *keys: bytes) -> list[dict[str, Any]]:
-    """One dict per frame, of the fields above that it has."""
-    options: list[str] = []
-    for key in keys:
-        options += ["-o", f'uat:zigbee_pc_keys:"{key.hex().upper()}","Normal","key"']
-    fields = [part for field in FIELDS.values() for part in ("-e", field)]
-    done = subprocess.run(
-        ["tshark", "-r", str(path), "-n", "-T", "json", *fields, *options],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    names = {field: name for name, field in FIELDS.items()}
-    return [
-        {names[field]: values for field, values in frame["_source"]["layers"].items()}
-        for frame in json.loads(done.stdout)
-    ]
+    return read_by_tshark(path, FIELDS, *keys)
 
 
 @pytest.fixture(scope="module")
