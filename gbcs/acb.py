@@ -24,8 +24,9 @@ still verify.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, auto
 from typing import Protocol
 
@@ -33,9 +34,11 @@ from gbcs.axdr import invoke_id
 from gbcs.ber import KeyUsage
 from gbcs.codes import (
     CCS01_ADD_DEVICE,
+    CS02A_PROVIDE_CREDENTIALS,
     CS02B_UPDATE_CREDENTIALS,
     CS02C_ISSUE_CREDENTIALS,
     CS02D_UPDATE_CERTIFICATE,
+    CS02E_PROVIDE_CERTIFICATE,
     CS08_READ_FIRMWARE_VERSION,
     MACED,
     SIGNED_AND_MACED,
@@ -46,7 +49,12 @@ from gbcs.codes import (
     required_protections,
 )
 from gbcs.credentials import (
+    ACB_KEY_AGREEMENT,
+    PROVIDE_CREDENTIALS,
+    RECOVERY_SIGNATURE,
     UPDATE_CREDENTIALS,
+    ProvideCredentials,
+    RemotePartyRole,
     Replacement,
     ReplacementControl,
     ReplacementMode,
@@ -54,8 +62,10 @@ from gbcs.credentials import (
 )
 from gbcs.device_certificates import (
     ISSUE_CREDENTIALS,
+    PROVIDE_CERTIFICATE,
     UPDATE_CERTIFICATE,
     IssueCredentials,
+    ProvideCertificate,
     UpdateCertificate,
 )
 from gbcs.device_log import AddDevice, build_add_device
@@ -160,18 +170,27 @@ class BrokerState:
     accepted: MutableMapping[int, int] = field(default_factory=dict)
 
 
-class AccessControlBroker:
-    """Builds commands to devices and judges what comes back.
+KeysOf = Callable[[int], KeyStore]
+"""The keys that hold between the ACB and a device: its cells may name older ones of the ACB than
+another's do."""
 
-    `keys` holds the ACB's own keys and the certificates of devices. `state` is changed in place:
-    it must be stored before a command leaves and before an outcome is acted on.
+
+class AccessControlBroker:
+    """Builds commands to devices and judges what comes back. With the EUI-64 and the signing key of
+    recovery it is that: recovery speaks to devices over the ACB's WAN, and for itself.
+
+    `keys` holds the ACB's own keys and the certificates of devices; `keys_of` gives them where they
+    are not the same for all devices. `state` is changed in place: it must be stored before a
+    command leaves and before an outcome is acted on.
     """
 
-    def __init__(self, eui64: int, keys: KeyStore, state: BrokerMemory) -> None:
+    def __init__(
+        self, eui64: int, keys: KeyStore, state: BrokerMemory, keys_of: KeysOf | None = None
+    ) -> None:
         require_unsigned("eui64", eui64, 8)
         self.state = state
         self._eui64 = eui64
-        self._keys = keys
+        self._keys_of = keys_of or (lambda _device: keys)
 
     def read_firmware_version(self, device: int, user: User) -> bytes:
         """The CS08 command to a PPMID or a bridge."""
@@ -186,6 +205,11 @@ class AccessControlBroker:
         command = AddDevice(number, device, install_code, join_timeout_s)
         return self.command(CCS01_ADD_DEVICE, hub, build_add_device(command), user)
 
+    def read_credentials(self, device: int, roles: tuple[RemotePartyRole, ...]) -> bytes:
+        """The CS02a command: whose certificates does the device hold, for these roles?"""
+        payload = PROVIDE_CREDENTIALS.build(ProvideCredentials(ACB_KEY_AGREEMENT, roles))
+        return self.command(CS02A_PROVIDE_CREDENTIALS, device, payload, None)
+
     def update_own_credentials(
         self,
         device: int,
@@ -193,13 +217,38 @@ class AccessControlBroker:
         certification_path: tuple[bytes, ...],
         *,
         new_floor: int = 0,
+        execution_date_time: datetime | None = None,
     ) -> bytes:
-        """The CS02b command by which the ACB replaces its own certificates in a device."""
-        mode = ReplacementMode.ACB_BY_ACB
-        control = ReplacementControl(mode, self.state.originator_counter + 1, new_floor=new_floor)
-        command = UpdateCredentials(control, replacements, certification_path)
-        payload = UPDATE_CREDENTIALS.build(command)
-        return self.command(CS02B_UPDATE_CREDENTIALS + mode, device, payload, None)
+        """The CS02b command by which the ACB replaces its own certificates in a device, now or
+        later."""
+        control = ReplacementControl(
+            ReplacementMode.ACB_BY_ACB, self.state.originator_counter + 1, new_floor=new_floor
+        )
+        command = UpdateCredentials(control, replacements, certification_path, execution_date_time)
+        return self.replace_credentials(device, command)
+
+    def recover_credentials(
+        self,
+        device: int,
+        replacements: tuple[Replacement, ...],
+        certification_path: tuple[bytes, ...],
+        *,
+        new_floor: int = 0,
+        execution_date_time: datetime | None = None,
+    ) -> bytes:
+        """The CS02b command by which recovery, if that is who this is, replaces anybody's."""
+        mode = ReplacementMode.ANY_EXCEPT_ABNORMAL_ROOT_BY_RECOVERY
+        number = self.state.originator_counter + 1
+        control = ReplacementControl(
+            mode, number, authorising_cell=RECOVERY_SIGNATURE, new_floor=new_floor
+        )
+        command = UpdateCredentials(control, replacements, certification_path, execution_date_time)
+        return self.replace_credentials(device, command)
+
+    def replace_credentials(self, device: int, command: UpdateCredentials) -> bytes:
+        """Any CS02b command."""
+        code = CS02B_UPDATE_CREDENTIALS + command.control.mode
+        return self.command(code, device, UPDATE_CREDENTIALS.build(command), None)
 
     def issue_credentials(self, device: int, key_usage: KeyUsage) -> bytes:
         """The CS02c command that makes a device generate a key pair."""
@@ -210,6 +259,11 @@ class AccessControlBroker:
         """The CS02d command that puts the generated key pair into use."""
         payload = UPDATE_CERTIFICATE.build(UpdateCertificate(certificate))
         return self.command(CS02D_UPDATE_CERTIFICATE, device, payload, None)
+
+    def provide_certificate(self, device: int, key_usage: KeyUsage) -> bytes:
+        """The CS02e command: with which certificate does the device speak?"""
+        payload = PROVIDE_CERTIFICATE.build(ProvideCertificate(key_usage))
+        return self.command(CS02E_PROVIDE_CERTIFICATE, device, payload, None)
 
     def command(
         self,
@@ -240,8 +294,10 @@ class AccessControlBroker:
             required = required_protection(message_code, Cra.COMMAND) or MACED
         else:
             required = SIGNED_AND_MACED if critical else MACED
-        signing_key = self._own(KeyUse.DIGITAL_SIGNATURE) if required.signature else None
-        octets = protected_octets(frame, signing_key=signing_key, secret=self._secret_with(device))
+        keys = self._keys_of(device)
+        signing_key = self._own(keys, KeyUse.DIGITAL_SIGNATURE) if required.signature else None
+        secret = self._secret_with(keys, device) if required.mac else None
+        octets = protected_octets(frame, signing_key=signing_key, secret=secret)
         state.originator_counter += 1
         state.outstanding[device, frame.originator_counter] = frame.other_information
         return octets
@@ -274,7 +330,7 @@ class AccessControlBroker:
             return Rejection.RECIPIENT, f"it is for {frame.recipient:016X}"
         if frame.cra is Cra.COMMAND:
             return Rejection.CRA, "a device sends responses and alerts, not commands"
-        if not self._keys.is_device(frame.originator):
+        if not self._keys_of(frame.originator).is_device(frame.originator):
             return Rejection.UNKNOWN_ORIGINATOR, f"no device {frame.originator:016X} is known"
         problem = self._protection_problem(received)
         if problem is not None:
@@ -298,7 +354,8 @@ class AccessControlBroker:
             return "it has neither signature nor MAC"
         if required and found not in required:
             return f"it has {_protections(found)}, the message needs {_protections(required[0])}"
-        for name, verdict in zip(found._fields, verify(received, self._keys), strict=True):
+        keys = self._keys_of(frame.originator)
+        for name, verdict in zip(found._fields, verify(received, keys), strict=True):
             if verdict not in (Verdict.VALID, Verdict.ABSENT):
                 return f"its {'MAC' if name == 'mac' else name} is judged {verdict}"
         return None
@@ -320,17 +377,17 @@ class AccessControlBroker:
             )
         return Response(device, code, counter, user, payload)
 
-    def _own(self, use: KeyUse) -> PrivateKey:
-        key = self._keys.private_key(self._eui64, use)
+    def _own(self, keys: KeyStore, use: KeyUse) -> PrivateKey:
+        key = keys.private_key(self._eui64, use)
         if key is None:
             raise GbcsValueError(f"the store has no private key {self._eui64:016X}-{use}")
         return key
 
-    def _secret_with(self, device: int) -> bytes:
-        public = self._keys.public_key(device, KeyUse.KEY_AGREEMENT)
+    def _secret_with(self, keys: KeyStore, device: int) -> bytes:
+        public = keys.public_key(device, KeyUse.KEY_AGREEMENT)
         if public is None:
             raise GbcsValueError(f"the store has no certificate {device:016X}-ka")
-        return shared_secret(self._own(KeyUse.KEY_AGREEMENT), public)
+        return shared_secret(self._own(keys, KeyUse.KEY_AGREEMENT), public)
 
 
 def _protections(there: Protection) -> str:

@@ -29,7 +29,7 @@ An execution time of 99991231235959Z takes a replacement for later back.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
@@ -55,6 +55,7 @@ from gbcs.fields import Definition, Fields, IfNext, Sized
 from gbcs.firmware import FUTURE_DATED_FAILED, FUTURE_DATED_SUCCEEDED, require_future_dated
 
 KEY_ID_OCTETS = 8
+NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # as a time of execution: not any more
 
 
 class RemotePartyRole(IntEnum):
@@ -125,6 +126,12 @@ class Cell:
     role: RemotePartyRole
     key_usage: KeyUsage
     cell_usage: CellUsage = CellUsage.MANAGEMENT
+
+
+ACB_DIGITAL_SIGNATURE = Cell(RemotePartyRole.ACCESS_CONTROL_BROKER, KeyUsage.DIGITAL_SIGNATURE)
+ACB_KEY_AGREEMENT = Cell(RemotePartyRole.ACCESS_CONTROL_BROKER, KeyUsage.KEY_AGREEMENT)
+RECOVERY_SIGNATURE = Cell(RemotePartyRole.RECOVERY, KeyUsage.DIGITAL_SIGNATURE)
+ROOT = Cell(RemotePartyRole.ROOT, KeyUsage.KEY_CERT_SIGN)
 
 
 @dataclass(frozen=True, slots=True)

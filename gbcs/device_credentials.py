@@ -1,26 +1,12 @@
-"""A device's credentials are asked, replaced and made anew: CS02a to CS02e as a PPMID has them.
+"""A device's credentials are asked for and made anew: CS02a and CS02c to CS02e as a PPMID has them.
 
-Source: GBCS use cases CS02a to CS02e; which status says what where the public documents leave it
-open is one default each (docs/open-points.md, "GBCS and test SMKI").
-
-CS02b, for each replacement in its turn:
-
-    check                                                        status
-    -----------------------------------------------------------  -----------------------
-    the device has this cell, and it is filled                   trustAnchorNotFound
-    the mode may replace it; a cell is replaced once             other
-    one certificate of the SMKI profile, with the cell's role    badCertificate
-      and usage, and a key identifier of 8 octets
-    its chain ends at the root that is held                      noTrustAnchor
-    what that chain holds is signed, in time, not revoked        badCertificate
-
-A root is replaced by one that the root held before has signed. Replacements that pass are made
-together: two ACB cells that would name two ACBs are both refused with `other`.
+Source: GBCS use cases CS02a, CS02c, CS02d and CS02e; which status says what where the public
+documents leave it open is one default each (docs/open-points.md, "GBCS and test SMKI"). How its
+trust anchors are replaced, CS02b, is in `gbcs.credential_replacement`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -28,35 +14,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gbcs.certificates import HARDWARE_MODULE_NAME, Certificate, Role, parse_certificate
-from gbcs.chain import ChainVerdict, judge_chain
+from gbcs.certificates import HARDWARE_MODULE_NAME
 from gbcs.codes import (
     CS02A_PROVIDE_CREDENTIALS,
-    CS02B_UPDATE_CREDENTIALS,
     CS02C_ISSUE_CREDENTIALS,
     CS02D_UPDATE_CERTIFICATE,
     CS02E_PROVIDE_CERTIFICATE,
 )
+from gbcs.credential_replacement import PARTIES, read_certificate, update_credentials
 from gbcs.credentials import (
     CREDENTIAL_DETAILS,
-    CREDENTIALS_UPDATED,
-    KEY_ID_OCTETS,
     PROVIDE_CREDENTIALS,
-    UPDATE_CREDENTIALS,
-    Cell,
     CellContents,
-    CpvChecks,
     CredentialDetails,
     CredentialStatus,
-    CredentialsUpdated,
-    Floor,
     PartyDetails,
     RemotePartyRole,
-    Replacement,
-    ReplacementMode,
-    ReplacementOutcome,
-    UpdateCredentials,
-    UpdateOutcome,
 )
 from gbcs.device_certificates import (
     CERTIFICATE_PROVIDED,
@@ -73,17 +46,10 @@ from gbcs.device_certificates import (
     UpdateCertificateResult,
 )
 from gbcs.envelope import Frame
-from gbcs.errors import GbcsError, GbcsValueError
 from gbcs.protection import KeyUse, PrivateKey, RandomBits, private_key_from
 from gbcs.smki import hardware_module_name, key_usage_extension
-from gbcs.trust import Credentials, TrustCells, fits_cell, key_use
+from gbcs.trust import Credentials, TrustCells, key_id_octets, key_use
 from gbcs.use_cases import CredentialUseCase, Executed
-
-_PARTIES = {
-    ReplacementMode.ACB_BY_ACB: Role.ACCESS_CONTROL_BROKER,
-    ReplacementMode.ANY_EXCEPT_ABNORMAL_ROOT_BY_RECOVERY: Role.RECOVERY,
-}
-_NO_KEY_ID = bytes(KEY_ID_OCTETS)
 
 
 def credential_use_cases(random_bits: RandomBits) -> tuple[CredentialUseCase, ...]:
@@ -93,7 +59,7 @@ def credential_use_cases(random_bits: RandomBits) -> tuple[CredentialUseCase, ..
     """
     return (
         CredentialUseCase(CS02A_PROVIDE_CREDENTIALS, provide_credentials),
-        *(update_credentials(mode) for mode in _PARTIES),
+        *map(update_credentials, PARTIES),
         issue_credentials(random_bits),
         CredentialUseCase(CS02D_UPDATE_CERTIFICATE, update_certificate),
         CredentialUseCase(CS02E_PROVIDE_CERTIFICATE, provide_certificate),
@@ -118,170 +84,13 @@ def _details(role: RemotePartyRole, trust: TrustCells, frame: Frame) -> PartyDet
         return PartyDetails(role, CredentialStatus.TRUST_ANCHOR_NOT_FOUND)
     is_theirs = any(certificate.eui64 == frame.originator for _, certificate in held)
     contents = tuple(
-        CellContents(cell.key_usage, certificate.eui64 or 0, _key_id(certificate), cell.cell_usage)
+        CellContents(
+            cell.key_usage, certificate.eui64 or 0, key_id_octets(certificate), cell.cell_usage
+        )
         for cell, certificate in held
     )
     number = frame.originator_counter if is_theirs else 0
     return PartyDetails(role, CredentialStatus.SUCCESS, number, contents)
-
-
-def _key_id(certificate: Certificate) -> bytes:
-    """Eight octets, whatever the certificate has."""
-    return certificate.subject_key_id[:KEY_ID_OCTETS].rjust(KEY_ID_OCTETS, b"\0")
-
-
-# -- CS02b -------------------------------------------------------------------------------------
-
-
-def update_credentials(mode: ReplacementMode) -> CredentialUseCase:
-    """CS02b in one mode, of those a PPMID takes."""
-    party = _PARTIES[mode]
-
-    def execute(_eui64: int, frame: Frame, credentials: Credentials, now_utc: datetime) -> Executed:
-        command = UPDATE_CREDENTIALS.parse(frame.payload)
-        _require_possible(command, mode, frame)
-        trust, outcomes = _replace(command, mode, credentials.trust, now_utc)
-        control = command.control
-        floors, counters = _floors(command, party, trust)
-        outcome = UpdateOutcome(control.sequence_number, mode, floors, outcomes)
-        return Executed(
-            CREDENTIALS_UPDATED.build(CredentialsUpdated(outcome)),
-            credentials if trust is credentials.trust else replace(credentials, trust=trust),
-            counters,
-            is_timed=True,
-        )
-
-    return CredentialUseCase(CS02B_UPDATE_CREDENTIALS + mode, execute, (party,))
-
-
-def _require_possible(command: UpdateCredentials, mode: ReplacementMode, frame: Frame) -> None:
-    thing = UPDATE_CREDENTIALS.thing
-    if command.control.mode is not mode:
-        problem = f"is {command.control.mode.name}, and the code is that of {mode.name}"
-        raise GbcsError(thing, "control mode", 0, problem)
-    if command.control.sequence_number != frame.originator_counter:
-        problem = f"is {command.control.sequence_number}, not the originator's counter"
-        raise GbcsError(thing, "control sequence number", 0, problem)
-    if command.control.other_floors and mode is ReplacementMode.ACB_BY_ACB:
-        problem = "are there: the ACB could shut recovery out"
-        raise GbcsError(thing, "control other floors", 0, problem)
-    if command.execution_date_time is not None:
-        raise GbcsError(thing, "execution date time", 0, "is there: nothing is kept for later here")
-
-
-def _replace(
-    command: UpdateCredentials, mode: ReplacementMode, trust: TrustCells, now_utc: datetime
-) -> tuple[TrustCells, tuple[ReplacementOutcome, ...]]:
-    path = [held for der in command.certification_path if (held := _read(der)) is not None]
-    at = None if command.control.cpv_checks is CpvChecks.DISAPPLY else now_utc
-    statuses: list[CredentialStatus] = []
-    accepted: dict[Cell, Certificate] = {}
-    for replacement in command.replacements:
-        cell, certificate = replacement.cell, _read(replacement.certificate)
-        if cell in accepted:
-            status = CredentialStatus.OTHER
-        else:
-            status = _judge(cell, certificate, mode, trust, path, at)
-        if status is CredentialStatus.SUCCESS and certificate is not None:
-            accepted[cell] = certificate
-        statuses.append(status)
-    try:
-        replaced = trust.replacing(accepted) if accepted else trust
-    except GbcsValueError:
-        replaced, accepted = _without_acb(trust, accepted)
-        statuses = [_after(status, each, accepted) for status, each in _each(statuses, command)]
-    outcomes = tuple(
-        _outcome(each.cell, status, trust, replaced) for status, each in _each(statuses, command)
-    )
-    return replaced, outcomes
-
-
-def _each(
-    statuses: list[CredentialStatus], command: UpdateCredentials
-) -> Iterable[tuple[CredentialStatus, Replacement]]:
-    return zip(statuses, command.replacements, strict=True)
-
-
-def _without_acb(
-    trust: TrustCells, accepted: dict[Cell, Certificate]
-) -> tuple[TrustCells, dict[Cell, Certificate]]:
-    broker = RemotePartyRole.ACCESS_CONTROL_BROKER
-    left = {cell: held for cell, held in accepted.items() if cell.role is not broker}
-    return (trust.replacing(left) if left else trust), left
-
-
-def _after(
-    status: CredentialStatus, replacement: Replacement, accepted: dict[Cell, Certificate]
-) -> CredentialStatus:
-    is_refused = status is CredentialStatus.SUCCESS and replacement.cell not in accepted
-    return CredentialStatus.OTHER if is_refused else status
-
-
-def _judge(
-    cell: Cell,
-    certificate: Certificate | None,
-    mode: ReplacementMode,
-    trust: TrustCells,
-    path: list[Certificate],
-    now_utc: datetime | None,
-) -> CredentialStatus:
-    if trust.certificate(cell) is None:
-        return CredentialStatus.TRUST_ANCHOR_NOT_FOUND
-    if mode is ReplacementMode.ACB_BY_ACB and (
-        cell.role is not RemotePartyRole.ACCESS_CONTROL_BROKER
-    ):
-        return CredentialStatus.OTHER
-    if (
-        certificate is None
-        or not fits_cell(certificate, cell)
-        or len(certificate.subject_key_id) != KEY_ID_OCTETS
-    ):
-        return CredentialStatus.BAD_CERTIFICATE
-    if trust.root is None:
-        return CredentialStatus.NO_TRUST_ANCHOR
-    verdict = judge_chain(certificate, path, trust.root, now_utc=now_utc)
-    if verdict is ChainVerdict.VALID:
-        return CredentialStatus.SUCCESS
-    if verdict is ChainVerdict.NO_ISSUER:
-        return CredentialStatus.NO_TRUST_ANCHOR
-    return CredentialStatus.BAD_CERTIFICATE
-
-
-def _read(der: bytes) -> Certificate | None:
-    try:
-        return parse_certificate(der)
-    except GbcsError:
-        return None
-
-
-def _outcome(
-    cell: Cell, status: CredentialStatus, before: TrustCells, after: TrustCells
-) -> ReplacementOutcome:
-    old, new = before.certificate(cell), after.certificate(cell)
-    if status is not CredentialStatus.SUCCESS:
-        new = old
-    names = [
-        (0, _NO_KEY_ID) if held is None else (held.eui64 or 0, _key_id(held)) for held in (old, new)
-    ]
-    return ReplacementOutcome(cell, status, *names[0], *names[1])
-
-
-def _floors(
-    command: UpdateCredentials, party: Role, trust: TrustCells
-) -> tuple[tuple[Floor, ...], tuple[tuple[int, int], ...]]:
-    """The floors that are set, as the outcome tells them, and the counters they set. A floor never
-    lowers the counter of a party that stays the same, or its old messages could be replayed."""
-    control = command.control
-    floors = list(control.other_floors or ())
-    if control.new_floor is not None:
-        role = RemotePartyRole(int(party))
-        floors.insert(0, Floor(role, control.new_floor, control.new_specialist_floors))
-    counters = []
-    for floor in floors:
-        for cell, certificate in trust.cells():
-            if cell.role is floor.role and certificate.eui64 is not None:
-                counters.append((certificate.eui64, floor.sequence_number))
-    return tuple(floors), tuple(dict.fromkeys(counters))
 
 
 # -- CS02c, CS02d, CS02e -----------------------------------------------------------------------
@@ -334,7 +143,7 @@ def update_certificate(
 def _update(
     eui64: int, der: bytes, credentials: Credentials
 ) -> tuple[UpdateCertificateResult, Credentials]:
-    certificate = _read(der)
+    certificate = read_certificate(der)
     if certificate is None or not certificate.is_device:
         return UpdateCertificateResult.INVALID_CERTIFICATE, credentials
     if certificate.eui64 != eui64:

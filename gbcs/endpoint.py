@@ -21,6 +21,9 @@ nothing has changed; the event says which it was.
 
 What must outlive a restart is `Endpoint.state`: store it before a reply or an alert leaves. A use
 case that changes credentials answers with those in force when the command came.
+
+A command may be for later: `next_due` says when, `execute_due` carries it out. One a message code
+waits; another takes its place.
 """
 
 from __future__ import annotations
@@ -32,7 +35,15 @@ from enum import Enum, auto
 
 from gbcs.axdr import build_date_time
 from gbcs.certificates import Certificate, Role
-from gbcs.codes import MACED, SIGNED, Protection, required_protection, required_protections
+from gbcs.codes import (
+    CS02B_FUTURE_OUTCOME,
+    MACED,
+    SIGNED,
+    Protection,
+    required_protection,
+    required_protections,
+)
+from gbcs.credentials import NEVER
 from gbcs.envelope import (
     MAX_COUNTER,
     Cra,
@@ -46,6 +57,8 @@ from gbcs.protection import has_mac, is_signed, protected_octets, shared_secret
 from gbcs.trust import Credentials, DeviceKeys, TrustCells
 from gbcs.use_cases import (
     CredentialUseCase,
+    Executed,
+    Postponed,
     UseCase,
     add_device,
     answering,
@@ -109,11 +122,13 @@ Output = Reply | Discarded
 @dataclass(frozen=True, slots=True)
 class EndpointState:
     """All that an endpoint must not forget: its own counter, the last one accepted of each
-    originator as (EUI-64, counter), and credentials once they are not those it began with."""
+    originator as (EUI-64, counter), credentials once they are not those it began with, and the
+    commands that wait for their time."""
 
     originator_counter: int = 0
     accepted: tuple[tuple[int, int], ...] = ()
     credentials: Credentials | None = None
+    postponed: tuple[Postponed, ...] = ()
 
     def __post_init__(self) -> None:
         require_unsigned("originator_counter", self.originator_counter, 8)
@@ -130,6 +145,18 @@ class EndpointState:
         accepted = dict(self.accepted)
         accepted[eui64] = max(counter, accepted.get(eui64, 0))
         return replace(self, accepted=tuple(sorted(accepted.items())))
+
+    def without(self, message_code: int) -> EndpointState:
+        """No command of this code waits any more."""
+        left = tuple(one for one in self.postponed if one.message_code != message_code)
+        return self if left == self.postponed else replace(self, postponed=left)
+
+    def postponing(self, command: Postponed) -> EndpointState:
+        """In the place of one of the same code; one for NEVER only takes that back."""
+        state = self.without(command.message_code)
+        if command.due == NEVER:
+            return state
+        return replace(state, postponed=(*state.postponed, command))
 
 
 class Endpoint:
@@ -185,17 +212,53 @@ class Endpoint:
             # A command may ask for more than one frame can say.
             raise GbcsError("answer", "length", 0, f"cannot be: {error}") from None
         state = self.state.accepting(frame.originator, frame.originator_counter)
+        if done.due is not None:
+            kept = Postponed(done.due, frame.message_code, frame.originator, frame.payload)
+            state = state.postponing(kept)
+        self._settle(state, done)
+        return Reply(reply)
+
+    def _settle(self, state: EndpointState, done: Executed) -> None:
         for eui64, floor in done.floors:
             state = state.accepting(eui64, floor)
         if done.credentials is not self._credentials:
             state = replace(state, credentials=done.credentials)
             self._take(done.credentials)
         self.state = state
-        return Reply(reply)
 
-    def alert(self, message_code: int, payload: bytes, *, critical: bool | None = None) -> bytes:
-        """The frame of an alert to the ACB, protected as its code demands unless it is said; the
-        next counter is used up."""
+    @property
+    def next_due(self) -> datetime | None:
+        """When a command that waits is to be carried out."""
+        return min((one.due for one in self.state.postponed), default=None)
+
+    def execute_due(self, now_utc: datetime) -> list[bytes]:
+        """Carry out what is due, the longest due first; the alerts about it, each to whoever gave
+        the command."""
+        due = [one for one in self.state.postponed if one.due <= now_utc]
+        alerts = []
+        for command in sorted(due, key=lambda one: one.due):
+            use_case = self._use_cases.get(command.message_code)
+            state = self.state.without(command.message_code)
+            if not isinstance(use_case, CredentialUseCase) or use_case.execute_later is None:
+                self.state = state  # another firmware, which has no such use case
+                continue
+            done = use_case.execute_later(command, self._credentials, now_utc)
+            self._settle(state, done)
+            alerts.append(
+                self.alert(CS02B_FUTURE_OUTCOME, done.payload, recipient=command.originator)
+            )
+        return alerts
+
+    def alert(
+        self,
+        message_code: int,
+        payload: bytes,
+        *,
+        critical: bool | None = None,
+        recipient: int | None = None,
+    ) -> bytes:
+        """The frame of an alert to the ACB unless it is for somebody else, protected as its code
+        demands unless it is said; the next counter is used up."""
         if self.state.originator_counter == MAX_COUNTER:
             raise GbcsValueError(f"device {self._eui64:016X} has used its last counter")
         if critical is None:
@@ -207,7 +270,7 @@ class Endpoint:
             cra=Cra.ALERT,
             originator_counter=counter,
             originator=self._eui64,
-            recipient=self._credentials.trust.acb,
+            recipient=self._credentials.trust.acb if recipient is None else recipient,
             other_information=OtherInformation(message_code),
             payload=payload,
         )

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 
 from gbcs.ber import KeyUsage
 from gbcs.certificates import Certificate, Role
-from gbcs.credentials import Cell, CellUsage, RemotePartyRole
+from gbcs.credentials import (
+    ACB_DIGITAL_SIGNATURE,
+    ACB_KEY_AGREEMENT,
+    KEY_ID_OCTETS,
+    RECOVERY_SIGNATURE,
+    ROOT,
+    Cell,
+    RemotePartyRole,
+)
 from gbcs.errors import GbcsValueError
 from gbcs.protection import KeyUse, PrivateKey
 
@@ -38,6 +46,11 @@ def key_use(usage: KeyUsage) -> KeyUse | None:
     return _USES[usage]
 
 
+def key_id_octets(certificate: Certificate) -> bytes:
+    """The key identifier as CS02a and CS02b name it: eight octets, whatever the certificate has."""
+    return certificate.subject_key_id[:KEY_ID_OCTETS].rjust(KEY_ID_OCTETS, b"\0")
+
+
 def fits_cell(certificate: Certificate, cell: Cell) -> bool:
     """Whether a certificate is of the role and usage a cell is for."""
     is_party = not certificate.is_device and certificate.role is _ROLES.get(cell.role)
@@ -57,14 +70,11 @@ class DeviceKeys:
         return replace(self, key_agreement=key)
 
 
-_SIGNING = KeyUsage.DIGITAL_SIGNATURE
 _CELLS = {
-    "acb_digital_signature": Cell(RemotePartyRole.ACCESS_CONTROL_BROKER, _SIGNING),
-    "acb_key_agreement": Cell(
-        RemotePartyRole.ACCESS_CONTROL_BROKER, KeyUsage.KEY_AGREEMENT, CellUsage.MANAGEMENT
-    ),
-    "recovery": Cell(RemotePartyRole.RECOVERY, _SIGNING),
-    "root": Cell(RemotePartyRole.ROOT, KeyUsage.KEY_CERT_SIGN),
+    "acb_digital_signature": ACB_DIGITAL_SIGNATURE,
+    "acb_key_agreement": ACB_KEY_AGREEMENT,
+    "recovery": RECOVERY_SIGNATURE,
+    "root": ROOT,
 }
 _NAMES = {cell: name for name, cell in _CELLS.items()}
 

@@ -60,17 +60,31 @@ class UseCase:
 @dataclass(frozen=True, slots=True)
 class Executed:
     """A command about credentials was carried out, or refused in its answer: `credentials` are
-    those in force from now on, `floors` counters that must be exceeded, as (EUI-64, counter)."""
+    those in force from now on, `floors` counters that must be exceeded, as (EUI-64, counter).
+    With `due` it waits for that time instead; with NEVER the one that waited does so no more."""
 
     payload: bytes
     credentials: Credentials
     floors: tuple[tuple[int, int], ...] = ()
     is_timed: bool = False
+    due: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A command that waits for its time: of its frame, what counts then."""
+
+    due: datetime
+    message_code: int
+    originator: int
+    payload: bytes
 
 
 Execute = Callable[[int, Frame, Credentials, datetime], Executed]
 """From the device's EUI-64, the command, the credentials in force and civil time. Raises GbcsError,
 when the payload is not one."""
+ExecuteLater = Callable[[Postponed, Credentials, datetime], Executed]
+"""The same when the time has come; its payload is the alert's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,7 @@ class CredentialUseCase:
     message_code: int
     execute: Execute
     roles: tuple[Role, ...] = _ACB_ALONE
+    execute_later: ExecuteLater | None = None
 
 
 def answering(message_code: int, answer: Callable[[Payload], Payload]) -> UseCase:
