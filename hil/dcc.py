@@ -100,20 +100,22 @@ class Dcc:
 
     def identity(self, eui64: int) -> GbcsIdentity:
         """A device's or the hub's GBCS keys and trust cells; its certificates become known."""
-        keys = []
+        keys, certificates = [], []
         for use in (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT):
             credential = self._smki.device(eui64, use)
             self.keys.add(credential.certificate)
             if self._records is not None:
                 self._records.certificate(credential.certificate)
             keys.append(credential.private_key)
+            certificates.append(credential.certificate)
         trust = TrustCells(
             self._certificate(ACB_EUI64, KeyUse.DIGITAL_SIGNATURE),
             self._certificate(ACB_EUI64, KeyUse.KEY_AGREEMENT),
             self._certificate(RECOVERY_EUI64, KeyUse.DIGITAL_SIGNATURE),
             self._smki.root.certificate,
         )
-        return GbcsIdentity(DeviceKeys(*keys), trust)
+        random_bits = self._seeds.stream(f"device keys {eui64:016X}").getrandbits
+        return GbcsIdentity(DeviceKeys(*keys), trust, tuple(certificates), random_bits)
 
     def _dsp_keys(self) -> CertificateStore:
         """Everybody's certificates, and the private keys of the ACB alone."""

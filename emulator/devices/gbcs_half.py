@@ -1,8 +1,9 @@
 """The GBCS application of a device or of a hub, and what it must not forget over a restart.
 
-Source: GBCS use cases CS08 "Read PPMID/HCALCS Firmware Version" and CS09 "PPMID Firmware Activation
-Alert"; what is judged of a frame, and in which order, is in `gbcs.endpoint`. That an alert is kept
-until the radio says it was delivered is ours (docs/open-points.md, "GBCS and test SMKI").
+Source: GBCS use cases CS08 "Read PPMID/HCALCS Firmware Version", CS09 "PPMID Firmware Activation
+Alert" and CS02a to CS02e about credentials; what is judged of a frame, and in which order, is in
+`gbcs.endpoint`. That an alert is kept until the radio says it was delivered is ours
+(docs/open-points.md, "GBCS and test SMKI").
 
 `GbcsHalf` is what hub and device have in common. A device's, `DeviceHalf`, besides:
 
@@ -17,6 +18,8 @@ until the radio says it was delivered is ours (docs/open-points.md, "GBCS and te
     alert delivered                it leaves the outbox
     alert not delivered, refused   it is due again after 60 s
     timeout, no tunnel yet         the hub is told once more, as long as the outbox holds something
+    a command's time has come      carried out, also when it came while the power was off; the alert
+                                   about it goes into the outbox
 
 A hub's, `HubHalf`, besides:
 
@@ -35,8 +38,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from emulator.devices import endpoint_record
 from emulator.devices.nonvolatile import STEADY, Power, Record
+from gbcs.certificates import Certificate
 from gbcs.codes import CCS08_FIRMWARE_TRANSFER, CS09_FIRMWARE_ACTIVATION
+from gbcs.device_credentials import credential_use_cases
 from gbcs.endpoint import (
     DeviceKeys,
     Discarded,
@@ -55,6 +61,8 @@ from gbcs.firmware import (
     build_firmware_transfer,
     transfer_alert,
 )
+from gbcs.protection import RandomBits
+from gbcs.use_cases import CredentialUseCase
 
 RESEND_S = 60.0
 
@@ -68,10 +76,13 @@ def machine_utc() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class GbcsIdentity:
-    """What makes a device one that GBCS knows: its private keys, and whom it trusts."""
+    """What makes a device one that GBCS knows: its private keys, whom it trusts, the certificates
+    of its keys, and the source its new keys are drawn from."""
 
     keys: DeviceKeys
     trust: TrustCells
+    certificates: tuple[Certificate, ...]
+    random_bits: RandomBits
 
 
 Identify = Callable[[int], GbcsIdentity]
@@ -108,9 +119,14 @@ class GbcsMemory:
             setattr(self, attribute, value)
 
     def _octets(self) -> bytes:
-        endpoint = self.endpoint.originator_counter, self.endpoint.accepted
         outbox = [frame.hex() for frame in self.outbox]
-        fields = endpoint, self.activating, outbox, self.tunnel, self.reported
+        fields = (
+            endpoint_record.pack(self.endpoint),
+            self.activating,
+            outbox,
+            self.tunnel,
+            self.reported,
+        )
         return json.dumps(fields).encode()
 
     @classmethod
@@ -119,9 +135,9 @@ class GbcsMemory:
         octets = record.read()
         if octets is None:
             return cls(record=record, power=power)
-        (counter, accepted), activating, outbox, tunnel, reported = json.loads(octets)
+        endpoint, activating, outbox, tunnel, reported = json.loads(octets)
         return cls(
-            EndpointState(counter, tuple((eui64, last) for eui64, last in accepted)),
+            endpoint_record.unpack(endpoint),
             activating,
             tuple(map(bytes.fromhex, outbox)),
             None if tunnel is None else KnownTunnel(*tunnel),
@@ -163,10 +179,17 @@ class GbcsHalf:
         eui64: int,
         identity: GbcsIdentity,
         memory: GbcsMemory,
-        use_cases: Iterable[UseCase],
+        use_cases: Iterable[UseCase | CredentialUseCase],
     ) -> None:
         self.memory = memory
-        self._endpoint = Endpoint(eui64, identity.keys, identity.trust, memory.endpoint, use_cases)
+        self._endpoint = Endpoint(
+            eui64,
+            identity.keys,
+            identity.trust,
+            memory.endpoint,
+            use_cases,
+            identity.certificates,
+        )
 
     def take(self, frame: bytes, now_utc: datetime) -> bytes | FrameDiscarded:
         """The reply to a command, or why there is none."""
@@ -218,7 +241,9 @@ class DeviceHalf(GbcsHalf):
     def __init__(
         self, eui64: int, identity: GbcsIdentity, memory: GbcsMemory, version: Callable[[], int]
     ) -> None:
-        super().__init__(eui64, identity, memory, (read_firmware_version(version),))
+        use_cases: list[UseCase | CredentialUseCase] = [read_firmware_version(version)]
+        use_cases += credential_use_cases(identity.random_bits)
+        super().__init__(eui64, identity, memory, use_cases)
         self._version = version
         self._due_s: float | None = None
         self._under_way: dict[int, bytes] = {}
@@ -231,6 +256,20 @@ class DeviceHalf(GbcsHalf):
         """A message out of the tunnel."""
         taken = self.take(message, now_utc)
         return [taken if isinstance(taken, FrameDiscarded) else SendMessage(taken)]
+
+    def next_due(self) -> datetime | None:
+        """The civil time a command waits for."""
+        return self._endpoint.next_due
+
+    def execute_due(self, now: float, now_utc: datetime) -> list[Output]:
+        """Carry out what waited for this time or an earlier one."""
+        due = self._endpoint.next_due
+        if due is None or due > now_utc:
+            return []
+        alerts = self._endpoint.execute_due(now_utc)
+        outbox = (*self.memory.outbox, *alerts)
+        self.memory.keep("gbcs: command due", endpoint=self._endpoint.state, outbox=outbox)
+        return self._send_all(now)
 
     # -- activation ----------------------------------------------------------------------------
 

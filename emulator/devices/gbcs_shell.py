@@ -13,6 +13,8 @@ from emulator.devices import gbcs_half, tunnel
 from emulator.devices.gbcs_half import DeviceHalf, FrameDiscarded, KnownTunnel, UtcNow
 from emulator.devices.wakeup import Wakeup
 
+LOOK_AGAIN_S = 24 * 3600.0
+
 
 class Carrier(Protocol):
     """The way to the hub."""
@@ -41,16 +43,21 @@ class GbcsShell:
         self._utc_now = utc_now
         self._on_event = on_event
         self._timer = Wakeup(loop, half, self._act)
+        self._calendar: asyncio.TimerHandle | None = None  # for what waits for a civil time
         self._carries: dict[int, int] = {}  # tag of a frame -> handle of the alert in it
 
     def start(self, was_tried: bool) -> None:
         """The firmware runs, in the network."""
         now, now_utc = self._loop.time(), self._utc_now()
         self._act(self._half.start(now, now_utc, was_tried=was_tried))
+        self._consult_calendar()
 
     def stop(self) -> None:
         """It runs no more."""
         self._timer.stop()
+        if self._calendar is not None:
+            self._calendar.cancel()
+            self._calendar = None
 
     def activating(self, version: int) -> None:
         """The boot loader is about to be left with this version."""
@@ -61,6 +68,7 @@ class GbcsShell:
         match output:
             case tunnel.MessageReceived():
                 self._act(self._half.receive(output.data, self._utc_now()))
+                self._consult_calendar()
             case tunnel.MessageRefused():
                 self.failed(output.handle)
             case tunnel.TunnelUp():
@@ -85,6 +93,18 @@ class GbcsShell:
     def _end(self, handle: int, delivered: bool) -> None:
         self._half.sent(handle, delivered, self._loop.time())
         self._timer.settle()
+
+    def _consult_calendar(self) -> None:
+        """Carry out what is due, and come back when something else is. The civil clock may have
+        been set in the meantime, so it is asked each time, and at least once a day."""
+        self._act(self._half.execute_due(self._loop.time(), self._utc_now()))
+        if self._calendar is not None:
+            self._calendar.cancel()
+            self._calendar = None
+        due = self._half.next_due()
+        if due is not None:
+            wait_s = min((due - self._utc_now()).total_seconds(), LOOK_AGAIN_S)
+            self._calendar = self._loop.call_later(max(wait_s, 0.0), self._consult_calendar)
 
     def _act(self, outputs: Sequence[gbcs_half.Output]) -> None:
         for output in outputs:

@@ -24,12 +24,19 @@ from gbcs.acb import (
     Response,
     User,
 )
-from gbcs.certificates import CertificateStore
+from gbcs.certificates import Certificate, CertificateStore, Role
 from gbcs.device_log import AddDeviceResult
 from gbcs.endpoint import DeviceKeys, TrustCells
 from gbcs.firmware import FirmwareVersion
-from gbcs.protection import KeyUse
-from gbcs.smki import ACB_EUI64, BENCH_ORGANISATIONS, RECOVERY_EUI64, SUPPLIER_EUI64, Smki
+from gbcs.protection import KeyUse, RandomBits
+from gbcs.smki import (
+    ACB_EUI64,
+    BENCH_ORGANISATIONS,
+    RECOVERY_EUI64,
+    SUPPLIER_EUI64,
+    Credential,
+    Smki,
+)
 from gbcs.smki import issue_store as issue
 from gbcs.wan import (
     CommandForDevice,
@@ -62,16 +69,22 @@ def organisations() -> CertificateStore:
     return issue(smki(), BENCH_ORGANISATIONS, ())
 
 
-@cache
 def identity(eui64: int) -> GbcsIdentity:
-    """A device's or a hub's own keys and whom it trusts."""
-    keys = DeviceKeys(*(smki().device(eui64, use).private_key for use in (SIGN, AGREE)))
+    """A device's or a hub's own keys and whom it trusts; new keys come from a stream of its own."""
+    return GbcsIdentity(*_issued(eui64), Seeds(1).stream(f"device {eui64:016X}").getrandbits)
+
+
+@cache
+def _issued(eui64: int) -> tuple[DeviceKeys, TrustCells, tuple[Certificate, ...]]:
+    mine = [smki().device(eui64, use) for use in (SIGN, AGREE)]
+    keys = DeviceKeys(*(one.private_key for one in mine))
     held = organisations()
     cells = (held.certificate(ACB_EUI64, SIGN), held.certificate(ACB_EUI64, AGREE))
     assert cells[0] is not None
     assert cells[1] is not None
     recovery = held.certificate(RECOVERY_EUI64, SIGN)
-    return GbcsIdentity(keys, TrustCells(cells[0], cells[1], recovery, smki().root.certificate))
+    trust = TrustCells(cells[0], cells[1], recovery, smki().root.certificate)
+    return keys, trust, tuple(one.certificate for one in mine)
 
 
 def broker(*devices: int, eui64: int = ACB_EUI64) -> AccessControlBroker:
@@ -245,3 +258,23 @@ def install_code(eui64: int) -> bytes:
 
 def joined(home: House) -> set[int]:
     return {one.eui64 for one in home.told(DeviceJoined)}
+
+
+# -- newer credentials of the ACB ----------------------------------------------------------
+
+
+@cache
+def newer_acb(use: KeyUse, *, authorities: int = 1, **changes: Any) -> Credential:
+    """Another key pair of the ACB, or of whoever `changes` name, by the authorities of a seed."""
+    old, new = Seeds(authorities), Seeds(2)
+
+    def stream(name: str) -> RandomBits:
+        return (old if "authority" in name else new).stream(name).getrandbits
+
+    who = {"eui64": ACB_EUI64, "role": Role.ACCESS_CONTROL_BROKER} | changes
+    return Smki(stream, EPOCH).organisation(use=use, **who)
+
+
+def path() -> tuple[bytes, ...]:
+    """What leads from the certificates of organisations to the root."""
+    return (smki().issuing_authority.certificate.der,)
