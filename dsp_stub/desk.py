@@ -6,7 +6,7 @@ the transaction its caller opened, and says no by raising `Refusal`, which takes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +17,9 @@ from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.cpl import Cpl
 from dsp_stub.errors import DspValueError
 from dsp_stub.inventory import Inventory
+from dsp_stub.key_ring import KeyRing
 from dsp_stub.options import Codes, Options
+from dsp_stub.orders import Orders
 from dsp_stub.outbox import Outbox
 from dsp_stub.requests import RequestId
 from dsp_stub.responses import (
@@ -36,7 +38,8 @@ from dsp_stub.store import Store
 from dsp_stub.updates import Update, Updates
 from dsp_stub.users import User, Users
 from gbcs.acb import AccessControlBroker
-from gbcs.certificates import CertificateStore
+from gbcs.certificates import Certificate, CertificateStore
+from gbcs.certification_requests import CertificationRequest
 from gbcs.errors import GbcsValueError
 from gbcs.protection import KeyUse
 from gbcs.wan import CommandForDevice
@@ -85,11 +88,25 @@ class Answered:
     sentence: str
 
 
-DspEvent = SecurityEvent | Flagged | Answered
+@dataclass(frozen=True, slots=True)
+class CredentialsTold:
+    """What became of a command about credentials, as the device told it, or that it did not."""
+
+    device: int
+    use_case: str
+    succeeded: bool
+    detail: str
+
+
+DspEvent = SecurityEvent | Flagged | Answered | CredentialsTold
+
+Certify = Callable[[CertificationRequest], Certificate]
+"""The SMKI: from a device's request, which holds, to its certificate."""
 
 
 class Desk:
-    """The records and keys of one DSP. `acb` is its EUI-64 as Access Control Broker."""
+    """The records and keys of one DSP. `acb` is its EUI-64 as Access Control Broker; `certify` is
+    where it has certificates made for devices' new keys, if anywhere."""
 
     def __init__(
         self,
@@ -99,6 +116,7 @@ class Desk:
         acb: int,
         options: Options | None = None,
         codes: Codes | None = None,
+        certify: Certify | None = None,
     ) -> None:
         certificate = keys.certificate(acb, KeyUse.XML_SIGNATURE)
         key = keys.private_key(acb, KeyUse.XML_SIGNATURE)
@@ -116,7 +134,10 @@ class Desk:
         self.updates = Updates(store)
         self.outbox = Outbox(store, self.updates)
         self.commands = StoredBroker(store)
-        self.broker = AccessControlBroker(acb, keys, self.commands)
+        self.key_ring = KeyRing(store, keys, acb)
+        self.orders = Orders(store)
+        self.broker = AccessControlBroker(acb, keys, self.commands, self.key_ring.of)
+        self.certify = certify
         self.events: list[DspEvent] = []
         self._certificate = certificate
         self._key = key

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
@@ -80,6 +81,11 @@ class DspServer:
     def connect_hub(self, eui64: int, link: Wan) -> None:
         """From now on messages for this hub go over `link`."""
         self._hubs[eui64] = link
+        self.pump()
+
+    def carry_out(self, call: Callable[..., None], /, *arguments: Any, **options: Any) -> None:
+        """`Dsp.carry_out` now: `call` gets the time as its last argument."""
+        self._dsp.carry_out(call, *arguments, self._utc_now(), **options)
         self.pump()
 
     def deliver(self, message: bytes) -> None:

@@ -14,6 +14,7 @@ is raised and no row changes for it.
     CS09 alert, result 0        the update is over; N39; the inventory follows a version of the CPL
     CS09 alert, result 1        the update is over; N39; the inventory stays
     another response, alert     the user gets it; a Device Alert
+    about credentials           besides: as in `credential_outcomes`
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from dsp_stub import credential_outcomes
 from dsp_stub.broker import Command
 from dsp_stub.desk import CANNOT_COMMUNICATE, SUCCESS, Desk
 from dsp_stub.requests import RequestId
@@ -37,8 +39,9 @@ from dsp_stub.responses import (
 from dsp_stub.smi import DeviceStatus, SmiDevice
 from dsp_stub.updates import Update, UpdateState
 from gbcs.acb import Alert, Outcome, Rejected, Response
+from gbcs.credentials import FutureCredentialsUpdate
 from gbcs.device_log import AddDeviceResult
-from gbcs.envelope import parse_frame
+from gbcs.envelope import Frame, parse_frame
 from gbcs.errors import GbcsError
 from gbcs.firmware import (
     ActivateImageResult,
@@ -82,34 +85,40 @@ class _Source:
 def receive_frame(desk: Desk, message: MessageFromDevice, now: datetime) -> None:
     """A frame a hub says a device sent."""
     try:
-        source = _source(desk, message)
-        command = _command_of(desk, message)
+        frame = parse_frame(message.frame).frame
+        source = _source(desk, message, frame)
     except _Foreign as error:
         desk.secure(message.device, "FOREIGN", str(error), now)
         return
     except GbcsError as error:
         desk.secure(message.device, "SYNTAX", str(error), now)
         return
-    outcome: Outcome = desk.broker.receive(message.frame)
+    # Looked up before the broker takes the command off its list.
+    device, counter = frame.originator, frame.originator_counter
+    command = desk.commands.find(device, counter) if frame.recipient == desk.acb else None
+    order = desk.orders.find(frame.recipient, device, counter)
+    outcome: Outcome = credential_outcomes.judge(desk, frame, order, message.frame)
     match outcome:
         case Rejected():
             desk.secure(outcome.originator, outcome.reason.name, outcome.detail, now)
         case Response():
             if command is not None:
                 _respond(desk, source, command, outcome, message.frame, now)
+            credential_outcomes.follow(desk, order, outcome, now)
         case Alert(payload=FirmwareActivation() as activation):
             _activated(desk, source.device, activation, now)
         case Alert(payload=FirmwareTransfer() as transfer):
             _transferred(desk, source.hub, transfer, now)
         case Alert():
+            if isinstance(outcome.payload, FutureCredentialsUpdate):
+                credential_outcomes.follow_alert(desk, device, outcome.payload, now)
             alert = DeviceAlertMessage(outcome.message_code, message.frame)
             desk.tell(desk.responsible(source.device), alert, now)
 
 
-def _source(desk: Desk, message: MessageFromDevice) -> _Source:
-    originator = parse_frame(message.frame).frame.originator
-    if originator != message.device:
-        raise _Foreign(f"the frame is of {originator:016X}")
+def _source(desk: Desk, message: MessageFromDevice, frame: Frame) -> _Source:
+    if frame.originator != message.device:
+        raise _Foreign(f"the frame is of {frame.originator:016X}")
     hub, device = desk.inventory.get(message.hub), desk.inventory.get(message.device)
     if hub is None or device is None:
         missing = message.hub if hub is None else message.device
@@ -117,12 +126,6 @@ def _source(desk: Desk, message: MessageFromDevice) -> _Source:
     if message.device != message.hub and device.chf != message.hub:
         raise _Foreign(f"the device is not on the hub {message.hub:016X}")
     return _Source(hub, device)
-
-
-def _command_of(desk: Desk, message: MessageFromDevice) -> Command | None:
-    """Looked up before the broker takes the command off its list."""
-    frame = parse_frame(message.frame).frame
-    return desk.commands.find(frame.originator, frame.originator_counter)
 
 
 def _respond(
@@ -267,6 +270,10 @@ def receive_outcome(desk: Desk, outcome: DeliveryOutcome, now: datetime) -> None
     command = desk.commands.find(outcome.device, outcome.reference)
     if command is not None:
         give_up(desk, command, CANNOT_COMMUNICATE, now)
+        return
+    order = desk.orders.by_reference(outcome.reference, outcome.device, desk.acb)
+    if order is not None:
+        credential_outcomes.unanswered(desk, order, now)
 
 
 def _offered(desk: Desk, update: Update, outcome: DeliveryOutcome, now: datetime) -> None:

@@ -5,6 +5,7 @@ request, frame or timeout are one transaction; what leaves because of it waits i
 is written in the same one.
 
     answer(path, body, now)    a DUIS request; the reply is signed
+    carry_out(call, ...)       something the DCC does of its own accord
     receive(message, now)      a WAN message of a hub
     next_delivery(...)         the oldest thing to hand over to a hub or a user
     delivered, not_delivered   what became of that
@@ -16,10 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from lxml import etree
 
 from dsp_stub import (
+    credential_outcomes,
     device_services,
     firmware_service,
     gateway,
@@ -28,7 +31,7 @@ from dsp_stub import (
 )
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.desk import NO_RESPONSE, Answered, Desk, DspEvent, Refusal
-from dsp_stub.errors import DoctypeError, DuisError
+from dsp_stub.errors import DoctypeError, DspValueError, DuisError
 from dsp_stub.outbox import Delivery
 from dsp_stub.requests import (
     DevicePrenotification,
@@ -141,6 +144,19 @@ class Dsp:
         message = ResponseMessage(header[1], header[2], content)
         return Reply(self.desk.sign(Response(request_id, None, code, now, message)))
 
+    # -- of its own accord ---------------------------------------------------------------------
+
+    def carry_out(self, call: Callable[..., None], /, *arguments: Any, **options: Any) -> None:
+        """A call of `credential_commands`: it happens whole, or raises DspValueError."""
+        desk = self.desk
+        try:
+            with desk.store.transaction():
+                call(desk, *arguments, **options)
+        except DspValueError:
+            desk.events.clear()
+            raise
+        self._tell()
+
     # -- the SM WAN ----------------------------------------------------------------------------
 
     def receive(self, message: bytes, now: datetime) -> None:
@@ -187,6 +203,7 @@ class Dsp:
         desk = self.desk
         times = (
             desk.commands.next_deadline(),
+            desk.orders.next_deadline(),
             desk.updates.next_deadline(),
             desk.outbox.next_at(now),
         )
@@ -196,11 +213,14 @@ class Dsp:
         """End what is overdue: a command without a response, an update without an end."""
         desk = self.desk
         commands, updates = desk.commands.overdue(now), desk.updates.overdue(now)
-        if not commands and not updates:
+        orders = desk.orders.overdue(now)
+        if not commands and not updates and not orders:
             return
         with desk.store.transaction():
             for command in commands:
                 inbound.give_up(desk, command, NO_RESPONSE, now)
+            for order in orders:
+                credential_outcomes.unanswered(desk, order, now)
             for update in updates:
                 desk.updates.move(update, UpdateState.TIMED_OUT, now, "no end was heard of")
         self._tell()

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from dsp_stub.errors import DspValueError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Another process, such as `hanbench cpl add`, writes for milliseconds.
 BUSY_TIMEOUT_S = 5.0
 LEAST_DATABASE_BYTES = 512
@@ -141,6 +141,33 @@ CREATE TABLE accepted (device TEXT PRIMARY KEY, counter TEXT);
 CREATE TABLE broker (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     originator_counter TEXT
+);
+
+-- The key pairs of the ACB that devices were told of after the first.
+CREATE TABLE acb_keys (
+    key_id TEXT PRIMARY KEY,
+    certificate BLOB NOT NULL,
+    private_key BLOB NOT NULL
+);
+
+-- The certificate in a place of a device: held, or offered and not confirmed yet.
+CREATE TABLE credentials (
+    device TEXT NOT NULL,
+    place TEXT NOT NULL,
+    is_held INTEGER NOT NULL,
+    certificate BLOB NOT NULL,
+    PRIMARY KEY (device, place, is_held)
+);
+
+CREATE TABLE orders (
+    party TEXT NOT NULL,
+    device TEXT NOT NULL,
+    counter TEXT NOT NULL,
+    other_information BLOB NOT NULL,
+    purpose TEXT NOT NULL,
+    place TEXT NOT NULL,
+    deadline TEXT NOT NULL,
+    PRIMARY KEY (party, device, counter)
 );
 
 CREATE TABLE outbox (

@@ -57,10 +57,8 @@ USER = User(SUPPLIER_EUI64, 1000)
 SIGN, AGREE = KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT
 
 
-@cache
 def smki() -> Smki:
-    seeds = Seeds(1)
-    return Smki(lambda name: seeds.stream(name).getrandbits, EPOCH)
+    return _authorities(1)
 
 
 @cache
@@ -275,6 +273,12 @@ def newer_acb(use: KeyUse, *, authorities: int = 1, **changes: Any) -> Credentia
     return Smki(stream, EPOCH).organisation(use=use, **who)
 
 
-def path() -> tuple[bytes, ...]:
-    """What leads from the certificates of organisations to the root."""
-    return (smki().issuing_authority.certificate.der,)
+def path(authorities: int = 1) -> tuple[bytes, ...]:
+    """What leads from the certificates of organisations to the root of a seed's authorities."""
+    return (_authorities(authorities).issuing_authority.certificate.der,)
+
+
+@cache
+def _authorities(seed: int) -> Smki:
+    seeds = Seeds(seed)
+    return Smki(lambda name: seeds.stream(name).getrandbits, EPOCH)
