@@ -14,8 +14,8 @@ command; what the device answers, and what follows from that, is in `credential_
     relay                 any        a command that another party has signed; its answer goes to
                                      nobody, but what it says of credentials is followed
 
-A DUIS request that leads to one of these commands offers its certificates as here, and the answer
-is followed in the same way.
+One command at a time is under way for a device. A DUIS request that leads to one of these commands
+offers its certificates as here, and the answer is followed in the same way.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from dsp_stub.errors import DspValueError
 from dsp_stub.store import Store
 from gbcs.envelope import OtherInformation, build_other_information, parse_other_information
 
-MAX_ORDERS = 65_536
 # Set in the reference of a command that has another party's counter; updates have the bit above.
 _RELAYED = 1 << 62
 
@@ -59,11 +58,13 @@ class Orders:
         self._store = store
 
     def add(self, order: Order) -> None:
-        (count,) = self._store.connection.execute("SELECT COUNT(*) FROM orders").fetchone()
-        if count >= MAX_ORDERS:
-            raise DspValueError(f"{MAX_ORDERS} commands about credentials are under way already")
+        """One at a time for a device: by which keys the next one goes depends on it."""
+        name = eui64_text(order.device)
+        busy = self._store.connection.execute("SELECT 1 FROM orders WHERE device = ?", (name,))
+        if busy.fetchone() is not None:
+            raise DspValueError(f"a command about the credentials of {name} is under way")
         self._store.connection.execute(
-            "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 *_key(order.party, order.device, order.counter),
                 build_other_information(order.other_information),

@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
+from dsp_stub import credential_commands
 from dsp_stub.cpl import CplEntry, HashScope, image_hash
-from dsp_stub.desk import Desk, DspEvent
+from dsp_stub.desk import CredentialsTold, Desk, DspEvent
 from dsp_stub.http import DspServer
 from dsp_stub.options import DATABASE_FILE
 from dsp_stub.responses import Response
@@ -25,16 +26,19 @@ from dsp_stub.users import User, UserRole, Users
 from emulator.devices.gbcs_half import GbcsIdentity
 from firmware_images.image import FirmwareImage
 from firmware_images.samples import PRODUCTS, ProductIdentity
-from gbcs.certificates import Certificate, CertificateStore
+from gbcs.certificates import Certificate, CertificateStore, Role
+from gbcs.certification_requests import CertificationRequest
 from gbcs.endpoint import DeviceKeys, TrustCells
-from gbcs.protection import KeyUse
+from gbcs.protection import KeyStore, KeyUse, private_key_from
 from gbcs.smki import (
     ACB_EUI64,
     BENCH_ORGANISATIONS,
     RECOVERY_EUI64,
     SUPPLIER_EUI64,
+    Credential,
     Smki,
     issue_store,
+    key_id,
 )
 from gbcs.wan import DeviceLogEntry, Wan
 from hil.bench_file import Bench, DeviceKind
@@ -94,6 +98,7 @@ class Dcc:
         self._store = Store(Path(self._folder.name) / DATABASE_FILE)
         self._server: DspServer | None = None
         self._desk: Desk | None = None
+        self._renewals = 0
         self._records: Records | None = None
 
     # -- keys ----------------------------------------------------------------------------------
@@ -132,6 +137,56 @@ class Dcc:
         assert certificate is not None
         return certificate
 
+    # -- credentials of devices ----------------------------------------------------------------
+
+    def keys_of(self, device: int) -> KeyStore:
+        """The keys that hold between the DSP and a device: after a replacement, not the first."""
+        return self.keys if self._desk is None else self._desk.key_ring.of(device)
+
+    def read_cells(self, device: int) -> None:
+        """Whom does it trust?"""
+        self._carry_out(credential_commands.read_cells, device)
+
+    def replace_acb_cells(self, device: int, *, execution: datetime | None = None) -> None:
+        """New key pairs of the ACB, certified by the SMKI, for the cells of a device."""
+        self._renewals += 1
+        pairs = {}
+        for use in (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT):
+            name = f"acb {use} {self._renewals}"
+            key = private_key_from(self._seeds.stream(f"{name} key").getrandbits)
+            certificate = self._smki.certify_organisation(
+                ACB_EUI64, Role.ACCESS_CONTROL_BROKER, use, key.public_key(), name
+            )
+            pairs[use] = Credential(certificate, key, use)
+        path = (self._smki.issuing_authority.certificate.der,)
+        self._carry_out(
+            credential_commands.replace_acb_cells, device, pairs, path, execution=execution
+        )
+
+    def renew_key(self, device: int, use: KeyUse) -> None:
+        """A new key pair of the device's own."""
+        self._carry_out(credential_commands.renew_key, device, use)
+
+    def _carry_out(self, call: Callable[..., None], *arguments: object, **options: object) -> None:
+        assert self._server is not None
+        self._server.carry_out(call, *arguments, **options)
+
+    def _certify(self, request: CertificationRequest) -> Certificate:
+        assert request.eui64 is not None
+        assert request.use is not None
+        # A key of its own has a serial of its own, however often it is asked for.
+        name = f"smki device key {key_id(request.public_key).hex()}"
+        return self._smki.certify(request.eui64, request.use, request.public_key, name)
+
+    def _hear(self, event: DspEvent) -> None:
+        """The certificates of new keys are in the evidence before anything they verify."""
+        if isinstance(event, CredentialsTold) and self._desk is not None:
+            assert self._records is not None
+            for certificate in self._desk.key_ring.held(event.device).values():
+                if certificate.use is not None:
+                    self._records.certificate(certificate)
+        self._on_event(event)
+
     # -- start and stop ------------------------------------------------------------------------
 
     async def start(
@@ -167,11 +222,13 @@ class Dcc:
         user = User(SUPPLIER_EUI64, UserRole.IMPORT_SUPPLIER, xml, callback)
         dsp = self._bench.dsp
         options = dsp.options(self._bench.limits)
-        desk = Desk(self._store, Users([user]), self.keys, ACB_EUI64, options, dsp.codes)
+        desk = Desk(
+            self._store, Users([user]), self.keys, ACB_EUI64, options, dsp.codes, self._certify
+        )
         self._desk = desk
         with self._store.transaction():
             self._list_products(desk, images)
-        self._server = DspServer(Dsp(desk, self._on_event), self._utc_now, hold=self._hold)
+        self._server = DspServer(Dsp(desk, self._hear), self._utc_now, hold=self._hold)
         self.supplier.reach(await self._server.start(LOOPBACK, 0))
 
     def connect_hub(self, eui64: int, hub: Wan) -> None:

@@ -51,19 +51,21 @@ class SeenFrame:
 
 
 class Records:
-    """The copies of one run. `name_of` gives the bench's id for an EUI-64."""
+    """The copies of one run. `name_of` gives the bench's id for an EUI-64, `keys_of` the keys that
+    hold with a device."""
 
     def __init__(
         self,
         evidence: Evidence,
         tell: Tell,
         name_of: Callable[[int], str],
-        keys: KeyStore,
+        keys_of: Callable[[int], KeyStore],
     ) -> None:
         self._evidence = evidence
         self._tell = tell
         self._name_of = name_of
-        self._keys = keys
+        self._keys_of = keys_of
+        self._certificates: dict[str, Certificate] = {}
         self._secrets: list[bytes] = []
         self._numbers: dict[str, int] = {}
 
@@ -72,9 +74,14 @@ class Records:
         self._secrets.append(install_code)
 
     def certificate(self, certificate: Certificate) -> None:
-        """A certificate that signatures in the evidence are by, named as key folders name them."""
-        name = f"{certificate.eui64:016x}-{certificate.use}.pem"
-        self._evidence.write(f"{CERTIFICATES}/{name}", certificate_pem(certificate))
+        """A certificate that signatures in the evidence are by, named as key folders name them; one
+        that came after the first of a name has its key identifier behind it."""
+        name = f"{certificate.eui64:016x}-{certificate.use}"
+        if self._certificates.get(name, certificate) != certificate:
+            name += f"-{certificate.subject_key_id.hex()}"
+        if name not in self._certificates:
+            self._certificates[name] = certificate
+            self._evidence.write(f"{CERTIFICATES}/{name}.pem", certificate_pem(certificate))
 
     def duis(
         self,
@@ -138,7 +145,7 @@ class Records:
             payload = parse_payload(frame.message_code, frame.cra, frame.payload)
         except GbcsError:
             payload = None
-        verdicts = verify(received, self._keys)
+        verdicts = verify(received, self._keys_of(device))
         name = use_case(frame.message_code) or f"{frame.message_code:04X}"
         cra = frame.cra.name.lower()
         copy, is_masked = self._masked(octets)

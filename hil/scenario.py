@@ -101,7 +101,7 @@ class Scenario:
             on_frame=self.witness.on_frame,
             on_log_entry=self.witness.on_log_entry,
         )
-        self._records = Records(evidence, self.witness.tell, self.witness.name_of, self.dcc.keys)
+        self._records = Records(evidence, self.witness.tell, self.witness.name_of, self.dcc.keys_of)
         self.wiring = Wiring(
             bench,
             images,
