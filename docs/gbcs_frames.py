@@ -81,7 +81,7 @@ _ASN1_MODULES = {
     "gbcs.device_certificates",
     "gbcs.joining",
 }
-_ACTING_MODES = (0x0104, 0x0108)
+_ACTING_MODES = (0x00CB, 0x0104, 0x0108, 0x0109)
 
 
 def page() -> str:

@@ -48,6 +48,7 @@ from gbcs.codes import (
     required_protection,
     required_protections,
 )
+from gbcs.contingency import Contingency
 from gbcs.credentials import (
     ACB_KEY_AGREEMENT,
     PROVIDE_CREDENTIALS,
@@ -245,10 +246,31 @@ class AccessControlBroker:
         command = UpdateCredentials(control, replacements, certification_path, execution_date_time)
         return self.replace_credentials(device, command)
 
-    def replace_credentials(self, device: int, command: UpdateCredentials) -> bytes:
-        """Any CS02b command."""
+    def replace_by_contingency(
+        self,
+        device: int,
+        contingency: Contingency,
+        replacements: tuple[Replacement, ...],
+        certification_path: tuple[bytes, ...],
+    ) -> bytes:
+        """The CS02b command by which recovery, if that is who this is, sends what the contingency
+        key has signed."""
+        control = ReplacementControl(
+            ReplacementMode.ANY_BY_CONTINGENCY,
+            self.state.originator_counter + 1,
+            contingency.symmetric_key,
+            new_floor=0,
+        )
+        command = UpdateCredentials(control, replacements, certification_path)
+        return self.replace_credentials(device, command, contingency.private_key)
+
+    def replace_credentials(
+        self, device: int, command: UpdateCredentials, signing_key: PrivateKey | None = None
+    ) -> bytes:
+        """Any CS02b command; where a signature belongs, by another key if one is given."""
         code = CS02B_UPDATE_CREDENTIALS + command.control.mode
-        return self.command(code, device, UPDATE_CREDENTIALS.build(command), None)
+        payload = UPDATE_CREDENTIALS.build(command)
+        return self.command(code, device, payload, None, signing_key=signing_key)
 
     def issue_credentials(self, device: int, key_usage: KeyUsage) -> bytes:
         """The CS02c command that makes a device generate a key pair."""
@@ -273,6 +295,7 @@ class AccessControlBroker:
         user: User | None,
         *,
         critical: bool | None = None,
+        signing_key: PrivateKey | None = None,
     ) -> bytes:
         """The frame of a command with the next counter; for a user, or the ACB's own. It is
         protected as its code demands unless it is said."""
@@ -295,7 +318,8 @@ class AccessControlBroker:
         else:
             required = SIGNED_AND_MACED if critical else MACED
         keys = self._keys_of(device)
-        signing_key = self._own(keys, KeyUse.DIGITAL_SIGNATURE) if required.signature else None
+        if required.signature and signing_key is None:
+            signing_key = self._own(keys, KeyUse.DIGITAL_SIGNATURE)
         secret = self._secret_with(keys, device) if required.mac else None
         octets = protected_octets(frame, signing_key=signing_key, secret=secret)
         state.originator_counter += 1

@@ -14,8 +14,16 @@ For each replacement in its turn:
     its chain ends at the root that is held                      noTrustAnchor
     what that chain holds is signed, in time, not revoked        badCertificate
 
-A root is replaced by one that the root held before has signed. Replacements that pass are made
+A root is replaced by one that the root held before has signed; by contingency also by one that has
+signed itself, and then the other certificates must lead to that. Replacements that pass are made
 together: two ACB cells that would name two ACBs are both refused with `other`.
+
+    mode  ordered by     signed with                                              MAC
+    ----  -------------  -------------------------------------------------------  ---
+    4     the ACB        nothing                                                  yes
+    8     recovery       recovery's key                                           no
+    9     recovery       the contingency key, which the root's certificate holds  no
+                         wrapped and the command's symmetric key shows
 
 With an execution time:
 
@@ -35,13 +43,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
 from gbcs.certificates import Certificate, Role, parse_certificate
 from gbcs.chain import ChainVerdict, judge_chain
 from gbcs.codes import CS02B_UPDATE_CREDENTIALS
+from gbcs.contingency import contingency_key
 from gbcs.credentials import (
     CREDENTIALS_UPDATED,
     FUTURE_CREDENTIALS_UPDATE,
     KEY_ID_OCTETS,
+    ROOT,
     UPDATE_CREDENTIALS,
     Cell,
     CpvChecks,
@@ -59,6 +72,7 @@ from gbcs.credentials import (
 from gbcs.envelope import Frame
 from gbcs.errors import GbcsError, GbcsValueError
 from gbcs.firmware import FUTURE_DATED_FAILED, FUTURE_DATED_SUCCEEDED
+from gbcs.protection import PublicKey
 from gbcs.trust import Credentials, TrustCells, fits_cell, key_id_octets
 from gbcs.use_cases import CredentialUseCase, Executed, Postponed
 
@@ -66,6 +80,7 @@ from gbcs.use_cases import CredentialUseCase, Executed, Postponed
 PARTIES = {
     ReplacementMode.ACB_BY_ACB: Role.ACCESS_CONTROL_BROKER,
     ReplacementMode.ANY_EXCEPT_ABNORMAL_ROOT_BY_RECOVERY: Role.RECOVERY,
+    ReplacementMode.ANY_BY_CONTINGENCY: Role.RECOVERY,
 }
 _NO_KEY_ID = bytes(KEY_ID_OCTETS)
 
@@ -104,7 +119,24 @@ def update_credentials(mode: ReplacementMode) -> CredentialUseCase:
         payload = FUTURE_CREDENTIALS_UPDATE.build(alert)
         return Executed(payload, _with(credentials, done.trust), done.counters)
 
-    return CredentialUseCase(CS02B_UPDATE_CREDENTIALS + mode, execute, (party,), execute_later)
+    by_contingency = mode is ReplacementMode.ANY_BY_CONTINGENCY
+    return CredentialUseCase(
+        CS02B_UPDATE_CREDENTIALS + mode,
+        execute,
+        (party,),
+        execute_later,
+        _contingency_key if by_contingency else None,
+    )
+
+
+def _contingency_key(frame: Frame, trust: TrustCells) -> PublicKey | None:
+    try:
+        control = UPDATE_CREDENTIALS.parse(frame.payload).control
+    except GbcsError:
+        return None
+    if trust.root is None or control.plaintext_symmetric_key is None:
+        return None
+    return contingency_key(trust.root, control.plaintext_symmetric_key)
 
 
 class _Done(NamedTuple):
@@ -156,17 +188,19 @@ def _replace(
         held for der in command.certification_path if (held := read_certificate(der)) is not None
     ]
     at = None if command.control.cpv_checks is CpvChecks.DISAPPLY else now_utc
-    statuses: list[CredentialStatus] = []
+    statuses = [CredentialStatus.OTHER] * len(command.replacements)
     accepted: dict[Cell, Certificate] = {}
-    for replacement in command.replacements:
-        cell, certificate = replacement.cell, read_certificate(replacement.certificate)
+    root = trust.root
+    for number in _order(command):
+        cell = command.replacements[number].cell
+        certificate = read_certificate(command.replacements[number].certificate)
         if cell in accepted:
-            status = CredentialStatus.OTHER
-        else:
-            status = _judge(cell, certificate, mode, trust, path, at)
-        if status is CredentialStatus.SUCCESS and certificate is not None:
+            continue
+        statuses[number] = _judge(cell, certificate, mode, trust, root, path, at)
+        if statuses[number] is CredentialStatus.SUCCESS and certificate is not None:
             accepted[cell] = certificate
-        statuses.append(status)
+            if cell == ROOT and mode is ReplacementMode.ANY_BY_CONTINGENCY:
+                root = certificate
     try:
         replaced = trust.replacing(accepted) if accepted else trust
     except GbcsValueError:
@@ -176,6 +210,14 @@ def _replace(
         _outcome(each.cell, status, trust, replaced) for status, each in _each(statuses, command)
     )
     return replaced, outcomes
+
+
+def _order(command: UpdateCredentials) -> list[int]:
+    """As they come; by contingency the root first, since the others hang on that."""
+    numbers = list(range(len(command.replacements)))
+    if command.control.mode is ReplacementMode.ANY_BY_CONTINGENCY:
+        numbers.sort(key=lambda number: command.replacements[number].cell != ROOT)
+    return numbers
 
 
 def _each(
@@ -204,6 +246,7 @@ def _judge(
     certificate: Certificate | None,
     mode: ReplacementMode,
     trust: TrustCells,
+    root: Certificate | None,
     path: list[Certificate],
     now_utc: datetime | None,
 ) -> CredentialStatus:
@@ -219,14 +262,27 @@ def _judge(
         or len(certificate.subject_key_id) != KEY_ID_OCTETS
     ):
         return CredentialStatus.BAD_CERTIFICATE
-    if trust.root is None:
+    if root is None:
         return CredentialStatus.NO_TRUST_ANCHOR
-    verdict = judge_chain(certificate, path, trust.root, now_utc=now_utc)
+    verdict = judge_chain(certificate, path, root, now_utc=now_utc)
     if verdict is ChainVerdict.VALID:
         return CredentialStatus.SUCCESS
+    if mode is ReplacementMode.ANY_BY_CONTINGENCY and cell == ROOT:
+        in_time = now_utc is None or certificate.is_valid_at(now_utc)
+        if in_time and _is_self_signed(certificate):
+            return CredentialStatus.SUCCESS
     if verdict is ChainVerdict.NO_ISSUER:
         return CredentialStatus.NO_TRUST_ANCHOR
     return CredentialStatus.BAD_CERTIFICATE
+
+
+def _is_self_signed(certificate: Certificate) -> bool:
+    loaded = x509.load_der_x509_certificate(certificate.der)
+    try:
+        loaded.verify_directly_issued_by(loaded)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def read_certificate(der: bytes) -> Certificate | None:

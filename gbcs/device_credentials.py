@@ -53,10 +53,7 @@ from gbcs.use_cases import CredentialUseCase, Executed
 
 
 def credential_use_cases(random_bits: RandomBits) -> tuple[CredentialUseCase, ...]:
-    """All that a PPMID or a bridge does about credentials; new keys are drawn from `random_bits`.
-
-    A contingency key is in no cell here, so mode 9 finds no originator it may come from.
-    """
+    """All that a PPMID or a bridge does about credentials; `random_bits` makes its new keys."""
     return (
         CredentialUseCase(CS02A_PROVIDE_CREDENTIALS, provide_credentials),
         *map(update_credentials, PARTIES),

@@ -53,7 +53,7 @@ from gbcs.envelope import (
     parse_frame,
 )
 from gbcs.errors import GbcsError, GbcsValueError, require_unsigned
-from gbcs.protection import has_mac, is_signed, protected_octets, shared_secret
+from gbcs.protection import PublicKey, has_mac, is_signed, protected_octets, shared_secret
 from gbcs.trust import Credentials, DeviceKeys, TrustCells
 from gbcs.use_cases import (
     CredentialUseCase,
@@ -304,15 +304,22 @@ class Endpoint:
         signer = self._credentials.trust.signer(frame.originator)
         return signer if signer is not None and signer.role in roles else None
 
+    def _signing_key(self, frame: Frame) -> PublicKey | None:
+        use_case = self._use_cases[frame.message_code]
+        if isinstance(use_case, CredentialUseCase) and use_case.signing_key is not None:
+            return use_case.signing_key(frame, self._credentials.trust)
+        signer = self._signer(frame, use_case.roles)
+        return None if signer is None else signer.public_key
+
     def _authenticity(self, received: ReceivedFrame) -> Discarded | None:
         frame = received.frame
         permitted = required_protections(frame.message_code, Cra.COMMAND) or (MACED,)
         if bool(frame.signature) not in [each.signature for each in permitted]:
             problem = "a signature where none belongs" if frame.signature else "no signature"
             return Discarded(Reason.SIGNATURE, problem)
-        signer = self._signer(frame, self._use_cases[frame.message_code].roles)
+        key = self._signing_key(frame) if frame.signature else None
         if frame.signature and not (
-            signer and is_signed(frame.signature, received.signature_input, signer.public_key)
+            key and is_signed(frame.signature, received.signature_input, key)
         ):
             return Discarded(Reason.SIGNATURE, f"not signed by {frame.originator:016X}")
         if Protection(bool(frame.signature), frame.mac is not None) not in permitted:

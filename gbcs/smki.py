@@ -32,6 +32,7 @@ from gbcs.certificates import (
     parse_certificate,
 )
 from gbcs.chain import Authorities
+from gbcs.contingency import SYMMETRIC_KEY_OCTETS, Contingency
 from gbcs.errors import GbcsValueError, require_unsigned
 from gbcs.protection import KeyUse, PrivateKey, PublicKey, RandomBits, private_key_from
 
@@ -117,6 +118,11 @@ class Smki:
             self._not_after = epoch + validity - timedelta(seconds=1)
         except OverflowError:
             raise GbcsValueError(f"{validity.days} days end after the year 9999") from None
+        random_bits = stream("smki contingency")
+        self.contingency = Contingency(
+            private_key_from(random_bits),
+            random_bits(8 * SYMMETRIC_KEY_OCTETS).to_bytes(SYMMETRIC_KEY_OCTETS, "big"),
+        )
         self.root = self._authority("root", Role.ROOT, None)
         self.issuing_authority = self._authority("issuing", Role.ISSUING_AUTHORITY, self.root)
         self.device_authority = self._authority("device issuing", None, self.root)
@@ -242,6 +248,8 @@ class Smki:
         )
         if parent is not None:
             builder = builder.add_extension(_authority_key_id(parent), critical=False)
+        else:
+            builder = builder.add_extension(self.contingency.extension(), critical=False)
         signer = key if issuer is None else issuer.private_key
         return Credential(_signed(builder, signer), key, None)
 

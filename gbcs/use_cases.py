@@ -39,7 +39,8 @@ from gbcs.joining import (
     UnjoinDevice,
     UnjoinResult,
 )
-from gbcs.trust import Credentials
+from gbcs.protection import PublicKey
+from gbcs.trust import Credentials, TrustCells
 
 Answer = Callable[[bytes, datetime], bytes]
 """From a command's payload and civil time to the response's payload. Raises GbcsError, before it
@@ -85,6 +86,8 @@ Execute = Callable[[int, Frame, Credentials, datetime], Executed]
 when the payload is not one."""
 ExecuteLater = Callable[[Postponed, Credentials, datetime], Executed]
 """The same when the time has come; its payload is the alert's."""
+SigningKey = Callable[[Frame, TrustCells], PublicKey | None]
+"""Who must have signed the command, where that is not its originator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class CredentialUseCase:
     execute: Execute
     roles: tuple[Role, ...] = _ACB_ALONE
     execute_later: ExecuteLater | None = None
+    signing_key: SigningKey | None = None
 
 
 def answering(message_code: int, answer: Callable[[Payload], Payload]) -> UseCase:

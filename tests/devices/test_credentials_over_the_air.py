@@ -9,7 +9,18 @@ from datetime import timedelta
 import pytest
 from bench_support import NEW, Bench, bench, make_image
 from credential_premises import BRIDGE_EUI64, CredentialPremises, certify, credential_premises
-from wan_rig import AGREE, SIGN, USER, broker, identity, newer_acb, organisations, path, smki
+from wan_rig import (
+    AGREE,
+    SIGN,
+    USER,
+    authorities,
+    broker,
+    identity,
+    newer_acb,
+    organisations,
+    path,
+    smki,
+)
 
 from dsp_stub.credential_commands import (
     read_cells,
@@ -31,6 +42,7 @@ from gbcs.credentials import (
     ACB_KEY_AGREEMENT,
     NEVER,
     RECOVERY_SIGNATURE,
+    ROOT,
     Replacement,
 )
 from gbcs.endpoint import Endpoint, EndpointState, Reason
@@ -330,6 +342,49 @@ async def test_recovery_gives_a_bridge_back_to_an_acb_that_lost_its_keys() -> No
         again = party.recover_credentials(BRIDGE_EUI64, (), path())
         assert await discarded(there, again) is Reason.SIGNATURE
         assert there.refused() == []
+
+
+async def test_the_contingency_key_puts_another_root_into_a_bridge() -> None:
+    """The certificates of a whole other SMKI do not fit into one message of the tunnel."""
+    async with bench() as made:
+        there = await credential_premises(made)
+        party = recovery_party()
+        root = authorities(7).root.certificate
+        frame = party.replace_by_contingency(
+            BRIDGE_EUI64, smki().contingency, (Replacement(root.der, ROOT),), ()
+        )
+        there.dsp.carry_out(relay, frame, there.utc_now())
+        there.pump()
+        (told,) = await there.told(1)
+        assert told.detail == "ROOT KEY_CERT_SIGN SUCCESS"
+        assert there.credentials.trust.root == root
+        # and from now on only what hangs on that root is taken
+        there.order(replace_acb_cells, {AGREE: BOTH[AGREE]}, path())
+        assert (await there.told(1))[0].detail == f"{ACB_AGREE} NO_TRUST_ANCHOR"
+        there.order(replace_acb_cells, {AGREE: newer_acb(AGREE, authorities=7)}, path(7))
+        assert (await there.told(1))[0].succeeded
+        await runs(there)
+        again = party.replace_by_contingency(BRIDGE_EUI64, smki().contingency, (), ())
+        assert await discarded(there, again) is Reason.SIGNATURE
+
+
+async def test_a_command_too_long_for_the_tunnel_is_told_and_nothing_is_lost() -> None:
+    async with bench() as made:
+        there = await credential_premises(made)
+        world = authorities(7)
+        certificates = (world.root.certificate.der, *path(7), *path())
+        frame = recovery_party().replace_by_contingency(
+            BRIDGE_EUI64, smki().contingency, (Replacement(certificates[0], ROOT),), certificates
+        )
+        assert len(frame) > 1500
+        there.dsp.carry_out(relay, frame, there.utc_now())
+        there.pump()
+        while there.desk.orders.next_deadline() is not None:
+            await there.until_overdue()
+        first, *_ = await there.told(2)
+        assert (first.use_case, first.detail) == ("CS02b", "no answer")
+        assert there.credentials.trust == identity(BRIDGE_EUI64).trust
+        await runs(there)
 
 
 # -- the bridge's own keys ---------------------------------------------------------------------

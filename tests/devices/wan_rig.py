@@ -58,7 +58,7 @@ SIGN, AGREE = KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT
 
 
 def smki() -> Smki:
-    return _authorities(1)
+    return authorities(1)
 
 
 @cache
@@ -273,12 +273,13 @@ def newer_acb(use: KeyUse, *, authorities: int = 1, **changes: Any) -> Credentia
     return Smki(stream, EPOCH).organisation(use=use, **who)
 
 
-def path(authorities: int = 1) -> tuple[bytes, ...]:
+def path(seed: int = 1) -> tuple[bytes, ...]:
     """What leads from the certificates of organisations to the root of a seed's authorities."""
-    return (_authorities(authorities).issuing_authority.certificate.der,)
+    return (authorities(seed).issuing_authority.certificate.der,)
 
 
 @cache
-def _authorities(seed: int) -> Smki:
+def authorities(seed: int) -> Smki:
+    """The authorities of one SMKI."""
     seeds = Seeds(seed)
     return Smki(lambda name: seeds.stream(name).getrandbits, EPOCH)

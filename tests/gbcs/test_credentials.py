@@ -40,6 +40,7 @@ from gbcs.codes import (
     build_payload,
     parse_payload,
 )
+from gbcs.credential_replacement import PARTIES
 from gbcs.credentials import (
     Cell,
     CpvChecks,
@@ -244,7 +245,7 @@ def test_who_may_not_order_a_replacement_changes_nothing() -> None:
                     secret=bytes(32))  # fmt: skip
     assert discarded(endpoint, build_frame(maced)) is Reason.MAC
     for mode in ReplacementMode:
-        if mode not in (ReplacementMode.ACB_BY_ACB, recovery_control().mode):
+        if mode not in PARTIES:
             code = OtherInformation(CS02B_UPDATE_CREDENTIALS + mode)
             frame = replace(good, other_information=code)
             key = own_key(RECOVERY_EUI64, KeyUse.DIGITAL_SIGNATURE)
