@@ -11,8 +11,8 @@ command; what the device answers, and what follows from that, is in `credential_
     renew_key             CS02c      the SMKI certifies the key, CS02d, CS02e
     update_certificate    CS02d
     read_certificate      CS02e
-    relay                 any        a command that another party has signed; its answer goes to
-                                     nobody, but what it says of credentials is followed
+    relay                 CS02b      recovery's, signed by it or by the contingency key; the answer
+                                     goes to nobody, but what it says is followed
 
 One command at a time is under way for a device. A DUIS request that leads to one of these commands
 offers its certificates as here, and the answer is followed in the same way.
@@ -30,11 +30,12 @@ from dsp_stub.errors import DspValueError
 from dsp_stub.key_ring import ACB_CELLS, KEY_USAGES, cell_place
 from dsp_stub.orders import Order, Purpose
 from dsp_stub.smi import SmiDevice
+from gbcs import credential_replacement
 from gbcs.acb import AccessControlBroker
-from gbcs.certificates import Certificate, parse_certificate
+from gbcs.certificates import Certificate
 from gbcs.codes import parse_payload
-from gbcs.credentials import RemotePartyRole, Replacement, UpdateCredentials
-from gbcs.envelope import Cra, Frame, parse_frame
+from gbcs.credentials import NEVER, RemotePartyRole, Replacement, UpdateCredentials
+from gbcs.envelope import Frame, parse_frame
 from gbcs.errors import GbcsError, GbcsValueError
 from gbcs.protection import KeyStore, KeyUse
 from gbcs.smki import Credential
@@ -59,11 +60,19 @@ def replace_acb_cells(
     execution: datetime | None = None,
     new_floor: int = 0,
 ) -> None:
-    """CS02b: new key pairs of the ACB for the cells of these uses, at once or at `execution`. Which
-    certificates a device should refuse is for the device to say: they are sent as they are."""
-    for use, credential in credentials.items():
+    """CS02b: new key pairs of the ACB for the cells of these uses, at once or at `execution`; NEVER
+    takes back what was put off. Which certificates a device should refuse is for the device to say:
+    they are sent as they are."""
+    change = {
+        cell_place(ACB_CELLS[use]): credential.certificate
+        for use, credential in credentials.items()
+    }
+    desk.key_ring.require_settled(device_id, change)
+    for credential in credentials.values():
         desk.key_ring.add_own(credential)
-        desk.key_ring.offer(device_id, cell_place(ACB_CELLS[use]), credential.certificate)
+    for place, certificate in change.items():
+        if execution != NEVER:
+            desk.key_ring.offer(device_id, place, certificate)
     replacements = tuple(
         Replacement(credential.certificate.der, ACB_CELLS[use])
         for use, credential in credentials.items()
@@ -84,6 +93,7 @@ def renew_key(desk: Desk, device_id: int, use: KeyUse, now: datetime) -> None:
     """CS02c, and all that follows until the device speaks with a new key."""
     if desk.certify is None:
         raise DspValueError("no SMKI is there that would certify a new key")
+    desk.key_ring.require_settled(device_id, {})
     with _building(desk, device_id):
         frame = _broker(desk, None).issue_credentials(device_id, KEY_USAGES[use])
     _send(desk, device_id, frame, now, Purpose.RENEWAL, use)
@@ -98,6 +108,7 @@ def update_certificate(
     purpose: Purpose = Purpose.ALONE,
 ) -> None:
     """CS02d: the certificate of the key that waits in the device."""
+    desk.key_ring.require_settled(device_id, {use: certificate})
     desk.key_ring.offer(device_id, use, certificate)
     with _building(desk, device_id):
         frame = _broker(desk, None).update_certificate(device_id, certificate.der)
@@ -110,20 +121,17 @@ def read_certificate(desk: Desk, device_id: int, use: KeyUse, now: datetime) -> 
 
 
 def relay(desk: Desk, octets: bytes, now: datetime, own: Iterable[Credential] = ()) -> None:
-    """A command that recovery has signed. `own` are key pairs of the ACB that it puts into the
-    device."""
+    """A CS02b that recovery sends, whatever else is open: it is what helps when nothing else does.
+    `own` are key pairs of the ACB that it puts into the device."""
     frame, payload = _read(octets)
-    if frame.cra is not Cra.COMMAND or frame.originator == desk.acb:
-        raise DspValueError("what is relayed is the command of another party than the ACB")
-    if isinstance(payload, UpdateCredentials):
-        for replacement in payload.replacements:
-            try:
-                certificate = parse_certificate(replacement.certificate)
-            except GbcsError:
-                continue  # the device will say so
-            desk.key_ring.offer(frame.recipient, cell_place(replacement.cell), certificate)
+    if frame.originator == desk.acb or not isinstance(payload, UpdateCredentials):
+        raise DspValueError("what is relayed is a CS02b of another party than the ACB")
     for credential in own:
         desk.key_ring.add_own(credential)
+    for replacement in payload.replacements:
+        certificate = credential_replacement.read_certificate(replacement.certificate)
+        if certificate is not None:  # else the device will say so
+            desk.key_ring.offer(frame.recipient, cell_place(replacement.cell), certificate)
     _send(desk, frame.recipient, octets, now)
 
 

@@ -7,12 +7,13 @@ sent, so it is asked by the keys it then has, and after that by those it had.
     verified                     effects
     ---------------------------  --------------------------------------------------------------
     CS02b response, 0x00CB       for each cell: held, or withdrawn
-    CS02b response, for later    what was sent stays offered
-    CS02a response               cells that hold a key we know are held; one we do not is flagged
+    CS02b response, for later    what was sent waits
+    CS02a response               cells that hold a key we know are held, and what else was offered
+                                 is withdrawn; a key we do not know is flagged
     CS02c response, a renewal    the SMKI certifies the key: CS02d
     CS02d response, success      the certificate is held; in a renewal it is read back: CS02e
     CS02d response, other        withdrawn
-    CS02e response               held, or flagged
+    CS02e response               held, and another that was offered withdrawn; or flagged
     a frame signed with the key  the certificate of that key is held, since only the device can
       of an offered certificate    have it
     no answer to CS02b, CS02d    CS02a or CS02e by the offered keys, then by the held ones
@@ -26,13 +27,14 @@ from datetime import datetime
 from dsp_stub.credential_commands import ask, read_certificate, update_certificate
 from dsp_stub.desk import CredentialsTold, Desk
 from dsp_stub.errors import DspValueError
-from dsp_stub.key_ring import OWN_USES, cell_place
+from dsp_stub.key_ring import OWN_USES, Standing, cell_place
 from dsp_stub.orders import Order, Purpose
 from gbcs.acb import AccessControlBroker, BrokerState, Outcome, Rejected, Rejection, Response
 from gbcs.certificates import Role, parse_certificate
 from gbcs.certification_requests import parse_certification_request
 from gbcs.codes import (
     CS02A_PROVIDE_CREDENTIALS,
+    CS02B_FUTURE_OUTCOME,
     CS02B_UPDATE_CREDENTIALS,
     CS02C_ISSUE_CREDENTIALS,
     CS02D_UPDATE_CERTIFICATE,
@@ -53,20 +55,28 @@ from gbcs.device_certificates import (
     CredentialsIssued,
     UpdateCertificateResult,
 )
-from gbcs.envelope import Frame
+from gbcs.envelope import Cra, Frame
 from gbcs.errors import GbcsError
 from gbcs.protection import KeyUse
 
 # -- judging -----------------------------------------------------------------------------------
 
 
+def order_of(desk: Desk, frame: Frame) -> Order | None:
+    """What a response answers, if it is an order."""
+    if frame.cra is not Cra.RESPONSE:
+        return None
+    return desk.orders.find(frame.recipient, frame.originator, frame.originator_counter)
+
+
 def is_relayed(desk: Desk, frame: Frame, order: Order | None) -> bool:
-    """Whether a frame is for another party than the ACB that the DSP speaks for on the WAN."""
-    if frame.recipient == desk.acb:
-        return False
+    """Whether a frame is for another party than the ACB that the DSP speaks for on the WAN: the
+    answer to what it relayed, and recovery's alert about what that put off."""
+    if frame.recipient == desk.acb or frame.cra is not Cra.ALERT:
+        return frame.recipient != desk.acb and order is not None
     certificate = desk.keys.certificate(frame.recipient, KeyUse.DIGITAL_SIGNATURE)
     is_recovery = certificate is not None and certificate.role is Role.RECOVERY
-    return order is not None or is_recovery
+    return is_recovery and frame.message_code == CS02B_FUTURE_OUTCOME
 
 
 def judge(desk: Desk, frame: Frame, order: Order | None, octets: bytes) -> Outcome:
@@ -86,7 +96,7 @@ def judge(desk: Desk, frame: Frame, order: Order | None, octets: bytes) -> Outco
     recipient = frame.recipient if broker is not desk.broker else desk.acb
     again = AccessControlBroker(recipient, offered, broker.state).receive(octets)
     if isinstance(again, Rejected):
-        return outcome
+        return outcome if again.reason is Rejection.PROTECTION else again
     certificate = desk.key_ring.offered(device).get(KeyUse.DIGITAL_SIGNATURE)
     if frame.signature and certificate is not None:
         desk.key_ring.hold(device, KeyUse.DIGITAL_SIGNATURE, certificate)
@@ -111,8 +121,10 @@ def follow(desk: Desk, order: Order | None, response: Response, now: datetime) -
     device = response.device
     match response.payload:
         case CredentialsUpdated(outcome=UpdateOutcome() as outcome):
-            _replaced(desk, device, outcome, now)
+            _replaced(desk, device, outcome, Standing.OFFERED, now)
         case CredentialsUpdated():
+            for place in desk.key_ring.offered(device):
+                desk.key_ring.wait(device, place)
             _tell(desk, device, response.message_code, True, "accepted for later", now)
         case CredentialDetails() as details:
             _detailed(desk, device, details, now)
@@ -126,16 +138,18 @@ def follow(desk: Desk, order: Order | None, response: Response, now: datetime) -
 
 def follow_alert(desk: Desk, device: int, alert: FutureCredentialsUpdate, now: datetime) -> None:
     """A verified 0x00CB alert: what was for later has been carried out."""
-    _replaced(desk, device, alert.outcome, now)
+    _replaced(desk, device, alert.outcome, Standing.WAITING, now)
 
 
-def _replaced(desk: Desk, device: int, outcome: UpdateOutcome, now: datetime) -> None:
+def _replaced(
+    desk: Desk, device: int, outcome: UpdateOutcome, standing: Standing, now: datetime
+) -> None:
     lines = []
     for each in outcome.replacements:
         place = cell_place(each.cell)
         lines.append(f"{place} {each.status.name}")
         if each.status is not CredentialStatus.SUCCESS:
-            desk.key_ring.withdraw(device, place)
+            desk.key_ring.withdraw(device, place, standing)
             continue
         certificate = desk.key_ring.known(device, place, each.replacing_key_id)
         if certificate is None:
@@ -155,6 +169,7 @@ def _detailed(desk: Desk, device: int, details: CredentialDetails, now: datetime
             place = cell_place(Cell(party.role, each.key_usage, each.cell_usage))
             lines.append(f"{place} {each.subject_key_id.hex().upper()}")
             certificate = desk.key_ring.known(device, place, each.subject_key_id)
+            desk.key_ring.withdraw(device, place)
             if certificate is not None:
                 desk.key_ring.hold(device, place, certificate)
             elif each.subject == desk.acb:
@@ -231,6 +246,7 @@ def _provided(desk: Desk, device: int, provided: CertificateProvided, now: datet
     if use is None or desk.key_ring.known(device, use, key_id) != certificate:
         _strange(desk, device, str(use), key_id, now)
         return
+    desk.key_ring.withdraw(device, use)
     desk.key_ring.hold(device, use, certificate)
     _tell(desk, device, code, True, f"{use} {key_id.hex().upper()}", now)
 

@@ -96,7 +96,7 @@ def receive_frame(desk: Desk, message: MessageFromDevice, now: datetime) -> None
     # Looked up before the broker takes the command off its list.
     device, counter = frame.originator, frame.originator_counter
     command = desk.commands.find(device, counter) if frame.recipient == desk.acb else None
-    order = desk.orders.find(frame.recipient, device, counter)
+    order = credential_outcomes.order_of(desk, frame)
     outcome: Outcome = credential_outcomes.judge(desk, frame, order, message.frame)
     match outcome:
         case Rejected():

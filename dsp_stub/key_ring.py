@@ -4,16 +4,19 @@ Source: DESIGN, "Sentences that keep it real" (keys are looked up by EUI-64 and 
 CS02b and CS02d, after which two devices may know two different key pairs of one ACB, and a device
 another one of itself than it was made with.
 
-A certificate stands in one of two ways, in a place of a device: one of its trust anchor cells, or
+A certificate stands in one of three ways, in a place of a device: one of its trust anchor cells, or
 one of its own two uses.
 
-    event                                            held         offered
-    -----------------------------------------------  -----------  ----------------------
-    sent to the device in CS02b or CS02d             as it was    the one that was sent
-    the device says it has it, or signs with it      that one     none
-    the device refuses it                            as it was    none
-    no answer                                        as it was    as it was: a later word, or what
-                                                                  it is asked next, decides
+    event                                            held         offered       waiting
+    -----------------------------------------------  -----------  ------------  ------------
+    sent to the device in CS02b or CS02d             as it was    what was sent as it was
+    the device keeps it for later                    as it was    none          what was sent
+    the device says it has it, or signs with it      that one     none          none
+    the device refuses it, or says it has another    as it was    none          none
+    no answer                                        as it was    as it was     as it was
+
+What was offered and got no answer may be in force or not, so the device is asked; until it is
+settled nothing else is changed in it.
 
 What is not here is as the certificate store has it.
 """
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -31,6 +35,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dsp_stub.columns import eui64_text
+from dsp_stub.errors import DspValueError
 from dsp_stub.store import Store
 from gbcs.ber import KeyUsage
 from gbcs.certificates import Certificate, CertificateStore, parse_certificate
@@ -52,6 +57,12 @@ KEY_USAGES = {
 def cell_place(cell: Cell) -> str:
     """A trust anchor cell as the place of a certificate; a device's own places are its uses."""
     return f"{cell.role.name} {cell.key_usage.name}"
+
+
+class Standing(StrEnum):
+    OFFERED = "offered"
+    WAITING = "waiting"
+    HELD = "held"
 
 
 class KeyRing:
@@ -76,33 +87,55 @@ class KeyRing:
 
     def offer(self, device: int, place: str, certificate: Certificate) -> None:
         """It was sent to the device, which has not said yet whether it took it."""
-        self._put(device, place, certificate, is_held=False)
+        self._put(device, place, certificate, Standing.OFFERED)
+
+    def wait(self, device: int, place: str) -> None:
+        """The device takes what it was offered when its time comes."""
+        certificate = self.offered(device).get(place)
+        if certificate is not None:
+            self._put(device, place, certificate, Standing.WAITING)
+            self.withdraw(device, place)
 
     def hold(self, device: int, place: str, certificate: Certificate) -> None:
         """The device has it, as it says itself."""
-        self._put(device, place, certificate, is_held=True)
-        if self.offered(device).get(place) == certificate:
-            self.withdraw(device, place)
+        self._put(device, place, certificate, Standing.HELD)
+        for standing in (Standing.OFFERED, Standing.WAITING):
+            if self._rows(device, standing).get(place) == certificate:
+                self.withdraw(device, place, standing)
 
-    def withdraw(self, device: int, place: str) -> None:
-        """The device has not taken what it was sent."""
+    def withdraw(self, device: int, place: str, standing: Standing = Standing.OFFERED) -> None:
+        """The device has not taken it, and will not."""
         self._store.connection.execute(
-            "DELETE FROM credentials WHERE device = ? AND place = ? AND NOT is_held",
-            (eui64_text(device), place),
+            "DELETE FROM credentials WHERE device = ? AND place = ? AND standing = ?",
+            (eui64_text(device), place, standing),
         )
 
     def held(self, device: int) -> dict[str, Certificate]:
-        return self._rows(device, is_held=True)
+        return self._rows(device, Standing.HELD)
 
     def offered(self, device: int) -> dict[str, Certificate]:
-        return self._rows(device, is_held=False)
+        return self._rows(device, Standing.OFFERED)
+
+    def require_settled(self, device: int, change: Mapping[str, Certificate]) -> None:
+        """Raises DspValueError while it is not known what a device made of an earlier change; the
+        same one again may be sent."""
+        open_places = [
+            place
+            for place, certificate in self.offered(device).items()
+            if change.get(place) != certificate
+        ]
+        if open_places:
+            raise DspValueError(
+                f"device {eui64_text(device)} has not said whether it took {open_places[0]}: "
+                "read its cells or its certificate first"
+            )
 
     def known(self, device: int, place: str, key_id: bytes) -> Certificate | None:
         """The certificate with this key identifier that can be in this place of a device."""
         row = self._store.connection.execute(
             "SELECT certificate FROM acb_keys WHERE key_id = ?", (key_id.hex(),)
         ).fetchone()
-        candidates = [self.offered(device).get(place), self.held(device).get(place)]
+        candidates = [self._rows(device, standing).get(place) for standing in Standing]
         candidates += [] if row is None else [parse_certificate(row[0])]
         candidates += [self._first(device, place)]
         for certificate in candidates:
@@ -119,16 +152,17 @@ class KeyRing:
                 return self._keys.certificate(self._acb, use)
         return None
 
-    def _put(self, device: int, place: str, certificate: Certificate, *, is_held: bool) -> None:
+    def _put(self, device: int, place: str, certificate: Certificate, standing: Standing) -> None:
         self._store.connection.execute(
             "INSERT OR REPLACE INTO credentials VALUES (?, ?, ?, ?)",
-            (eui64_text(device), place, is_held, certificate.der),
+            (eui64_text(device), place, standing, certificate.der),
         )
 
-    def _rows(self, device: int, *, is_held: bool) -> dict[str, Certificate]:
+    def _rows(self, device: int, standing: Standing) -> dict[str, Certificate]:
         rows = self._store.connection.execute(
-            "SELECT place, certificate FROM credentials WHERE device = ? AND is_held = ?",
-            (eui64_text(device), is_held),
+            "SELECT place, certificate FROM credentials WHERE device = ? AND standing = ? "
+            "ORDER BY place",
+            (eui64_text(device), standing),
         )
         return {place: parse_certificate(der) for place, der in rows}
 

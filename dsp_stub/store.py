@@ -150,13 +150,13 @@ CREATE TABLE acb_keys (
     private_key BLOB NOT NULL
 );
 
--- The certificate in a place of a device: held, or offered and not confirmed yet.
+-- The certificate in a place of a device: held, offered and not confirmed, or waiting for its time.
 CREATE TABLE credentials (
     device TEXT NOT NULL,
     place TEXT NOT NULL,
-    is_held INTEGER NOT NULL,
+    standing TEXT NOT NULL,
     certificate BLOB NOT NULL,
-    PRIMARY KEY (device, place, is_held)
+    PRIMARY KEY (device, place, standing)
 );
 
 CREATE TABLE orders (

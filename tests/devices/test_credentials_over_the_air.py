@@ -290,8 +290,10 @@ async def test_what_was_put_off_is_taken_back() -> None:
         there = await credential_premises(made)
         due = there.in_a_while(timedelta(minutes=3))
         there.order(replace_acb_cells, BOTH, path(), execution=due)
-        with pytest.raises(DspValueError, match="is under way"):
+        with pytest.raises(DspValueError, match="has not said whether"):
             there.order(replace_acb_cells, {SIGN: BOTH[SIGN]}, path(), execution=NEVER)
+        with pytest.raises(DspValueError, match="is under way"):
+            there.order(read_cells)
         await there.told(1)
         there.order(replace_acb_cells, {SIGN: BOTH[SIGN]}, path(), execution=NEVER)
         await there.told(1)
@@ -385,6 +387,21 @@ async def test_a_command_too_long_for_the_tunnel_is_told_and_nothing_is_lost() -
         assert (first.use_case, first.detail) == ("CS02b", "no answer")
         assert there.credentials.trust == identity(BRIDGE_EUI64).trust
         await runs(there)
+
+
+async def test_recovery_is_told_nothing_but_what_it_put_off() -> None:
+    """An alert for it that is another's business counts for nothing."""
+    async with bench() as made:
+        there = await credential_premises(made)
+        mine = identity(BRIDGE_EUI64)
+        endpoint = Endpoint(BRIDGE_EUI64, mine.keys, mine.trust, EndpointState(40), ())
+        success = ActivateImageResult.ACTIVATION_SUCCESS
+        activation = FirmwareActivation(smki().root.certificate.not_before, NEW, success)
+        payload = build_firmware_activation(activation)
+        there.bridge.send_through_tunnel(endpoint.alert(0x012B, payload, recipient=RECOVERY_EUI64))
+        await made.until(there.refused)
+        assert there.refused() == ["RECIPIENT"]
+        assert BRIDGE_EUI64 not in there.desk.commands.accepted
 
 
 # -- the bridge's own keys ---------------------------------------------------------------------
@@ -618,7 +635,7 @@ async def test_what_cannot_be_ordered_is_said_and_leaves_nothing_behind() -> Non
         there = await credential_premises(made)
         with pytest.raises(DspValueError, match="not in the inventory"):
             there.dsp.carry_out(read_cells, OTHER, there.utc_now())
-        with pytest.raises(DspValueError, match="another party"):
+        with pytest.raises(DspValueError, match="another party than the ACB"):
             there.dsp.carry_out(relay, old_acb().read_firmware_version(BRIDGE_EUI64, USER),
                                 there.utc_now())  # fmt: skip
         with pytest.raises(DspValueError, match="cannot be sent"):
