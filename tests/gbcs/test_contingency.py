@@ -162,13 +162,16 @@ def test_a_command_used_once_is_used_up() -> None:
     assert discarded(endpoint, octets) is Reason.COUNTER
 
 
-def test_no_bit_of_the_symmetric_key_may_be_another() -> None:
+def test_no_bit_of_it_may_be_another() -> None:
     octets = by(smki().contingency, (ACB_SIGNING, newer(use=SIGN).certificate))
-    at = octets.index(smki().contingency.symmetric_key)
-    for bit in range(0, 8 * SYMMETRIC_KEY_OCTETS, 7):
+    at = 8 * octets.index(smki().contingency.symmetric_key)
+    of_key = range(at, at + 8 * SYMMETRIC_KEY_OCTETS, 7)
+    endpoint = device()
+    for bit in {*range(0, 8 * len(octets), 29), *of_key}:
         changed = bytearray(octets)
-        changed[at + bit // 8] ^= 1 << bit % 8
-        assert discarded(device(), bytes(changed)) is Reason.SIGNATURE
+        changed[bit // 8] ^= 1 << bit % 8
+        reason = discarded(endpoint, bytes(changed))
+        assert bit not in of_key or reason is Reason.SIGNATURE
 
 
 # -- the extension -----------------------------------------------------------------------------

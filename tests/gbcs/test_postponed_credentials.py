@@ -161,7 +161,14 @@ def test_recovery_is_told_itself_of_what_it_put_off() -> None:
 
 def test_who_was_replaced_in_the_meantime_replaces_nobody_any_more() -> None:
     endpoint, dsp = device(), broker()
-    answered(endpoint, for_later(dsp))
+    own = (
+        (ACB_SIGNING, newer(use=SIGN).certificate),
+        (ACB_AGREEMENT, newer(use=AGREE).certificate),
+    )
+    octets = dsp.update_own_credentials(
+        PPMID_EUI64, replaced(*own), path(), execution_date_time=DUE
+    )
+    answered(endpoint, octets)
     other = ACB_EUI64 + 8
     pairs = tuple(
         (cell, newer(eui64=other, use=use).certificate)
@@ -173,7 +180,7 @@ def test_who_was_replaced_in_the_meantime_replaces_nobody_any_more() -> None:
     )
     alert = told(endpoint, dsp, DUE)
     assert alert.alert_code == 0x8F67
-    assert statuses(alert.outcome) == [CredentialStatus.OTHER]
+    assert statuses(alert.outcome) == [CredentialStatus.OTHER] * 2
     assert endpoint.credentials.trust.acb == other
 
 
