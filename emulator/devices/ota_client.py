@@ -11,7 +11,7 @@ where the library leaves them open (docs/open-points.md, "OTA client").
     WAITING      timeout, Image Notify                   QUERYING     Query Next Image Request
     WAITING      timeout, Image Notify, battery low      WAITING      query due after the interval
     QUERYING     timeout of the tenth in a row           WAITING      FindServer
-    QUERYING     Image Notify                            QUERYING     ask again if nothing comes of it
+    QUERYING     Image Notify                            QUERYING     if no image, ask again
     QUERYING     timeout, no image, refused softly       WAITING      query due after the interval
     QUERYING     older image                             REPORTING    Upgrade End INVALID
     QUERYING     image that is wanted                    DOWNLOADING  begin the slot, ask
@@ -267,7 +267,7 @@ class OtaClient:
         return [_command(tsn, ota.QUERY_NEXT_IMAGE_REQUEST, ota.build(request))]
 
     def _no_image(self, now: float) -> list[Output]:
-        """Nothing came of a query: ask again later, or at once if there was a notification since."""
+        """Nothing came of a query: ask again later, or at once if notified since."""
         if self._is_notified:
             return self._query(now)
         return self._wait(now, self._parameters.query_interval_s)

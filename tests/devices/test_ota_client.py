@@ -126,7 +126,8 @@ def test_a_notification_that_crosses_the_answer_of_a_query_is_not_forgotten(endi
     else:
         rig.expire()
     assert rig.state is State.QUERYING
-    assert rig.last.command == ota.QUERY_NEXT_IMAGE_REQUEST and rig.last.tsn != query.tsn
+    assert rig.last.command == ota.QUERY_NEXT_IMAGE_REQUEST
+    assert rig.last.tsn != query.tsn
     rig.expire()  # and once only: nobody notified again
     assert rig.state is State.WAITING
 

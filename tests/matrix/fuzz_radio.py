@@ -215,6 +215,9 @@ class EzspSubject:
         assert answers[0][:3] == b"\x00\x80\x00"
 
 
+_DEVICE = 0x00DB1234567890A4
+
+
 class StackSubject:
     """A hub and a device that joined it, and a third transceiver beside them that has all keys."""
 
@@ -222,7 +225,8 @@ class StackSubject:
         self.rng = rng
         self.air = Air(rng.getrandbits(32))
         self.hub = form(self.air)
-        self.device = join(self.air, self.hub, "device", 0x00DB1234567890A4)
+        self.device = join(self.air, self.hub, "device", _DEVICE)
+        self.successors = 0
         self.fuzzer = self.air.medium.attach("fuzzer", lambda _: None)
         self.fuzzer.channel = 15
         self._exchange(b"before")
@@ -333,6 +337,11 @@ class StackSubject:
         clock = self.air.clock
         self.fuzzer.transmit(octets[:127] or b"\0", clock.now_us() + 200)
         clock.run_for(self.rng.choice((0.01, 0.01, 0.3)))
+        if self.device.stack.state.network is None:  # told to leave with the right keys
+            self.successors += 1
+            self.device = join(
+                self.air, self.hub, f"device-{self.successors}", _DEVICE + self.successors
+            )
 
     def check(self) -> None:
         self.air.clock.run_for(10)  # whatever was begun has ended
