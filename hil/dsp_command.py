@@ -24,7 +24,7 @@ from gbcs.protection import KeyUse
 from hil.clock import run_real
 from hil.cpl_commands import load_dsp_file
 from hil.errors import BenchBroke, RequestError
-from hil.pki_commands import load_keys
+from hil.key_folder import load_keys
 from hil.serving import host_and_port, interruption, require_loopback
 
 DEFAULT_PORT = 8079  # of DCC Boxed

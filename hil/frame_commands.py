@@ -40,7 +40,7 @@ from hil.frame_documents import (
     fields_document,
     payload_document,
 )
-from hil.pki_commands import load_keys
+from hil.key_folder import load_keys
 
 # Four times the octets of the longest frame leave room for any way of writing them.
 MAX_FILE_BYTES = 4 * 0x10000

@@ -14,7 +14,7 @@ from gbcs_rig import write_scalars
 from gbcs.codes import MESSAGES
 from gbcs.envelope import Cra
 from hil.frame_commands import frame_group
-from hil.pki_commands import load_keys
+from hil.key_folder import load_keys
 
 REPOSITORY = Path(__file__).parents[2]
 
