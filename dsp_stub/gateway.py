@@ -10,6 +10,7 @@ there is no certificate to look at it with.
     the schema of the profile                           codes.schema
     the originator of the RequestID is a user           E1
     signed with that user's certificate, which is valid codes.bad_signature
+      and which no authority took back
     command variant and URL fit the service             E12, E17, E13
     the user's role may ask for the service             E2
     the RequestID was not accepted before               codes.replay
@@ -86,8 +87,10 @@ def _require_signature(desk: Desk, user: User, root: etree._Element, now: dateti
     if certificate.eui64 != user.eui64:
         sentence = f"signed by {certificate.eui64 or 0:016X}, not by the originator"
         raise Refusal(desk.codes.bad_signature, sentence)
-    if desk.options.check_certificate_times and not certificate.is_valid_at(now):
-        sentence = f"the certificate of {user.eui64:016X} is not valid at this time"
+    at = now if desk.options.check_certificate_times else None
+    problem = desk.users.problem(certificate, at)
+    if problem is not None:
+        sentence = f"the certificate of {user.eui64:016X} does not count: {problem}"
         raise Refusal(desk.codes.bad_signature, sentence)
 
 

@@ -153,7 +153,7 @@ def load_authorities(folder: Path) -> Authorities | None:
     held = {
         name: load_certificate(folder / f"{name}.pem")
         for name in (ROOT, ISSUING, DEVICE_ISSUING)
-        if (folder / f"{name}.pem").exists()
+        if any((folder / f"{name}.{suffix}").exists() for suffix in ("pem", "crl"))
     }
     lists = tuple(
         load_revocation_list(folder / f"{name}.crl", certificate)
