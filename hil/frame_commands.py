@@ -45,10 +45,10 @@ from hil.key_folder import load_keys
 # Four times the octets of the longest frame leave room for any way of writing them.
 MAX_FILE_BYTES = 4 * 0x10000
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
-_FIRST_OCTETS = (0xDD, 0xDF)
+_FIRST_OCTETS = (b"\xdd", b"\xdf")
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 # What a folder is searched for: RTDS downloads hold requests in XML beside their frames.
-_FRAME_SUFFIXES = (".hex", ".bin")
+_TEXT_SUFFIX, _OCTETS_SUFFIX = ".hex", ".bin"
 
 _KEYS_OPTION = click.option(
     "--keys",
@@ -141,12 +141,25 @@ def _inputs(argument: str) -> Iterator[Input]:
         yield from _input(argument)
         return
     shown = click.format_filename(path)
-    found = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in _FRAME_SUFFIXES]
+    found = [each for each in sorted(path.rglob("*")) if _may_hold_frames(each)]
     if not found:
-        raise RequestError(f"{shown} holds no .hex and no .bin file")
+        raise RequestError(f"{shown} holds no .hex file, and no .bin file of a frame")
     for each in found:
-        if each.is_file():
-            yield from _input(str(each))
+        yield from _input(str(each))
+
+
+def _may_hold_frames(path: Path) -> bool:
+    """Whether a file of a folder counts: not what archives hide beside it, nor firmware."""
+    suffix = path.suffix.lower()
+    if path.name.startswith(".") or not path.is_file():
+        return False
+    if suffix != _OCTETS_SUFFIX:
+        return suffix == _TEXT_SUFFIX
+    try:
+        with path.open("rb") as file:
+            return file.read(1) in _FIRST_OCTETS
+    except OSError:
+        return True  # whoever reads it says why it cannot be read
 
 
 def _input(argument: str) -> list[Input]:
@@ -165,7 +178,7 @@ def _input(argument: str) -> list[Input]:
     if text and set(text) <= _HEX_DIGITS:
         return [_from_hex(None, text)]
     octets = _from_base64(text)
-    if octets is not None and octets[:1] and octets[0] in _FIRST_OCTETS:
+    if octets is not None and octets[:1] in _FIRST_OCTETS:
         return [Input(None, octets)]
     shown = argument if len(argument) <= 60 else f"{argument[:60]}..."
     raise RequestError(f"{shown!r} is neither a file nor a frame in hexadecimal or base64")
@@ -179,7 +192,7 @@ def _exists(path: Path) -> bool:
 
 
 def _from_file(name: str, data: bytes) -> list[Input]:
-    if data[:1] and data[0] in _FIRST_OCTETS:
+    if data[:1] in _FIRST_OCTETS:
         return [Input(name, data)]
     try:
         lines = ["".join(line.split()) for line in data.decode("utf-8-sig").splitlines()]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -39,6 +40,7 @@ from gbcs.protection import KeyUse, PrivateKey
 from hil.errors import RequestError
 
 MAX_KEY_FILE_BYTES = 64 * 1024
+MAX_FILES = 100_000
 TEST_ONLY = b"TEST ONLY\n"
 ROOT, ISSUING, DEVICE_ISSUING = "root", "issuing", "device-issuing"
 _KEY_FILE = re.compile(r"([0-9a-f]{16})-(ds|ka|pp-ka|xml-ds)\.(pem|key)", re.IGNORECASE)
@@ -77,12 +79,15 @@ def load_keys(folder: Path) -> CertificateStore:
 
 
 def _files(folder: Path) -> list[Path]:
+    shown = click.format_filename(folder)
     try:
         next(folder.iterdir(), None)  # rglob tells nobody of a folder that is not there
-        return sorted(path for path in folder.rglob("*") if path.is_file())
+        found = list(islice(folder.rglob("*"), MAX_FILES + 1))
     except OSError as error:
-        shown = click.format_filename(folder)
         raise RequestError(f"{shown} cannot be read: {error.strerror}") from None
+    if len(found) > MAX_FILES:
+        raise RequestError(f"{shown} holds more than {MAX_FILES} files: no folder of keys")
+    return sorted(path for path in found if path.is_file())
 
 
 def _key_files(paths: Iterable[Path]) -> Iterator[tuple[Path, Place, str]]:

@@ -29,7 +29,11 @@ Rows = list[dict[str, Any]]
 
 
 def frame_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".hex")
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() == ".hex" and not path.name.startswith(".")
+    )
 
 
 def frames_of(path: Path) -> list[bytes]:
@@ -77,6 +81,8 @@ def rearranged(download: Path, folder: Path) -> None:
                 (home / f"{path.stem}.hex").write_text("\n".join(octets) + "\n\n")
         (home / f"{path.stem}.XML").write_text("<sr:Request/>")
         (home / "README").write_text("DD00")
+        (home / "firmware.bin").write_bytes(b"\x1e\xf1\xee\x0b")
+        (home / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
     for path in [*folder.rglob("*"), *download.glob("*.key")]:
         suffix = path.suffix.lower()
         if suffix in (".pem", ".key"):
