@@ -2,7 +2,8 @@
 
 Source: DUIS, common validation; the order is that of the pipeline in the legal text (schema,
 signature, role). A request of somebody who is no user is refused before its signature is looked at:
-there is no certificate to look at it with.
+there is no certificate to look at it with. A certificate is valid while it is in time, which is
+looked at unless an option says otherwise, and while no authority took it or its issuer back.
 
     check                                               response code
     --------------------------------------------------  ---------------------------------------
@@ -10,7 +11,6 @@ there is no certificate to look at it with.
     the schema of the profile                           codes.schema
     the originator of the RequestID is a user           E1
     signed with that user's certificate, which is valid codes.bad_signature
-      and which no authority took back
     command variant and URL fit the service             E12, E17, E13
     the user's role may ask for the service             E2
     the RequestID was not accepted before               codes.replay
