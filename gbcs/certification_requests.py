@@ -1,7 +1,7 @@
 """Certification requests: a key, the proof that its sender holds it, and what it is to be for.
 
 Source: RFC 2986 (PKCS #10); RFC 5280 4.2.1.3 and RFC 4108 5 for the extensions asked for; the form
-is that of the requests published devices make (CS02c): no subject, key usage and hardwareModuleName.
+is that of the requests published devices make (CS02c): no subject, key usage, hardwareModuleName.
 
     part                     what is read                        refused
     -----------------------  ----------------------------------  --------------------------------
