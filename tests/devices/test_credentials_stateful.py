@@ -234,7 +234,7 @@ class Credentials(RuleBasedStateMachine):
 
 TestCredentials = pytest.mark.requirement("MP170-R8")(Credentials.TestCase)
 TestCredentials.settings = settings(
-    max_examples=30, stateful_step_count=20, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=20, suppress_health_check=list(HealthCheck)
 )
 
 
