@@ -29,6 +29,7 @@ from emulator.devices.node import (
     Received,
     Sent,
 )
+from emulator.zigbee.aps_service import FRAGMENT_OVERHEAD_OCTETS
 from emulator.zigbee.events import (
     OPTION_ENCRYPTION,
     OPTION_FRAGMENT,
@@ -44,9 +45,12 @@ from emulator.zigbee.stack import Stack
 _PLAIN = OPTION_RETRY
 _ENCRYPTED = OPTION_RETRY | OPTION_ENCRYPTION
 _OK = Status.OK
+_new = tuple.__new__  # past their own constructors NamedTuples cost half
 
 
 class _Outgoing:
+    """A message that waits, or one of several blocks."""
+
     __slots__ = ("blocks", "frame", "index", "nwk", "options", "sequence", "tag")
 
     def __init__(self, tag: int, nwk: int, frame: Frame, options: int, blocks: list[bytes]) -> None:
@@ -69,7 +73,7 @@ class StackMessages:
         self._aps = stack.aps
         self._on_event = on_event
         self._queue: deque[_Outgoing] = deque()
-        self._under_way: dict[int, _Outgoing] = {}
+        self._under_way: dict[int, _Outgoing | None] = {}  # None: it is one frame, and all is said
         self._tag = 0
         self._reassembler = Reassembler()
 
@@ -77,18 +81,33 @@ class StackMessages:
         """Send a message to the node at `nwk`, in fragments when it is longer than a frame; its
         tag. Raises QueueFull, and FragmentError for what no number of fragments can hold.
         """
-        if len(self._queue) + len(self._under_way) >= MAX_QUEUED_FRAMES:
-            raise QueueFull(f"{MAX_QUEUED_FRAMES} messages wait for the radio already")
-        options = _ENCRYPTED if frame.encrypted else _PLAIN
-        payload = frame.payload
-        if len(payload) <= self._aps.max_payload_octets(options, nwk):
-            blocks = [payload]
-        else:
-            options |= OPTION_FRAGMENT
-            blocks = split(payload, self._aps.max_payload_octets(options, nwk))
+        under_way = self._under_way
+        _, cluster, source_endpoint, destination_endpoint, payload, encrypted = frame
+        options = _ENCRYPTED if encrypted else _PLAIN
+        room = self._aps.max_payload_octets(options, nwk)
         self._tag = tag = self._tag + 1
+        if len(payload) <= room and len(under_way) < MAX_UNDER_WAY:
+            under_way[tag] = None
+            address = (
+                SMART_ENERGY_PROFILE,
+                cluster,
+                source_endpoint,
+                destination_endpoint,
+                options,
+                0,
+                0,
+            )
+            if self._aps.send_unicast(nwk, _new(Aps, address), payload, tag)[0] is not _OK:
+                self._refused(tag)
+            return tag
+        if len(self._queue) + len(under_way) >= MAX_QUEUED_FRAMES:
+            raise QueueFull(f"{MAX_QUEUED_FRAMES} messages wait for the radio already")
+        blocks = [payload]
+        if len(payload) > room:
+            options |= OPTION_FRAGMENT
+            blocks = split(payload, room - FRAGMENT_OVERHEAD_OCTETS)
         message = _Outgoing(tag, nwk, frame, options, blocks)
-        if len(self._under_way) < MAX_UNDER_WAY:
+        if len(under_way) < MAX_UNDER_WAY:
             self._begin(message)
         else:
             self._queue.append(message)
@@ -99,48 +118,46 @@ class StackMessages:
         self._send_block(message)
 
     def _send_block(self, message: _Outgoing) -> None:
-        _, cluster, source_endpoint, destination_endpoint, _, _ = message.frame
-        options = message.options
-        index = message.index
-        status, sequence = self._aps.send_unicast(
-            message.nwk,
-            Aps(
-                SMART_ENERGY_PROFILE,
-                cluster,
-                source_endpoint,
-                destination_endpoint,
-                options,
-                len(message.blocks) << 8 | index if options & OPTION_FRAGMENT else 0,
-                message.sequence,
-            ),
-            message.blocks[index],
-            message.tag,
+        frame, options, index = message.frame, message.options, message.index
+        address = Aps(
+            SMART_ENERGY_PROFILE,
+            frame.cluster,
+            frame.source_endpoint,
+            frame.destination_endpoint,
+            options,
+            len(message.blocks) << 8 | index if options & OPTION_FRAGMENT else 0,
+            message.sequence,
         )
-        if status is _OK:
-            message.sequence = sequence
-        else:
-            clock = self._stack.clock
-            clock.call_at_us(clock.now_us(), self._finish, message.tag, False)
+        status, message.sequence = self._aps.send_unicast(
+            message.nwk, address, message.blocks[index], message.tag
+        )
+        if status is not _OK:
+            self._refused(message.tag)
+
+    def _refused(self, tag: int) -> None:
+        clock = self._stack.clock
+        clock.call_at_us(clock.now_us(), self._finish, tag, False)
 
     def sent(self, event: MessageSent) -> None:
         """A unicast of this stack has ended; those of others are let be."""
-        message = self._under_way.get(event.tag)
-        if message is None or event.aps.profile != SMART_ENERGY_PROFILE:
+        tag = event.tag
+        if tag not in self._under_way or event.aps.profile != SMART_ENERGY_PROFILE:
             return
-        if event.status is not _OK:
-            self._finish(message.tag, False)
-        elif message.index + 1 < len(message.blocks):
+        message = self._under_way[tag]
+        delivered = event.status is _OK
+        if delivered and message is not None and message.index + 1 < len(message.blocks):
             message.index += 1
             self._send_block(message)
         else:
-            self._finish(message.tag, True)
+            self._finish(tag, delivered)
 
     def _finish(self, tag: int, delivered: bool) -> None:
-        if self._under_way.pop(tag, None) is None:
+        if tag not in self._under_way:
             return
+        del self._under_way[tag]
         if self._queue:
             self._begin(self._queue.popleft())
-        self._on_event(Sent(tag, delivered))
+        self._on_event(_new(Sent, (tag, delivered)))
 
     def fail(self) -> None:
         """The network is down: the stack will tell of no message any more."""
@@ -159,16 +176,9 @@ class StackMessages:
             if whole is None:
                 return
             payload = whole
-        self._on_event(
-            Received(
-                peer,
-                cluster,
-                source_endpoint,
-                destination_endpoint,
-                payload,
-                bool(options & OPTION_ENCRYPTION),
-            )
-        )
+        encrypted = bool(options & OPTION_ENCRYPTION)
+        message = (peer, cluster, source_endpoint, destination_endpoint, payload, encrypted)
+        self._on_event(_new(Received, message))
 
     def _take_block(self, event: MessageReceived) -> bytes | None:
         """Acknowledge a block as it deserves; the message when this was the last of it."""

@@ -274,7 +274,7 @@ class StackNode:
     async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
         """The endpoint on which a peer serves `cluster`, or uses it."""
         stack = self.stack
-        nwk = self._address_of(peer)
+        nwk = self._address_of(peer, stack)
         if nwk is None:
             return None
         if self._polls is not None:
@@ -296,20 +296,20 @@ class StackNode:
         finally:
             del self._matches[sequence]
 
-    def _address_of(self, peer: int) -> int | None:
+    def _address_of(self, peer: int, stack: Stack) -> int | None:
         """The short address of a node this one may talk to: a device knows its hub only."""
-        if self.hub_eui64 is not None and peer != self.hub_eui64:
-            return None
-        return self.stack.short_of(peer)
+        return stack.short_of(peer) if self.hub_eui64 in (None, peer) else None
 
     def send(self, frame: Frame) -> int:
         """Queue a frame; the tag by which `Sent` names it. Raises QueueFull, NodeError."""
-        nwk = self._address_of(frame.peer)
-        if nwk is None or self._messages is None:
-            is_device = self.hub_eui64 is not None
-            place = "the hub of" if is_device else "in"
+        stack, messages = self._stack, self._messages
+        if stack is None or messages is None:
+            raise NodeError(f"the radio {self.url} is not open")
+        nwk = self._address_of(frame.peer, stack)
+        if nwk is None:
+            place = "in" if self.hub_eui64 is None else "the hub of"
             raise NodeError(f"{frame.peer:016X} is not {place} this network")
-        tag = self._messages.submit(nwk, frame)
+        tag = messages.submit(nwk, frame)
         if self._polls is not None:
             self._polls.sent(tag)
         return tag

@@ -402,5 +402,5 @@ def are_a_way(nodes: tuple[int, ...]) -> bool:
 
 
 def source_route_octets(relays: tuple[int, ...]) -> int:
-    """What a source route takes of a frame: count, index, relays (3.3.1.9); without relays nothing."""
+    """What a source route takes of a frame (3.3.1.9: count, index, relays); nothing without one."""
     return _SOURCE_ROUTE_OCTETS + _RELAY_OCTETS * len(relays) if relays else 0
