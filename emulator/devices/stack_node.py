@@ -76,10 +76,7 @@ _NODE_TYPES = {
 
 
 class StackNode:
-    """A hub's node once it forms a network or resumes its own, else a device's.
-
-    `role` is a device's; a hub with `source_routing` sends by the ways that devices told it.
-    """
+    """A hub's node once it forms a network or resumes its own, else a device's; `role` is that."""
 
     def __init__(
         self,
@@ -91,7 +88,6 @@ class StackNode:
         take_over: bool = False,
         role: Role = Role.ROUTER,
         poll_interval_s: float = POLL_INTERVAL_S,
-        source_routing: bool = False,
     ) -> None:
         self.url = url
         self.role = role
@@ -102,7 +98,6 @@ class StackNode:
         self._on_event = on_event
         self._take_over = take_over
         self._poll_interval_s = poll_interval_s
-        self._source_routing = source_routing
         self._stack: Stack | None = None
         self._messages: StackMessages | None = None
         self._polls: Polls | None = None
@@ -173,6 +168,10 @@ class StackNode:
         stack.aps.keys_changed()
         stack.save()
         stack.joining.permit_until(stack.clock.now_us() + duration_s * 1_000_000)
+
+    def set_source_routing(self, is_on: bool) -> None:
+        """Ask for Route Records from now on and send by the ways they tell, until a restart."""
+        self.stack.routing.concentrator.set_up(CONCENTRATOR if is_on else None)
 
     # -- a device's network ------------------------------------------------------------------------
 
@@ -256,8 +255,6 @@ class StackNode:
         stack = self.stack
         if stack.is_trust_center:
             stack.joining.policy = _POLICY
-            if self._source_routing:
-                stack.routing.concentrator.set_up(CONCENTRATOR)
         else:
             self._meet_hub()
             if self._polls is not None:
