@@ -84,22 +84,18 @@ class StackMessages:
         under_way = self._under_way
         _, cluster, source_endpoint, destination_endpoint, payload, encrypted = frame
         options = _ENCRYPTED if encrypted else _PLAIN
-        room = self._aps.max_payload_octets(options, nwk)
         self._tag = tag = self._tag + 1
-        if len(payload) <= room and len(under_way) < MAX_UNDER_WAY:
-            under_way[tag] = None
-            address = (
-                SMART_ENERGY_PROFILE,
-                cluster,
-                source_endpoint,
-                destination_endpoint,
-                options,
-                0,
-                0,
-            )
-            if self._aps.send_unicast(nwk, _new(Aps, address), payload, tag)[0] is not _OK:
-                self._refused(tag)
-            return tag
+        if len(under_way) < MAX_UNDER_WAY:
+            # In one frame, unless the stack says that it is too long for one.
+            ends = source_endpoint, destination_endpoint
+            address = _new(Aps, (SMART_ENERGY_PROFILE, cluster, *ends, options, 0, 0))
+            status, _ = self._aps.send_unicast(nwk, address, payload, tag)
+            if status is not Status.MESSAGE_TOO_LONG:
+                under_way[tag] = None
+                if status is not _OK:
+                    self._refused(tag)
+                return tag
+        room = self._aps.max_payload_octets(options, nwk)
         if len(self._queue) + len(under_way) >= MAX_QUEUED_FRAMES:
             raise QueueFull(f"{MAX_QUEUED_FRAMES} messages wait for the radio already")
         blocks = [payload]
@@ -140,11 +136,11 @@ class StackMessages:
 
     def sent(self, event: MessageSent) -> None:
         """A unicast of this stack has ended; those of others are let be."""
-        tag = event.tag
-        if tag not in self._under_way or event.aps.profile != SMART_ENERGY_PROFILE:
+        status, _, _, address, tag = event
+        if tag not in self._under_way or address.profile != SMART_ENERGY_PROFILE:
             return
         message = self._under_way[tag]
-        delivered = event.status is _OK
+        delivered = status is _OK
         if delivered and message is not None and message.index + 1 < len(message.blocks):
             message.index += 1
             self._send_block(message)
@@ -169,8 +165,7 @@ class StackMessages:
 
     def received(self, event: MessageReceived, peer: int) -> None:
         """A message of this profile came in from `peer`, or one block of it."""
-        _, cluster, source_endpoint, destination_endpoint, options, _, _ = event.aps
-        payload = event.payload
+        _, (_, cluster, source_endpoint, destination_endpoint, options, _, _), _, _, payload = event
         if options & OPTION_FRAGMENT:
             whole = self._take_block(event)
             if whole is None:
