@@ -143,8 +143,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Call `call(*args)` at `when_us`, or now if that is past; equal times in order asked."""
         if when_us < self._now_us:
             when_us = self._now_us
-        entry = MicrosecondCall((when_us, next(self._asked), call, args))
-        heappush(self._calls, entry)
+        order = next(self._asked)
+        entry = MicrosecondCall((when_us, order, call, args))
+        calls = self._calls
+        heappush(calls, entry)
+        if not order % _COMPACT_AT and len(calls) > self._compact_at:
+            self._compact_at = max(_COMPACT_AT, 2 * _compact(calls))
         return entry
 
     @contextlib.contextmanager
@@ -176,8 +180,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _jump(self, selector: _VirtualSelector) -> _Events:
         calls, ready, scheduled = self._calls, self._ready, self._scheduled
         budget = _CALLS_BETWEEN_POLLS
-        if len(calls) > self._compact_at:
-            self._compact_at = max(_COMPACT_AT, 2 * _compact(calls))
         while calls:
             when_us, _, call, args = calls[0]
             if call is None:
