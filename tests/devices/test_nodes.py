@@ -309,9 +309,10 @@ async def test_a_device_that_leaves_is_missed(ezsp: Any) -> None:
             hub.node.send(Frame(EUI64, 0x0704, 3, 1, b"gone"))
 
 
-async def test_two_networks_with_equal_settings_are_equal_on_the_air() -> None:
+@versions
+async def test_two_networks_with_equal_settings_are_equal_on_the_air(ezsp: Any) -> None:
     async def frames() -> list[bytes]:
-        async with bench() as made:
+        async with bench(ezsp=ezsp) as made:
             hub = await hub_node(made)
             device = await device_node(made, EUI64)
             await join(hub, device)

@@ -13,6 +13,7 @@ from bench_support import (
     NETWORK_KEY,
     NEW,
     OLD,
+    SETTINGS,
     STACK,
     Bench,
     House,
@@ -20,15 +21,17 @@ from bench_support import (
     bench,
     device_node,
     house,
+    hub_node,
     join,
     link_key,
     make_image,
+    of_kind,
 )
 from test_hub_and_device import ready, updated
 from wan_rig import premises
 
 from emulator.devices import models
-from emulator.devices.node import Frame
+from emulator.devices.node import KEY_TABLE_SIZE, Frame, NetworkDown, NodeError, Sent
 from emulator.zigbee import aps, nwk, ota, zcl
 from emulator.zigbee.security import FrameKey
 from gbcs.firmware import FIRMWARE_TRANSFER_SUCCEEDED, FirmwareTransfer
@@ -219,3 +222,63 @@ async def test_blocks_fill_the_frame_that_the_way_to_the_device_leaves(relays: i
         blocks = blocks_of(made)
         assert {len(data) for _, data in blocks} == {whole, 2048 % whole or whole}
         assert max(len(psdu) for psdu, data in blocks if len(data) == whole) == MPDU_OCTETS
+
+
+# -- what it refuses -----------------------------------------------------------------------------
+
+
+async def test_a_node_that_is_not_open_says_so() -> None:
+    async with bench(ezsp=STACK) as made:
+        url = made.stick("hub", HUB_EUI64)
+        node = made.make_hub(url, models.HUB_ENDPOINTS, lambda _: None)
+        for work in (node.leave(), node.resume(), node.form(SETTINGS)):
+            with pytest.raises(NodeError, match="stack://hub is not open"):
+                await work
+        with pytest.raises(NodeError, match="stack://hub is not open"):
+            node.send(Frame(EUI64, models.PRICE, 1, 1, b""))
+        await node.close()
+
+
+async def test_a_device_lets_nobody_in_and_talks_to_its_hub_alone() -> None:
+    async with bench(ezsp=STACK) as made:
+        hub = await hub_node(made)
+        device = await device_node(made, EUI64)
+        await join(hub, device)
+        with pytest.raises(NodeError, match=f"no hub's: it cannot let {EUI64 + 1:016X} in"):
+            await device.node.permit(EUI64 + 1, link_key(EUI64 + 1), 60)
+        with pytest.raises(NodeError, match=f"{EUI64 + 1:016X} is not the hub of this network"):
+            device.node.send(Frame(EUI64 + 1, models.PRICE, 1, 1, b""))
+        assert (
+            await device.node.find_endpoint(EUI64 + 1, models.OTA_UPGRADE, is_server=True) is None
+        )
+
+
+async def test_a_hub_has_so_many_link_keys_and_then_says_that_there_is_no_room() -> None:
+    async with bench(ezsp=STACK) as made:
+        hub = await hub_node(made)
+        for number in range(KEY_TABLE_SIZE):
+            await hub.node.permit(EUI64 + number, link_key(EUI64 + number), 60)
+        with pytest.raises(NodeError, match="has no room for a link key"):
+            await hub.node.permit(EUI64 + KEY_TABLE_SIZE, link_key(EUI64), 60)
+        await hub.node.permit(EUI64, link_key(EUI64 + 1), 60)  # another key in the place of one
+        table = made.sticks["hub"].stack.state.link_keys
+        assert len(table) == KEY_TABLE_SIZE
+
+
+async def test_messages_under_way_end_with_the_network() -> None:
+    async with bench(ezsp=STACK) as made:
+        hub = await hub_node(made)
+        device = await device_node(made, EUI64)
+        await join(hub, device)
+        made.medium.separate("hub", f"device-{EUI64:X}")
+        tags = [
+            device.node.send(Frame(HUB_EUI64, models.TUNNELLING, 1, 3, bytes(octets)))
+            for octets in [10] * 6 + [400] * 6
+        ]
+        await device.node.leave()
+        assert {one.tag: one.delivered for one in of_kind(device.events, Sent)} == dict.fromkeys(
+            tags, False
+        )
+        assert of_kind(device.events, NetworkDown) != []
+        await asyncio.sleep(60)
+        assert len(of_kind(device.events, Sent)) == len(tags)
