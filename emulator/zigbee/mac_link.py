@@ -302,7 +302,12 @@ class MacLink:
         self._retries = 0
         self._backoffs = 0
         self._exponent = MIN_BE
-        self._back_off()
+        # `_back_off` once more, without its call: every frame begins here.
+        from_us = self._now_us()
+        if from_us < self._free_at_us:
+            from_us = self._free_at_us
+        wait_us = self._random_bits(MIN_BE) * UNIT_BACKOFF_US + CCA_US
+        self._call_at_us(from_us + wait_us, self._assess, outgoing)
 
     def _start_csma(self) -> None:
         self._backoffs = 0

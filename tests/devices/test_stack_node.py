@@ -31,7 +31,8 @@ from test_hub_and_device import ready, updated
 from wan_rig import premises
 
 from emulator.devices import models
-from emulator.devices.node import KEY_TABLE_SIZE, Frame, NetworkDown, NodeError, Sent
+from emulator.devices.node import KEY_TABLE_SIZE, Frame, NetworkDown, NodeError, Role, Sent
+from emulator.devices.ota_server import ResponseCode, TransferOutcome
 from emulator.zigbee import aps, nwk, ota, zcl
 from emulator.zigbee.security import FrameKey
 from gbcs.firmware import FIRMWARE_TRANSFER_SUCCEEDED, FirmwareTransfer
@@ -222,6 +223,33 @@ async def test_blocks_fill_the_frame_that_the_way_to_the_device_leaves(relays: i
         blocks = blocks_of(made)
         assert {len(data) for _, data in blocks} == {whole, 2048 % whole or whole}
         assert max(len(psdu) for psdu, data in blocks if len(data) == whole) == MPDU_OCTETS
+
+
+@pytest.mark.parametrize("role", [Role.END_DEVICE, Role.SLEEPY], ids=lambda role: role.value)
+async def test_an_end_device_is_updated_too_asleep_or_awake(role: Role) -> None:
+    async with bench(ezsp=STACK) as made:
+        home = await house(made)
+        await home.add(EUI64, role=role)
+        await ready(home, EUI64)
+        assert made.sticks["hub"].stack.children.count == 1
+        image = make_image(4096)
+        home.hub.update(image, [EUI64])
+        assert (await updated(home, EUI64)).sha256 == image.sha256
+        (outcome,) = home.told(TransferOutcome)
+        assert outcome.response_code is ResponseCode.SUCCESS
+
+
+async def test_two_devices_at_once_get_the_file_each_under_its_own_key() -> None:
+    async with bench(ezsp=STACK) as made:
+        home = await house(made)
+        for eui64 in (EUI64, EUI64 + 1):
+            await home.add(eui64)
+        await ready(home, EUI64, EUI64 + 1)
+        image = make_image(4096)
+        home.hub.update(image, [EUI64, EUI64 + 1])
+        for eui64 in (EUI64, EUI64 + 1):
+            assert (await updated(home, eui64)).sha256 == image.sha256
+        assert len({entry.key for entry in made.sticks["hub"].stack.state.link_keys if entry}) == 2
 
 
 # -- what it refuses -----------------------------------------------------------------------------
