@@ -19,9 +19,10 @@ matrix-quick: $(VENV)/.dev ## a slice of every sweep
 	HANBENCH_MATRIX=quick $(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS)
 
 soak: export HANBENCH_MATRIX := soak
-soak: $(VENV)/.dev ## a million mutants for everything that reads: hours
+soak: $(VENV)/.dev ## a million mutants for everything that reads, ten times the lossy airs: hours
 	@PYTHONPATH=tests:.:tests/matrix $(BIN)/python tests/matrix/test_mutation_fuzz.py
-	$(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS) tests/matrix/test_mutation_fuzz.py
+	$(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS) \
+		tests/matrix/test_mutation_fuzz.py tests/devices/test_stack_loss.py
 
 bench: $(VENV)/.dev ## measured ratios, printed and judged
 	$(BIN)/python -m bench $(ARGS)

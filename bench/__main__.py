@@ -19,6 +19,7 @@ from bench.homes import REAL_TIME_HOMES
 from bench.judge import MAX_CV, MIN_REPEATS, Benchmark, BenchmarkError, Figure, run, summary, table
 from bench.ota_pair import OTA_BELLOWS_PAIR
 from bench.run_wall import RUN_WALL
+from bench.stack_node import OTA_STACK_NODE
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         PCAPNG_COST,
         RUN_WALL,
         OTA_BELLOWS_PAIR,
+        OTA_STACK_NODE,
         CBKE_AGREEMENT,
         REAL_TIME_HOMES,
     )

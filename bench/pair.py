@@ -19,7 +19,14 @@ from typing import NamedTuple, cast
 
 from bench.judge import BenchmarkError
 from emulator.devices.bridge import BRIDGE_1
-from emulator.devices.device import Device, DeviceBuild, DeviceEvent, DeviceLost, HanToJoin
+from emulator.devices.device import (
+    Device,
+    DeviceBuild,
+    DeviceEvent,
+    DeviceLost,
+    HanToJoin,
+    MakeNode,
+)
 from emulator.devices.ezsp_node import EzspNode
 from emulator.devices.flash import FlashContents, PagePool
 from emulator.devices.hub import DeviceJoined, DeviceTunnel, Hub, HubEvent, HubLost
@@ -48,8 +55,8 @@ EZSP_VERSION = 14
 HUB, BRIDGE = 0, 1
 
 _KIND = "bridge-1"
-_NAMES = ("hub", _KIND)
-_EUI64S = (0x02484E42_000000A2, 0x02484E42_000000A4)
+NAMES = ("hub", _KIND)
+EUI64S = (0x02484E42_000000A2, 0x02484E42_000000A4)
 _CHANNEL = 15
 _EXTENDED_PAN_ID = 0x02484E42_000000A3
 _JOIN_TIMEOUT_S = 600.0
@@ -90,22 +97,34 @@ def make_sticks(clock: Scheduler, capture: Capture | None = None, seed: int = 1)
             stream.getrandbits,
             ezsp_version=EZSP_VERSION,
         )
-        for name, eui64 in zip(_NAMES, _EUI64S, strict=True)
+        for name, eui64 in zip(NAMES, EUI64S, strict=True)
     ]
 
 
-class Hosts:
-    """A hub and a bridge on sticks that somebody else provides, on whatever loop is running."""
+BY_STICKS: tuple[MakeNode, MakeNode] = (
+    partial(ZigpyNode, take_over=True),
+    partial(EzspNode, take_over=True),
+)
 
-    def __init__(self, urls: Sequence[str], image: FirmwareImage) -> None:
+
+class Hosts:
+    """A hub and a bridge on radios that somebody else provides, on whatever loop is running;
+    `make_nodes` says what is before each radio."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        image: FirmwareImage,
+        make_nodes: tuple[MakeNode, MakeNode] = BY_STICKS,
+    ) -> None:
         self.image = image
-        make_hub = partial(ZigpyNode, take_over=True)
-        self.hub = Hub(urls[HUB], make_hub, self._on_hub, image_limit_bytes=len(image.data))
-        self.device = self._make_device(urls[BRIDGE])
+        limit = len(image.data)
+        self.hub = Hub(urls[HUB], make_nodes[HUB], self._on_hub, image_limit_bytes=limit)
+        self.device = self._make_device(urls[BRIDGE], make_nodes[BRIDGE])
         self._journal = Journal()
         self._joined = self._tunnel_up = self.is_under_way = self.has_ended = False
 
-    def _make_device(self, url: str) -> Device:
+    def _make_device(self, url: str, make_node: MakeNode) -> Device:
         product = identity(_KIND)
         build = DeviceBuild(
             _KIND,
@@ -120,7 +139,6 @@ class Hosts:
             slot_size_bytes=len(self.image.data),
         )
         han = HanToJoin(_CHANNEL, _EXTENDED_PAN_ID)
-        make_node = partial(EzspNode, take_over=True)
         return Device(build, han, PagePool(), make_node, self._on_device)
 
     async def join(self) -> None:
@@ -170,30 +188,23 @@ class Hosts:
         self.has_ended = True
 
 
-class Pair(Hosts):
-    """Hosts with sticks of their own, on virtual time. `tap(line, ncp)` may put itself on a serial
-    line.
+class VirtualPair(Hosts):
+    """Hosts on virtual time, that tell how long a transfer took.
 
-    `on_begin()` and `on_end()` are called at rest: nothing is on its way between host and stick.
+    `on_begin()` and `on_end()` are called at rest: nothing is on its way between host and radio.
     """
 
     def __init__(
         self,
+        urls: Sequence[str],
         image: FirmwareImage,
+        make_nodes: tuple[MakeNode, MakeNode] = BY_STICKS,
         *,
-        tap: Callable[[int, Ncp], SerialWire] | None = None,
-        capture: Capture | None = None,
         on_begin: Callable[[], object] | None = None,
         on_end: Callable[[], object] | None = None,
     ) -> None:
         self.clock = cast(VirtualLoop, asyncio.get_running_loop())
-        self.ncps = make_sticks(self.clock, capture)
-        self._lines = MemoryLines(f"pair-{id(self):x}")
-        urls = [
-            self._lines.add(ncp.name, ncp if tap is None else tap(line, ncp))
-            for line, ncp in enumerate(self.ncps)
-        ]
-        super().__init__(urls, image)
+        super().__init__(urls, image, make_nodes)
         self._on_begin = on_begin
         self._on_end = on_end
         self._began = self._ended = (0.0, 0.0)
@@ -208,22 +219,6 @@ class Pair(Hosts):
             end - start for end, start in zip(self._ended, self._began, strict=True)
         )
         return Transfer(wall_s, virtual_s, -(-len(self.image.data) // BLOCK_BYTES))
-
-    async def close(self) -> None:
-        """Switch everything off."""
-        await self.stop()
-        self.pull_out()
-
-    def pull_out(self) -> None:
-        """Take the sticks away; the hosts are not asked."""
-        self._lines.close()
-        self.switch_sticks_off()
-
-    def switch_sticks_off(self) -> None:
-        """From now on no stick says anything; its line stays."""
-        for ncp in self.ncps:
-            ncp.close()
-        self.ncps.clear()
 
     def _transfer_started(self) -> None:
         # The scheduler's calls are made only when nobody has anything left to do.
@@ -243,6 +238,44 @@ class Pair(Hosts):
             self._on_end()
         self.has_ended = True
         self._journal.tell()
+
+
+class Pair(VirtualPair):
+    """Hosts with sticks of their own. `tap(line, ncp)` may put itself on a serial line."""
+
+    def __init__(
+        self,
+        image: FirmwareImage,
+        *,
+        tap: Callable[[int, Ncp], SerialWire] | None = None,
+        capture: Capture | None = None,
+        on_begin: Callable[[], object] | None = None,
+        on_end: Callable[[], object] | None = None,
+    ) -> None:
+        clock = cast(VirtualLoop, asyncio.get_running_loop())
+        self.ncps = make_sticks(clock, capture)
+        self._lines = MemoryLines(f"pair-{id(self):x}")
+        urls = [
+            self._lines.add(ncp.name, ncp if tap is None else tap(line, ncp))
+            for line, ncp in enumerate(self.ncps)
+        ]
+        super().__init__(urls, image, on_begin=on_begin, on_end=on_end)
+
+    async def close(self) -> None:
+        """Switch everything off."""
+        await self.stop()
+        self.pull_out()
+
+    def pull_out(self) -> None:
+        """Take the sticks away; the hosts are not asked."""
+        self._lines.close()
+        self.switch_sticks_off()
+
+    def switch_sticks_off(self) -> None:
+        """From now on no stick says anything; its line stays."""
+        for ncp in self.ncps:
+            ncp.close()
+        self.ncps.clear()
 
 
 def transfer(image: FirmwareImage, capture: Capture | None = None) -> Transfer:

@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from heapq import heapify, heappop, heappush
+from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar, TypeVarTuple
@@ -112,7 +113,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now_s = 0.0
         self._now_us = 0
         self._calls: list[MicrosecondCall] = []
-        self._asked = 0
+        self._asked = count()
         self._compact_at = _COMPACT_AT
         self._unpolled = 0
         self._hold_limits_s: list[float] = []
@@ -142,11 +143,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Call `call(*args)` at `when_us`, or now if that is past; equal times in order asked."""
         if when_us < self._now_us:
             when_us = self._now_us
-        self._asked += 1
-        entry = MicrosecondCall((when_us, self._asked, call, args))
+        order = next(self._asked)
+        entry = MicrosecondCall((when_us, order, call, args))
         calls = self._calls
         heappush(calls, entry)
-        if len(calls) > self._compact_at:
+        if not order % _COMPACT_AT and len(calls) > self._compact_at:
             self._compact_at = max(_COMPACT_AT, 2 * _compact(calls))
         return entry
 
@@ -180,12 +181,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         calls, ready, scheduled = self._calls, self._ready, self._scheduled
         budget = _CALLS_BETWEEN_POLLS
         while calls:
-            entry = calls[0]
-            call = entry[2]
+            when_us, _, call, args = calls[0]
             if call is None:
                 heappop(calls)
                 continue
-            when_us = entry[0]
             when_s = when_us / 1_000_000
             if scheduled and scheduled[0]._when < when_s:
                 if not scheduled[0]._cancelled:
@@ -196,7 +195,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._now_us = when_us
             if when_s > self._now_s:
                 self._now_s = when_s
-            call(*entry[3])
+            call(*args)
             budget -= 1
             if ready or self._stopping or not budget:
                 self._clock_resolution = math.ulp(self._now_s)

@@ -33,6 +33,8 @@ from emulator.devices.models import HUB_ENDPOINTS
 from emulator.devices.node import NetworkSettings, NodeEvent, Role
 from emulator.devices.ota_server import OtaServerParameters
 from emulator.devices.ppmid import PPMID
+from emulator.devices.stack_node import StackNode
+from emulator.devices.stack_radio import StackRadio
 from emulator.devices.zigpy_node import ZigpyNode
 from emulator.medium.air import Loss, Medium
 from emulator.ncp.memory import MemoryLines
@@ -78,7 +80,7 @@ class Bench:
     def __init__(
         self,
         *,
-        ezsp: int = 14,
+        ezsp: Any = 14,
         losses: Sequence[Loss] = (),
         seed: int = 1,
         strict: bool = False,
@@ -115,6 +117,14 @@ class Bench:
         )
         self.sticks[name] = stick
         return self.lines.add(name, stick)
+
+    def make_hub(self, url: str, *arguments: Any, **options: Any) -> Any:
+        """A hub's node on the radio that `stick` gave this URL."""
+        return ZigpyNode(url, *arguments, **options)
+
+    def make_device(self, url: str, *arguments: Any, **options: Any) -> Any:
+        """A device's node on the radio that `stick` gave this URL."""
+        return EzspNode(url, *arguments, **options)
 
     def closing(self, close: Callable[[], Any]) -> None:
         """Await `close()` at the end, the last one first."""
@@ -154,9 +164,35 @@ class Bench:
             await asyncio.sleep(0.05)
 
 
+STACK = "stack"  # in the place of a version of EZSP: no stick at all
+
+
+class StackBench(Bench):
+    """The same without sticks: every node straight on a stack."""
+
+    sticks: dict[str, StackRadio]  # type: ignore[assignment]
+
+    def stick(self, name: str, eui64: int, stored: str | None = None) -> str:
+        self.sticks[name] = StackRadio(
+            name,
+            stored or StackState(eui64).to_json(),
+            self.medium,
+            self.loop,
+            self.random.getrandbits,
+        )
+        return f"stack://{name}"
+
+    def make_hub(self, url: str, *arguments: Any, **options: Any) -> StackNode:
+        radio = self.sticks[url.removeprefix("stack://")]
+        return StackNode(url, *arguments, radio=radio, **options)
+
+    make_device = make_hub
+
+
 @asynccontextmanager
 async def bench(**options: Any) -> AsyncIterator[Bench]:
-    made = Bench(**options)
+    """`ezsp` is a version, or STACK."""
+    made = StackBench(**options) if options.get("ezsp") == STACK else Bench(**options)
     try:
         yield made
     finally:
@@ -169,13 +205,13 @@ def of_kind(events: Sequence[Any], *kinds: type) -> list[Any]:
 
 @dataclass
 class HubNode:
-    node: ZigpyNode
+    node: Any  # ZigpyNode or StackNode
     events: list[NodeEvent] = field(default_factory=list)
 
 
 @dataclass
 class DeviceNode:
-    node: EzspNode
+    node: Any  # EzspNode or StackNode
     events: list[NodeEvent] = field(default_factory=list)
 
 
@@ -183,7 +219,7 @@ async def hub_node(bench: Bench, *, form: bool = True, take_over: bool = False) 
     """A hub's node on a stick of its own, its network formed."""
     events: list[NodeEvent] = []
     url = bench.stick("hub", HUB_EUI64)
-    node = ZigpyNode(url, HUB_ENDPOINTS, events.append, take_over=take_over)
+    node = bench.make_hub(url, HUB_ENDPOINTS, events.append, take_over=take_over)
     bench.closing(node.close)
     await node.open()
     if form:
@@ -202,7 +238,7 @@ async def device_node(
     """A device's node, its stick reset and idle."""
     events: list[NodeEvent] = []
     url = bench.stick(name or f"device-{eui64:X}", eui64)
-    node = EzspNode(url, PPMID.endpoints, events.append, take_over=take_over, role=role)
+    node = bench.make_device(url, PPMID.endpoints, events.append, take_over=take_over, role=role)
     bench.closing(node.close)
     await node.open()
     return DeviceNode(node, events)
@@ -269,7 +305,7 @@ class House:
             DeviceBuild(**(built | changes)),
             HanToJoin(CHANNEL, EXTENDED_PAN_ID),
             self.pool,
-            partial(EzspNode, take_over=True, role=role),
+            partial(self.bench.make_device, take_over=True, role=role),
             events.append,
         )
         self.devices[eui64] = device
@@ -299,7 +335,7 @@ async def house(
     events: list[HubEvent] = []
     hub = Hub(
         bench.stick("hub", HUB_EUI64),
-        partial(ZigpyNode, take_over=True),
+        partial(bench.make_hub, take_over=True),
         events.append,
         image_limit_bytes=limit,
         parameters=parameters,

@@ -12,7 +12,7 @@ from typing import Any
 
 import bellows.types as t
 
-from emulator.devices.ezsp_polling import Polls
+from emulator.devices.ezsp_polling import MAX_MISSED_POLLS, POLL_INTERVAL_S, Polls
 from emulator.devices.node import (
     IN_A_NETWORK,
     Frame,
@@ -30,6 +30,7 @@ from emulator.devices.node import (
     radio_errors,
 )
 from emulator.devices.node import SMART_ENERGY_PROFILE as PROFILE
+from emulator.devices.parent_search import find_parent
 from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
 
 HUB_NWK = 0x0000
@@ -38,9 +39,6 @@ SECURITY_LEVEL = 5
 JOIN_TIMEOUT_S = 30.0
 RESUME_TIMEOUT_S = 10.0
 REJOIN_TIMEOUT_S = 60.0
-REJOIN_WAITS_S = (0.0, 5.0, 15.0, 60.0, 120.0, 300.0)  # before each attempt to find a parent
-POLL_INTERVAL_S = 1.0
-MAX_MISSED_POLLS = 3
 TX_POWER_DBM = 8
 _FIRST_WITH_REJOIN_REASON = 14
 
@@ -186,7 +184,7 @@ class EzspNode:
         with radio_errors(self.url, "gave up while resuming"):
             outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)
             if outcome not in (t.sl_Status.NETWORK_UP, t.sl_Status.NOT_JOINED) and self._polls:
-                outcome = await self._find_parent()
+                outcome = await find_parent(self._rejoin, t.sl_Status.NETWORK_UP)
             if outcome != t.sl_Status.NETWORK_UP:
                 raise NodeError(f"the radio {self.url} does not resume its network: {outcome.name}")
             await self._came_up()
@@ -230,28 +228,19 @@ class EzspNode:
         )
         return t.sl_Status.from_ember_status(status) == t.sl_Status.OK
 
-    async def _find_parent(self) -> t.sl_Status:
-        """Look for a parent, again and again; how that ended."""
+    async def _rejoin(self, has_key: bool) -> t.sl_Status:
+        """Look for a parent once; how that ended."""
         ezsp = self.ezsp
-        outcome = t.sl_Status.NOT_JOINED
-        for wait_s in REJOIN_WAITS_S:
-            await asyncio.sleep(wait_s)
-            for has_key in (True, False):
-                fields = {"haveCurrentNetworkKey": has_key, "channelMask": 0}
-                if ezsp.ezsp_version >= _FIRST_WITH_REJOIN_REASON:
-                    fields |= {"reason": 0, "nodeType": _NODE_TYPES[self.role]}
-                outcome = await self._await_status(
-                    ezsp.findAndRejoinNetwork(**fields), REJOIN_TIMEOUT_S
-                )
-                if outcome == t.sl_Status.NETWORK_UP:
-                    return outcome
-        return outcome
+        fields = {"haveCurrentNetworkKey": has_key, "channelMask": 0}
+        if ezsp.ezsp_version >= _FIRST_WITH_REJOIN_REASON:
+            fields |= {"reason": 0, "nodeType": _NODE_TYPES[self.role]}
+        return await self._await_status(ezsp.findAndRejoinNetwork(**fields), REJOIN_TIMEOUT_S)
 
     async def _return(self) -> None:
         """The parent does not answer any more."""
         try:
             with radio_errors(self.url, "gave up while looking for a parent"):
-                outcome = await self._find_parent()
+                outcome = await find_parent(self._rejoin, t.sl_Status.NETWORK_UP)
                 if outcome == t.sl_Status.NETWORK_UP:
                     await self._meet_hub()
             if outcome != t.sl_Status.NETWORK_UP:

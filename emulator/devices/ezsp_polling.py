@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable
 
 from emulator.devices.node import Role
 
+POLL_INTERVAL_S = 1.0  # of a sleeper to whom nothing happens
 FAST_POLL_S = 0.25
+MAX_MISSED_POLLS = 3  # then its parent is lost
 LINGER_S = 3.0  # after the last message there may be an answer to it
 KEEP_ALIVE_POLL_S = 60.0
 RETRY_S = 1.0  # a stick that looks for a parent cannot be told to poll

@@ -14,6 +14,10 @@ from typing import NamedTuple, Protocol
 
 SMART_ENERGY_PROFILE = 0x0109
 MAX_QUEUED_FRAMES = 64
+MAX_UNDER_WAY = 8  # EmberZNet keeps 10 APS messages; two are left for others
+KEY_TABLE_SIZE = 16  # 15 devices of a device log, and one for a key that is being replaced
+MAX_PERMIT_S = 3600
+MATCH_TIMEOUT_S = 3.0  # of a question for endpoints
 
 
 class Role(Enum):

@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from struct import Struct
+from struct import pack
 from typing import Any
 
 import bellows.ash
@@ -35,7 +35,9 @@ from bellows.ezsp.protocol import EZSP_CMD_TIMEOUT
 
 from emulator.devices import smart_energy_frames as frames
 from emulator.devices.node import (
+    MATCH_TIMEOUT_S,
     MAX_QUEUED_FRAMES,
+    MAX_UNDER_WAY,
     SMART_ENERGY_PROFILE,
     Frame,
     NodeError,
@@ -46,8 +48,10 @@ from emulator.devices.node import (
     Sent,
 )
 from emulator.devices.smart_energy_frames import Block, Layout
+from emulator.zigbee import zdo
 from emulator.zigbee.events import OPTION_ENCRYPTION, OPTION_FRAGMENT, OPTION_RETRY
 from emulator.zigbee.fragments import Reassembler, split
+from emulator.zigbee.routing import source_route_octets
 
 OPTION_ENABLE_ROUTE_DISCOVERY = 0x0100
 
@@ -55,19 +59,15 @@ MAX_PAYLOAD_BYTES = 82  # one frame under NWK security
 APS_SECURITY_BYTES = 9
 FRAGMENT_BYTES = 2
 MAX_ROUTED = 64  # nodes whose relays are remembered
-MAX_UNDER_WAY = 8  # EmberZNet keeps 10 APS messages; two are left for zigpy
 SENT_TIMEOUT_S = 40.0  # a stick tells after 4 x (1.6 + 7.68) s at the latest, of a sleeper
 
 _SEND_PRIORITY = -1  # bellows' own for sendUnicast: what keeps the stick alive goes first
 # The profile of EmberApsFrame, as it stands on the line.
 _PROFILE = SMART_ENERGY_PROFILE.to_bytes(2, "little")
 
-_ZDO_PROFILE = 0x0000
-_MATCH_DESCRIPTOR = 0x0006
-_MATCH_RESPONSE = _ZDO_PROFILE.to_bytes(2, "little") + (0x8006).to_bytes(2, "little")
-_MATCH_TIMEOUT_S = 3.0
+# Profile and cluster, as they stand beside each other in EmberApsFrame.
+_MATCH_RESPONSE = pack("<HH", zdo.PROFILE, zdo.RESPONSE | zdo.MATCH_DESCRIPTOR)
 _MATCH_TAG = 0  # never the tag of a message of ours: nobody waits for its end
-_MATCH = Struct("<BHH")  # sequence, address of interest, profile
 
 
 class _LoopTime:
@@ -382,15 +382,14 @@ class SmartEnergyEzsp(EZSP):
         None when the node does not answer in time, or has none.
         """
         self._tag = sequence = self._tag % 255 + 1
-        lists = (cluster,) if is_server else (), () if is_server else (cluster,)
-        request = _MATCH.pack(sequence, nwk, SMART_ENERGY_PROFILE)
-        for clusters in lists:
-            request += bytes((len(clusters),)) + b"".join(c.to_bytes(2, "little") for c in clusters)
+        request = zdo.match_request(
+            sequence, nwk, SMART_ENERGY_PROFILE, cluster, is_server=is_server
+        )
         body = self._layout.send_unicast.pack(
             frames.DIRECT,
             nwk,
-            _ZDO_PROFILE,
-            _MATCH_DESCRIPTOR,
+            zdo.PROFILE,
+            zdo.MATCH_DESCRIPTOR,
             0,
             0,
             OPTION_RETRY | OPTION_ENABLE_ROUTE_DISCOVERY,
@@ -404,7 +403,7 @@ class SmartEnergyEzsp(EZSP):
         try:
             if await self._exchange(frames.SEND_UNICAST, body + request):
                 return None
-            async with asyncio.timeout(_MATCH_TIMEOUT_S):
+            async with asyncio.timeout(MATCH_TIMEOUT_S):
                 return await future
         except TimeoutError:
             return None
@@ -412,14 +411,13 @@ class SmartEnergyEzsp(EZSP):
             del self._matches[sequence]
 
     def _matched(self, data: bytes) -> None:
-        """Match_Desc_rsp: sequence, status, address, number of endpoints, endpoints."""
+        """A Match_Desc_rsp came in."""
         block = self._layout.parse_incoming(data)
         response = b"" if block is None else block.payload
         if len(response) >= 5:
             future = self._matches.get(response[0])
             if future is not None and not future.done():
-                found = response[1] == 0 and response[4] and len(response) > 5
-                future.set_result(response[5] if found else None)
+                future.set_result(zdo.first_match(response))
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -450,8 +448,7 @@ class SmartEnergyEzsp(EZSP):
         nwk, eui64, _, _, relays = arguments
         if nwk not in self._routed and len(self._routed) >= MAX_ROUTED:
             del self._routed[next(iter(self._routed))]
-        # Relay count, relay index, relays (ZigBee 3.3.1.9); a neighbour has none of them.
-        self._routed[nwk] = octets = 2 + 2 * len(relays) if relays else 0
+        self._routed[nwk] = octets = source_route_octets(relays)
         peer = self._peer_of(nwk, int.from_bytes(eui64.serialize(), "little"))
         if peer is not None:
             self._on_event(Routed(peer, octets))

@@ -22,6 +22,8 @@ from zigpy.exceptions import NetworkNotFormed
 
 from emulator.devices.node import (
     IN_A_NETWORK,
+    KEY_TABLE_SIZE,
+    MAX_PERMIT_S,
     SMART_ENERGY_PROFILE,
     Frame,
     Joined,
@@ -37,8 +39,6 @@ from emulator.devices.node import (
 )
 from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
 
-KEY_TABLE_SIZE = 16  # 15 devices of a device log, and one for a key that is being replaced
-MAX_PERMIT_S = 3600
 _PERMIT_MAX_S = 254  # permitJoining takes no more; 255 would be for ever
 _PERMIT_STEP_S = 240
 _NOBODY = (0xFFFE, 0xFFFF)  # a node id that stands for none

@@ -336,13 +336,17 @@ class Transceiver:
         elif medium._capture is not None:
             medium._capture(start_us, channel, psdu, "")
         recent = medium._recent
-        if len(recent) > _MAX_RECENT:
-            past_us = start_us - _REMEMBER_US
-            recent[:] = [other for other in recent if other.end_us > past_us]
-        if start_us >= medium._latest_end_us:
+        latest_end_us = medium._latest_end_us
+        if start_us - _REMEMBER_US >= latest_end_us:
+            recent.clear()
+            medium._latest_end_us = end_us
+        elif start_us >= latest_end_us:
             medium._latest_end_us = end_us
         else:
-            medium._latest_end_us = max(end_us, medium._latest_end_us)
+            if len(recent) > _MAX_RECENT:
+                past_us = start_us - _REMEMBER_US
+                recent[:] = [other for other in recent if other.end_us > past_us]
+            medium._latest_end_us = max(end_us, latest_end_us)
             for other in recent:
                 if other.end_us > start_us and other.channel == channel:
                     _disturb(transmission, other.source)

@@ -54,6 +54,10 @@ _ACK_REQUEST = aps.ACK_REQUEST
 _SECURITY = aps.SECURITY
 _DELIVERY_GROUP = aps.DELIVERY_GROUP
 _UNICAST = MessageKind.UNICAST
+_OK = Status.OK
+_new = tuple.__new__
+# What fits a frame to a neighbour whatever its options are.
+_SURE_OCTETS = aps.MAX_PAYLOAD_OCTETS - aps.SECURITY_OCTETS - FRAGMENT_OVERHEAD_OCTETS
 _STEPS = -COUNTER_STEP  # the bits that change when a counter comes to its next step
 _GROUP_HEADER = Struct("<BHHHBB")  # control, group, cluster, profile, source endpoint, counter
 
@@ -73,11 +77,7 @@ class _Unicast:
         self.key = key
         self.retries = 0
         self.due_us = 0
-        self.slot = _slot(destination, parameters.sequence, parameters.group & 0xFF)
-
-
-def _slot(node: int, counter: int, block: int) -> int:
-    return node << 16 | counter << 8 | block
+        self.slot = destination << 16 | parameters.sequence << 8 | parameters.group & 0xFF
 
 
 class ApsService(KeyRing):
@@ -90,6 +90,7 @@ class ApsService(KeyRing):
         self._waiting: dict[int, _Unicast] = {}
         self._watch: Cancellable | None = None
         self._watch_us = 0
+        self._now_us = stack.clock.now_us
         self._recent = RecentMessages()
         self.commands = ApsCommands(stack, self)
         self.command_handlers = self.commands.handlers
@@ -135,17 +136,21 @@ class ApsService(KeyRing):
             return Status.NOT_JOINED, 0
         if destination >= nwk.LOWEST_BROADCAST:
             return Status.INVALID_PARAMETER, 0
-        if len(payload) > self.max_payload_octets(options, destination):
+        if (len(payload) > _SURE_OCTETS or destination not in self._heard) and len(
+            payload
+        ) > self.max_payload_octets(options, destination):
             return Status.MESSAGE_TOO_LONG, 0
         if options & OPTION_FORCE_ROUTE_DISCOVERY:
             stack.routing.forget(destination)
         if options & OPTION_FRAGMENT and parameters.group & 0xFF:
             counter = parameters.sequence
-        else:
-            counter = self._next_counter(destination)
+        else:  # one that no message still waiting for this node has
+            self._counter = counter = (self._counter + 1) & 0xFF
+            while destination << 16 | counter << 8 in self._waiting:
+                self._counter = counter = (counter + 1) & 0xFF
         profile, cluster, source_endpoint, destination_endpoint, _, group, _ = parameters
-        parameters = Aps(
-            profile, cluster, source_endpoint, destination_endpoint, options, group, counter
+        parameters = _new(
+            Aps, (profile, cluster, source_endpoint, destination_endpoint, options, group, counter)
         )
         if destination == stack.mac.short_address:
             self._loop_back(parameters, payload, tag)
@@ -154,7 +159,7 @@ class ApsService(KeyRing):
             return Status.MAX_MESSAGE_LIMIT_REACHED, 0
         key = None
         if options & OPTION_ENCRYPTION:
-            partner = self.partner(destination)
+            partner = self._partners.get(destination) or self.partner(destination)
             if partner is None:
                 return Status.KEY_NOT_FOUND, 0
             key = partner.frame_key
@@ -164,14 +169,7 @@ class ApsService(KeyRing):
             self._transmit(unicast)
         else:
             self._transmit_once(unicast)
-        return Status.OK, counter
-
-    def _next_counter(self, destination: int) -> int:
-        """A counter that no message still waiting for `destination` has."""
-        self._counter = counter = (self._counter + 1) & 0xFF
-        while _slot(destination, counter, 0) in self._waiting:
-            self._counter = counter = (counter + 1) & 0xFF
-        return counter
+        return _OK, counter
 
     def _transmit(self, unicast: _Unicast) -> None:
         stack = self._stack
@@ -179,18 +177,17 @@ class ApsService(KeyRing):
         if frame is not None:
             again = partial(self._frame, unicast, aps.ACK_REQUEST)
             stack.send_nwk(unicast.destination, frame, None, again)
-        clock = stack.clock
         wait_us = ACK_WAIT_US
         node = unicast.destination
         extended = self.extended_timeouts
         if node in stack.mac.sleepers or (extended and stack.eui64_of(node) in extended):
             wait_us += stack.mac.held.persistence_us  # a parent may hold the message
-        unicast.due_us = due_us = clock.now_us() + wait_us
+        unicast.due_us = due_us = self._now_us() + wait_us
         if self._watch is None or due_us < self._watch_us:
             if self._watch is not None:
                 self._watch.cancel()
             self._watch_us = due_us
-            self._watch = clock.call_at_us(due_us, self._look_at_waiting)
+            self._watch = stack.clock.call_at_us(due_us, self._look_at_waiting)
 
     def _look_at_waiting(self) -> None:
         """One timer watches all acknowledgements; most came long before it looks."""
@@ -269,9 +266,8 @@ class ApsService(KeyRing):
         self._tell_sent(unicast, Status.DELIVERY_FAILED)
 
     def _tell_sent(self, unicast: _Unicast, status: Status) -> None:
-        self._stack.on_event(
-            MessageSent(status, MessageKind.UNICAST, unicast.destination, unicast.aps, unicast.tag)
-        )
+        ended = (status, _UNICAST, unicast.destination, unicast.aps, unicast.tag)
+        self._stack.on_event(_new(MessageSent, ended))
 
     def send_broadcast(
         self, destination: int, parameters: Aps, payload: bytes, tag: int, radius: int = 0
@@ -404,16 +400,15 @@ class ApsService(KeyRing):
             self._receive_data(header, payload, source, broadcast)
 
     def _open(self, frame: bytes, header: ApsFrame, source: int) -> bytes | None:
-        stack = self._stack
-        partner = self.partner(source)
+        partner = self._partners.get(source) or self.partner(source)
         if partner is None:
-            stack.undecodable += 1
+            self._stack.undecodable += 1
             return None
         eui64, key, frame_key = partner
         at = header.header_octets
         counter = aps.counter_of(frame, at)
         if counter < key.incoming_counter:
-            stack.replays_rejected += 1
+            self._stack.replays_rejected += 1
             return None
         payload = aps.open_sealed(frame_key, frame, at, eui64)
         before = key.incoming_counter
@@ -423,22 +418,21 @@ class ApsService(KeyRing):
         return payload
 
     def _acknowledged(self, source: int, header: ApsFrame) -> None:
-        unicast = self._waiting.get(_slot(source, header.counter, header.block))
+        unicast = self._waiting.get(source << 16 | header.counter << 8 | header.block)
         if unicast is None or unicast.aps.cluster != header.cluster:
             return
         if (unicast.key is not None) != bool(header.control & aps.SECURITY):
             return  # only who shares the key may say that a protected message arrived
         del self._waiting[unicast.slot]
-        self._tell_sent(unicast, Status.OK)
+        ended = (_OK, _UNICAST, unicast.destination, unicast.aps, unicast.tag)
+        self._stack.on_event(_new(MessageSent, ended))
 
     def _receive_data(self, header: ApsFrame, payload: bytes, source: int, broadcast: bool) -> None:
         control = header.control
         fragment = header.fragmentation
         if control & _ACK_REQUEST and not fragment and not broadcast:
             self._acknowledge(header, source)
-        if not fragment and self._recent.is_repeated(
-            source, header.counter, self._stack.clock.now_us()
-        ):
+        if not fragment and self._recent.is_repeated(source, header.counter, self._now_us()):
             return  # of fragments the host must know: it acknowledges them
         options = 0
         if control & _ACK_REQUEST:
@@ -450,14 +444,17 @@ class ApsService(KeyRing):
             options |= OPTION_FRAGMENT
             first = fragment == aps.FRAGMENT_FIRST
             group = header.block << 8 if first else header.block
-        parameters = Aps(
-            header.profile,
-            header.cluster,
-            header.source_endpoint,
-            header.destination_endpoint,
-            options,
-            group,
-            header.counter,
+        parameters = _new(
+            Aps,
+            (
+                header.profile,
+                header.cluster,
+                header.source_endpoint,
+                header.destination_endpoint,
+                options,
+                group,
+                header.counter,
+            ),
         )
         if control & _DELIVERY_GROUP == _DELIVERY_GROUP:
             for endpoint in self._stack.groups.get(group, ()):
@@ -480,15 +477,8 @@ class ApsService(KeyRing):
         ):
             return
         eui64 = stack.eui64_of(source)
-        stack.on_event(
-            MessageReceived(
-                kind,
-                parameters,
-                source,
-                None if eui64 is None else int.from_bytes(eui64, "little"),
-                payload,
-            )
-        )
+        sender = None if eui64 is None else int.from_bytes(eui64, "little")
+        stack.on_event(_new(MessageReceived, (kind, parameters, source, sender, payload)))
 
     def _acknowledge(self, header: ApsFrame, source: int) -> None:
         control = aps.TYPE_ACK | header.control & aps.SECURITY
@@ -523,7 +513,7 @@ class ApsService(KeyRing):
     def _send_ack(self, destination: int, header: bytes, secured: bool) -> None:
         key = None
         if secured:
-            partner = self.partner(destination)
+            partner = self._partners.get(destination) or self.partner(destination)
             if partner is None:
                 return
             key = partner.frame_key

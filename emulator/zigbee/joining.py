@@ -374,6 +374,10 @@ class Joining:
         else:
             self._permit_until_us = now_us + duration_s * 1_000_000
 
+    def permit_until(self, when_us: int) -> None:
+        """Let joiners associate here until then, and longer if they may already."""
+        self._permit_until_us = max(self._permit_until_us, when_us)
+
     @property
     def permits(self) -> bool:
         """Whether joiners may associate here now."""

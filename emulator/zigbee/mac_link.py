@@ -139,7 +139,9 @@ class MacLink:
         self.pan_id = mac.BROADCAST
         self.short_address = mac.BROADCAST
         self.counters = MacCounters()
-        self._clock = clock
+        # Bound once: each is looked up several times a frame.
+        self._now_us = clock.now_us
+        self._call_at_us = clock.call_at_us
         self._random_bits = random_bits
         self._medium = medium
         self._receive_data = receive_data
@@ -265,8 +267,8 @@ class MacLink:
         elif len(self._indirect) >= MAX_INDIRECT_FRAMES:
             self._refuse(outgoing)
             return
-        expiry = self._clock.call_at_us(
-            self._clock.now_us() + TRANSACTION_PERSISTENCE_US, self._expire, address
+        expiry = self._call_at_us(
+            self._now_us() + TRANSACTION_PERSISTENCE_US, self._expire, address
         )
         self._indirect[address] = (outgoing, expiry)
 
@@ -293,14 +295,19 @@ class MacLink:
 
     def _refuse(self, outgoing: _Outgoing) -> None:
         # Later: who sends must not hear the end of it before the call has returned.
-        self._clock.call_at_us(self._clock.now_us(), self._finish, outgoing, SendResult.QUEUE_FULL)
+        self._call_at_us(self._now_us(), self._finish, outgoing, SendResult.QUEUE_FULL)
 
     def _start(self, outgoing: _Outgoing) -> None:
         self._current = outgoing
         self._retries = 0
         self._backoffs = 0
         self._exponent = MIN_BE
-        self._back_off()
+        # `_back_off` once more, without its call: every frame begins here.
+        from_us = self._now_us()
+        if from_us < self._free_at_us:
+            from_us = self._free_at_us
+        wait_us = self._random_bits(MIN_BE) * UNIT_BACKOFF_US + CCA_US
+        self._call_at_us(from_us + wait_us, self._assess, outgoing)
 
     def _start_csma(self) -> None:
         self._backoffs = 0
@@ -308,16 +315,17 @@ class MacLink:
         self._back_off()
 
     def _back_off(self) -> None:
-        now_us = self._clock.now_us()
+        now_us = self._now_us()
         if now_us < self._free_at_us:
             now_us = self._free_at_us
         wait_us = self._random_bits(self._exponent) * UNIT_BACKOFF_US + CCA_US
-        self._clock.call_at_us(now_us + wait_us, self._assess, self._current)
+        self._call_at_us(now_us + wait_us, self._assess, self._current)
 
     def _assess(self, outgoing: _Outgoing) -> None:
         if outgoing is not self._current or self._closed:
             return
-        if self._clock.now_us() < self._free_at_us:
+        now_us = self._now_us()
+        if now_us < self._free_at_us:
             self._back_off()  # an acknowledgement of our own came in between
             return
         if self._transceiver.channel_busy():
@@ -332,19 +340,16 @@ class MacLink:
         if self._transceiver.channel is None:
             self._complete(SendResult.CHANNEL_ACCESS_FAILURE)
             return
-        now_us = self._clock.now_us()
         end_us = self._transceiver.transmit(outgoing.psdu, now_us + TURNAROUND_US)
         if outgoing.ack_request:
-            self._ack_timer = self._clock.call_at_us(
-                end_us + ACK_WAIT_US, self._ack_missed, outgoing
-            )
+            self._ack_timer = self._call_at_us(end_us + ACK_WAIT_US, self._ack_missed, outgoing)
         else:
-            self._clock.call_at_us(end_us, self._sent_unacknowledged, outgoing)
+            self._call_at_us(end_us, self._sent_unacknowledged, outgoing)
 
     def _sent_unacknowledged(self, outgoing: _Outgoing) -> None:
         if outgoing is self._current and not self._closed:
             self.counters.sent_broadcasts += 1
-            self._space(self._clock.now_us(), len(outgoing.psdu))
+            self._space(self._now_us(), len(outgoing.psdu))
             self._complete(_OK)
 
     def _ack_missed(self, outgoing: _Outgoing) -> None:
@@ -379,30 +384,32 @@ class MacLink:
     # -- receiving -----------------------------------------------------------------------------
 
     def _receive_if_awake(self, psdu: bytes) -> None:
-        if self._current is not None or self._clock.now_us() < self._data_poll.awake_until_us:
+        if self._current is not None or self._now_us() < self._data_poll.awake_until_us:
             self._receive(psdu)
 
     def _receive(self, psdu: bytes) -> None:
-        kind = psdu[0] & 0x07
-        if kind == _TYPE_DATA:
-            if len(psdu) > 11 and psdu[1] == 0x88 and psdu[0] in _SHORT_DATA:
+        first = psdu[0]
+        if first in _SHORT_DATA:
+            if len(psdu) > 11 and psdu[1] == 0x88:
                 self._receive_short_data(psdu)
             return
+        kind = first & 0x07
         if kind == _TYPE_ACK:
-            current = self._current
             timer = self._ack_timer
-            if (
-                timer is not None
-                and current is not None
-                and (psdu == _ACKS[current.sequence] or self._says_more(psdu, current.sequence))
+            if timer is None:
+                return
+            current = self._current
+            if current is not None and (
+                psdu == _ACKS[current.sequence] or self._says_more(psdu, current.sequence)
             ):
                 timer.cancel()
                 self._ack_timer = None
                 self.counters.unicasts_acknowledged += 1
-                octets = len(current.psdu)
-                spacing_us = LIFS_US if octets > SIFS_MAX_OCTETS else SIFS_US
-                self._free_at_us = self._clock.now_us() + spacing_us
+                spacing_us = LIFS_US if len(current.psdu) > SIFS_MAX_OCTETS else SIFS_US
+                self._free_at_us = self._now_us() + spacing_us
                 self._complete(_OK)
+            return
+        if kind == _TYPE_DATA:
             return
         try:
             frame = mac.parse(psdu)
@@ -427,7 +434,7 @@ class MacLink:
         if crc_hqx(psdu.translate(_REVERSED), 0):
             return  # over a frame and its FCS the remainder is 0 (`mac.fcs`)
         # `_acknowledge` and `_is_duplicate` once more, without their calls: every frame comes by.
-        now_us = self._clock.now_us()
+        now_us = self._now_us()
         unicast = destination != _BROADCAST
         if unicast and control & _ACK_REQUEST:
             start_us = now_us + TURNAROUND_US
@@ -439,7 +446,7 @@ class MacLink:
         if last is not None and last[0] == sequence and now_us < last[1]:
             return
         heard[source] = (sequence, now_us + DUPLICATE_MEMORY_US)
-        if len(heard) > MAX_REMEMBERED_SOURCES:
+        if last is None and len(heard) > MAX_REMEMBERED_SOURCES:
             heard.popitem(last=False)
         if unicast:
             self.counters.received_unicasts += 1
@@ -510,7 +517,7 @@ class MacLink:
         )
 
     def _acknowledge(self, ack: bytes, octets: int) -> None:
-        start_us = self._clock.now_us() + TURNAROUND_US
+        start_us = self._now_us() + TURNAROUND_US
         self._transceiver.transmit(ack, start_us)
         self._space(start_us + _ACK_AIR_US, octets)
 
@@ -518,7 +525,7 @@ class MacLink:
         address, extended = source
         key = ~address if extended else address
         heard = self._heard
-        now_us = self._clock.now_us()
+        now_us = self._now_us()
         last = heard.get(key)
         if last is not None and last[0] == sequence and now_us < last[1]:
             return True

@@ -124,7 +124,7 @@ class Routing:
         """
         if destination not in self._stack.neighbours.heard:
             relays = self.source_routes.get(destination)
-            if relays and octets + _overhead(relays) <= nwk.MAX_PAYLOAD_OCTETS:
+            if relays and octets + source_route_octets(relays) <= nwk.MAX_PAYLOAD_OCTETS:
                 return Way(relays[-1], relays)
         next_hop = self.hop_to(destination)
         if next_hop is None:
@@ -156,7 +156,7 @@ class Routing:
         if destination in self._stack.neighbours.heard or not self._stack.neighbours.is_router:
             return 0
         relays = self.source_routes.get(destination)
-        return 0 if relays is None else _overhead(relays)
+        return 0 if relays is None else source_route_octets(relays)
 
     def forget(self, address: int) -> None:
         """Forget all ways to a node: it left, it has another address, or a host wants a new way."""
@@ -401,5 +401,6 @@ def are_a_way(nodes: tuple[int, ...]) -> bool:
     return len(set(nodes)) == len(nodes) and max(nodes) < nwk.LOWEST_BROADCAST
 
 
-def _overhead(relays: tuple[int, ...]) -> int:
+def source_route_octets(relays: tuple[int, ...]) -> int:
+    """What a source route takes of a frame (3.3.1.9: count, index, relays); nothing without one."""
     return _SOURCE_ROUTE_OCTETS + _RELAY_OCTETS * len(relays) if relays else 0

@@ -102,6 +102,21 @@ def device_announce(stack: Stack) -> bytes:
     )
 
 
+def match_request(
+    sequence: int, address: int, profile: int, cluster: int, *, is_server: bool
+) -> bytes:
+    """The payload of Match_Desc_req (2.4.3.1.7): which endpoints serve a cluster, or use it."""
+    lists = ((cluster,), ()) if is_server else ((), (cluster,))
+    return _MATCH.pack(sequence, address, profile) + b"".join(map(_clusters, lists))
+
+
+def first_match(response: bytes) -> int | None:
+    """The first endpoint that a Match_Desc_rsp tells (2.4.4.2.7), None when it tells none."""
+    # Sequence, status, address, number of endpoints, endpoints.
+    found = len(response) > 5 and response[1] == SUCCESS and response[4]
+    return response[5] if found else None
+
+
 def answer(stack: Stack, source: int, message: Aps, payload: bytes, *, broadcast: bool) -> bool:
     """Answer a ZDO message as far as the stack does; whether the host is to see it.
 
@@ -271,6 +286,7 @@ def _permit_joining(stack: Stack, payload: bytes, broadcast: bool) -> bytes | No
 
 
 _EUI64 = Struct("<Q")
+_MATCH = Struct("<BHH")
 _SHORT = Struct("<H")
 _NODE = Struct("<BBBHBHHHB")
 

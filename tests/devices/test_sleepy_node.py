@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from bench_support import (
     CHANNEL,
     EXTENDED_PAN_ID,
     HUB_EUI64,
+    STACK,
     Bench,
     DeviceNode,
     HubNode,
@@ -37,6 +39,7 @@ from emulator.zigbee.state import StackState
 
 EUI64 = 0x02484E4200000010
 NAME = f"device-{EUI64:X}"
+kinds_of_node = pytest.mark.parametrize("ezsp", [14, STACK])
 end_devices = pytest.mark.parametrize(
     "role", [Role.END_DEVICE, Role.SLEEPY], ids=lambda role: role.value
 )
@@ -72,10 +75,11 @@ def data_requests(made: Bench) -> int:
     ("ezsp", "role"),
     [
         *((version, Role.SLEEPY) for version in SUPPORTED_VERSIONS),
-        *((version, Role.END_DEVICE) for version in (4, 8, 14)),
+        *((version, Role.END_DEVICE) for version in (4, 8, 14, STACK)),
+        (STACK, Role.SLEEPY),
     ],
 )
-async def test_an_end_device_goes_on_after_its_stick_was_reset(ezsp: int, role: Role) -> None:
+async def test_an_end_device_goes_on_after_its_stick_was_reset(ezsp: Any, role: Role) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await home(made, role)
         child = made.sticks["hub"].stack.children.of_eui64(EUI64)
@@ -91,8 +95,11 @@ async def test_an_end_device_goes_on_after_its_stick_was_reset(ezsp: int, role: 
         assert of_kind(device.events, NetworkDown) == []
 
 
-async def test_a_sleeper_asks_seldom_while_nothing_happens_and_often_while_it_does() -> None:
-    async with bench() as made:
+@kinds_of_node
+async def test_a_sleeper_asks_seldom_while_nothing_happens_and_often_while_it_does(
+    ezsp: Any,
+) -> None:
+    async with bench(ezsp=ezsp) as made:
         hub, device = await home(made, Role.SLEEPY)
         await asyncio.sleep(30)
         before = data_requests(made)
@@ -133,8 +140,9 @@ async def test_a_hub_that_forgot_its_child_gets_it_back(role: Role) -> None:
         assert of_kind(device.events, NetworkDown) == []
 
 
-async def test_a_sleeper_whose_parent_was_away_comes_back_by_itself() -> None:
-    async with bench() as made:
+@kinds_of_node
+async def test_a_sleeper_whose_parent_was_away_comes_back_by_itself(ezsp: Any) -> None:
+    async with bench(ezsp=ezsp) as made:
         hub, device = await home(made, Role.SLEEPY)
         stack = made.sticks["hub"].stack
         stack.mac.channel = None  # its radio is silent
@@ -147,8 +155,9 @@ async def test_a_sleeper_whose_parent_was_away_comes_back_by_itself() -> None:
         assert of_kind(device.events, NetworkDown) == []
 
 
-async def test_a_sleeper_whose_parent_stays_away_says_so_in_the_end() -> None:
-    async with bench() as made:
+@kinds_of_node
+async def test_a_sleeper_whose_parent_stays_away_says_so_in_the_end(ezsp: Any) -> None:
+    async with bench(ezsp=ezsp) as made:
         _, device = await home(made, Role.SLEEPY)
         made.sticks["hub"].stack.mac.channel = None
         await made.until(lambda: of_kind(device.events, NetworkDown), 1200)
@@ -158,8 +167,11 @@ async def test_a_sleeper_whose_parent_stays_away_says_so_in_the_end() -> None:
         assert len(of_kind(device.events, NetworkDown)) == 1
 
 
-async def test_a_sleeper_back_from_a_power_cut_waits_for_a_hub_that_is_not_there_yet() -> None:
-    async with bench() as made:
+@kinds_of_node
+async def test_a_sleeper_back_from_a_power_cut_waits_for_a_hub_that_is_not_there_yet(
+    ezsp: Any,
+) -> None:
+    async with bench(ezsp=ezsp) as made:
         hub, device = await home(made, Role.SLEEPY)
         stack = made.sticks["hub"].stack
         stack.mac.channel = None
@@ -202,8 +214,9 @@ async def test_an_end_device_without_a_network_has_none_to_resume(role: Role) ->
             await device.node.resume()
 
 
-async def test_a_sleeper_that_leaves_is_no_child_any_more() -> None:
-    async with bench() as made:
+@kinds_of_node
+async def test_a_sleeper_that_leaves_is_no_child_any_more(ezsp: Any) -> None:
+    async with bench(ezsp=ezsp) as made:
         _, device = await home(made, Role.SLEEPY)
         await device.node.leave()
         await asyncio.sleep(1)

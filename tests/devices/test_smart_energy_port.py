@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import bench_support
 import pytest
-from bench_support import DeviceNode, HubNode, bench, device_node, hub_node, join, of_kind
+from bench_support import STACK, DeviceNode, HubNode, bench, device_node, hub_node, join, of_kind
 
 from emulator.devices.node import (
     MAX_QUEUED_FRAMES,
@@ -25,6 +26,7 @@ TUNNELLING = 0x0704
 OTA = 0x0019
 SIZES = (0, 1, 40, 73, 74, 82, 132, 1500)
 versions = pytest.mark.parametrize("ezsp", [13, 14])
+kinds_of_node = pytest.mark.parametrize("ezsp", [13, 14, STACK])
 
 
 def octets(size: int) -> bytes:
@@ -48,9 +50,9 @@ async def pair(made: bench_support.Bench) -> tuple[HubNode, DeviceNode]:
     return hub, device
 
 
-@versions
+@kinds_of_node
 @pytest.mark.parametrize("loss", [0.0, 0.1])
-async def test_every_size_arrives_whole_and_once_both_ways(ezsp: int, loss: float) -> None:
+async def test_every_size_arrives_whole_and_once_both_ways(ezsp: Any, loss: float) -> None:
     losses = (Loss(loss),) if loss else ()
     async with bench(ezsp=ezsp, losses=losses) as made:
         hub, device = await pair(made)
@@ -74,8 +76,8 @@ async def test_every_size_arrives_whole_and_once_both_ways(ezsp: int, loss: floa
             assert all(event.encrypted and event.cluster == TUNNELLING for event in received)
 
 
-@versions
-async def test_a_message_without_link_key_says_so_where_it_arrives(ezsp: int) -> None:
+@kinds_of_node
+async def test_a_message_without_link_key_says_so_where_it_arrives(ezsp: Any) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await pair(made)
         for size in (40, 82, 83, 200):
@@ -87,8 +89,8 @@ async def test_a_message_without_link_key_says_so_where_it_arrives(ezsp: int) ->
             assert [event.encrypted for event in of_kind(end.events, Received)] == [False] * 4
 
 
-@versions
-async def test_the_queue_takes_so_many_and_then_says_that_it_is_full(ezsp: int) -> None:
+@kinds_of_node
+async def test_the_queue_takes_so_many_and_then_says_that_it_is_full(ezsp: Any) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await pair(made)
         tags = [hub.node.send(to_device(octets(73))) for _ in range(MAX_QUEUED_FRAMES)]
@@ -113,8 +115,8 @@ async def test_a_message_that_no_fragments_can_hold_is_refused_and_takes_no_plac
         assert of_kind(device.events, Received)[0].payload == bytes(255 * 71)
 
 
-@versions
-async def test_messages_to_a_device_that_is_gone_fail_and_the_next_ones_go(ezsp: int) -> None:
+@kinds_of_node
+async def test_messages_to_a_device_that_is_gone_fail_and_the_next_ones_go(ezsp: Any) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await pair(made)
         made.sticks[f"device-{EUI64:X}"].stack.mac.channel = None  # deaf and dumb
@@ -131,7 +133,7 @@ async def test_messages_to_a_device_that_is_gone_fail_and_the_next_ones_go(ezsp:
 @pytest.mark.parametrize("end", ["hub", "device"])
 @pytest.mark.parametrize("idle", [True, False], ids=["all under way", "queued too"])
 async def test_a_stick_that_is_pulled_out_ends_every_message_and_is_told(
-    ezsp: int, end: str, idle: bool
+    ezsp: Any, end: str, idle: bool
 ) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await pair(made)
@@ -158,7 +160,7 @@ def deaf(data: bytes) -> None:  # noqa: ARG001 - a stick that hears nothing any 
 
 
 @versions
-async def test_a_stick_that_falls_silent_ends_every_message_and_is_told(ezsp: int) -> None:
+async def test_a_stick_that_falls_silent_ends_every_message_and_is_told(ezsp: Any) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await pair(made)
         device.node.send(to_hub(device, b"before"))
@@ -175,7 +177,7 @@ async def test_a_stick_that_falls_silent_ends_every_message_and_is_told(ezsp: in
 
 
 @versions
-async def test_zigpy_goes_on_while_the_port_is_busy(ezsp: int) -> None:
+async def test_zigpy_goes_on_while_the_port_is_busy(ezsp: Any) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await pair(made)
         for _ in range(40):
@@ -185,8 +187,8 @@ async def test_zigpy_goes_on_while_the_port_is_busy(ezsp: int) -> None:
         await made.until(lambda: len(of_kind(device.events, Received)) == 40)
 
 
-@versions
-async def test_an_end_point_is_found_where_it_is_and_none_where_it_is_not(ezsp: int) -> None:
+@kinds_of_node
+async def test_an_end_point_is_found_where_it_is_and_none_where_it_is_not(ezsp: Any) -> None:
     async with bench(ezsp=ezsp) as made:
         hub, device = await pair(made)
         peer = device.node.hub_eui64

@@ -164,6 +164,38 @@ def test_whoever_serves_a_cluster_of_the_profile_answers_a_search_and_others_do_
             assert questions.ask(zdo.MATCH_DESCRIPTOR, wanted, broadcast=broadcast) is None
 
 
+# Match_Desc_req (2.4.3.1.7) laid out by hand: sequence, address, profile, the two lists.
+@pytest.mark.parametrize(
+    ("is_server", "octets"),
+    [(True, "2a 34 12 09 01 01 19 00 00"), (False, "2a 34 12 09 01 00 01 19 00")],
+)
+def test_a_search_is_laid_out_as_the_standard_says(is_server: bool, octets: str) -> None:
+    request = zdo.match_request(0x2A, 0x1234, SMART_ENERGY, 0x0019, is_server=is_server)
+    assert request == bytes.fromhex(octets)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "is_server", "endpoint"),
+    [(0x19, True, 3), (0x0A, False, 3), (0x19, False, None), (0x0A, True, None)],
+)
+def test_what_is_searched_for_is_found_where_it_is_and_nowhere_else(
+    cluster: int, is_server: bool, endpoint: int | None
+) -> None:
+    questions = Questions()
+    address = questions.bridge.stack.short_address
+    request = zdo.match_request(0x2A, address, SMART_ENERGY, cluster, is_server=is_server)
+    answer = questions.ask(zdo.MATCH_DESCRIPTOR, request[1:])
+    assert (None if answer is None else zdo.first_match(b"\x2a" + answer)) == endpoint
+
+
+@given(st.binary(max_size=12))
+def test_whatever_is_taken_for_the_answer_to_a_search_names_an_endpoint_or_none(
+    octets: bytes,
+) -> None:
+    found = zdo.first_match(octets)
+    assert found is None or (octets[1] == zdo.SUCCESS and octets[4] and found == octets[5])
+
+
 def test_joining_is_opened_and_closed_by_request_and_only_a_request_to_one_is_answered() -> None:
     questions = Questions()
     joining = questions.bridge.stack.joining
