@@ -32,6 +32,7 @@ from dsp_stub.responses import (
     ResponseMessage,
 )
 from emulator.devices.node import NodeError, TakeOverRefused
+from emulator.devices.ota_server import ResponseCode
 from emulator.medium.timing import Scheduler
 from firmware_images.image import FirmwareImage, build_image
 from firmware_images.samples import identity, seeded_image
@@ -273,12 +274,24 @@ class Scenario:
         if not any(probe.name == "busy" for probe in self._probes):
             await self._probe_busy(asked, image)
         await self._progress_until(lambda: all(map(_is_transferred, asked)), asked)
+        await self._release(asked)
         await self._journal.until(lambda: all(map(_is_settled, asked)), ALERT_TIMEOUT_S)
         for track in asked:
             if track.upgrade is not None and track.lost is None:
                 await self._read_back(track)
         for track in asked:
             self._end(track, *judge_device(track))
+
+    async def _release(self, tracks: list[Track]) -> None:
+        """The word to activate, where the bench has the devices wait for it."""
+        after_s = self._bench.hub.release_after_s
+        if after_s is None:
+            return
+        await asyncio.sleep(after_s)
+        for track in tracks:
+            transfer = track.transfer
+            if transfer is not None and transfer.response_code is ResponseCode.SUCCESS:
+                self.wiring.hub.release(track.eui64)
 
     async def _ask_update(self, tracks: list[Track], image: FirmwareImage) -> list[Track]:
         """11.4 for all of them; those whose update the DSP began."""

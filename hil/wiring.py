@@ -19,7 +19,6 @@ from emulator.devices.flash import Flash, FlashContents, PagePool, Slot
 from emulator.devices.hub import Hub, HubEvent
 from emulator.devices.models import DeviceModel
 from emulator.devices.node import NetworkSettings, Role
-from emulator.devices.ota_client import OtaClientParameters
 from emulator.devices.ppmid import PPMID
 from emulator.devices.zigpy_node import ZigpyNode
 from emulator.medium.air import Medium
@@ -39,6 +38,7 @@ from hil.errors import RequestError
 from hil.evidence import Evidence
 from hil.fault_wiring import apply_faults, require_frames
 from hil.images import DeviceImage
+from hil.ota_options import server_parameters
 from hil.seeds import Seeds
 
 CHANNEL = 15
@@ -156,6 +156,7 @@ class Wiring:
             partial(ZigpyNode, take_over=take_over or emulated),
             on_hub_event,
             image_limit_bytes=_slot_bytes(bench),
+            parameters=server_parameters(bench.hub),
             identity=dcc.identity,
             wan=dcc.deliver,
             utc_now=utc_now,
@@ -167,7 +168,7 @@ class Wiring:
         han = HanToJoin(CHANNEL, self.settings.extended_pan_id)
         self.devices: dict[str, Device] = {}
         for entry in bench.devices:
-            build = self._build(entry, images[entry.id], _slot_bytes(bench))
+            build = self._build(entry, images[entry.id], _slot_bytes(bench), seeds)
             build.identity, build.utc_now = dcc.identity, utc_now
             self.devices[entry.id] = Device(
                 build,
@@ -186,7 +187,9 @@ class Wiring:
     def _radio(self, name: str, radio: str) -> str:
         return self.air.stick(name) if self.air is not None else radio
 
-    def _build(self, entry: DeviceEntry, image: DeviceImage, slot_bytes: int) -> DeviceBuild:
+    def _build(
+        self, entry: DeviceEntry, image: DeviceImage, slot_bytes: int, seeds: Seeds
+    ) -> DeviceBuild:
         model = _MODELS[entry.kind]
         product = identity(entry.kind)
 
@@ -205,8 +208,9 @@ class Wiring:
             product.hardware_version,
             verify,
             FlashContents.factory(image.factory_version),
-            OtaClientParameters(max_data_size=entry.max_data_size),
+            entry.client_parameters(),
             slot_size_bytes=slot_bytes,
+            random_bits=seeds.stream(f"device {entry.id}").getrandbits,
         )
 
     async def close(self) -> None:

@@ -185,6 +185,13 @@ class Hub:
         self._act_on_ota(self.ota.offer_to(devices, image, self._loop.time(), request))
         self._ota_timer.settle()
 
+    def release(self, eui64: int) -> None:
+        """Tell a device that was left to wait to activate what it loaded.
+
+        Raises OtaServerError for one that has loaded nothing.
+        """
+        self._act_on_ota(self.ota.release(eui64))
+
     def send_through_tunnel(self, eui64: int, message: bytes) -> None:
         """Send `message` to a device, opening the tunnel first if need be."""
         self._send_message(eui64, message, None)
