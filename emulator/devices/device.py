@@ -41,6 +41,7 @@ from emulator.devices.node import (
     Sent,
     SmartEnergyEndpoint,
 )
+from emulator.devices.nonvolatile import STEADY, Power, PowerCut, Record
 from emulator.devices.ota_client import OtaClient, OtaClientIdentity, OtaClientParameters
 from emulator.devices.ota_download import RandomBits
 from emulator.devices.tunnel import TunnelServer
@@ -89,7 +90,8 @@ class DeviceBuild:
     Without `identity` it has no GBCS application: its tunnel carries octets, and that is all. With
     `activation_fails` its boot loader refuses every image it is left with, and keeps the old one;
     with `new_image_hangs` every new image starts and never comes up, until the old one is back.
-    `random_bits` and `is_battery_low` are for the makes of client that need them.
+    `random_bits` and `is_battery_low` are for the makes of client that need them. In `network` it
+    is noted that the device has joined.
     """
 
     device_id: str
@@ -110,6 +112,8 @@ class DeviceBuild:
     new_image_hangs: bool = False
     random_bits: RandomBits | None = None
     is_battery_low: Callable[[], bool] | None = None
+    network: Record = field(default_factory=Record)
+    power: Power = STEADY
 
 
 class Device:
@@ -130,13 +134,19 @@ class Device:
         self._make_node = make_node
         self._on_event = on_event
         self._firmware: Firmware | None = None
-        self._has_joined = False
         self._life: asyncio.Task[None] | None = None
         self._identity: GbcsIdentity | None = None
 
     async def power_on(self) -> None:
         """Start the firmware; `eui64` is known when the radio has answered."""
         await self._start()
+
+    async def power_up(self, power: Power = STEADY) -> None:
+        """After `power_off`: go on from what is stored."""
+        build = self.build
+        build.power, build.memory = power, GbcsMemory.restarted(build.memory.record, power)
+        await self.power_on()
+        self.begin()
 
     def begin(self) -> None:
         """Join, and live from update to update; what happens is told to `on_event`."""
@@ -164,7 +174,9 @@ class Device:
 
     async def _start(self) -> Firmware:
         build = self.build
-        flash = Flash(build.contents, self._pool, slot_size_bytes=build.slot_size_bytes)
+        flash = Flash(
+            build.contents, self._pool, slot_size_bytes=build.slot_size_bytes, power=build.power
+        )
         flash.boot(_refuse if build.activation_fails else None)
         firmware = Firmware(build, flash, self._make_node, self._on_event)
         self._firmware = firmware
@@ -187,13 +199,20 @@ class Device:
                 await self._connect(firmware)
                 firmware.flash.confirm()
                 restarted = self._has_joined
-                self._has_joined = True
+                if not restarted:
+                    self.build.network.write(self.build.power, "network: joined", b"joined")
                 running = firmware.flash.running
                 self._on_event(DeviceUp(running.file_version, running.sha256, restarted))
                 await firmware.run()
                 firmware = await self._restart(firmware, RESTART_S)
         except NodeError as error:
             self._on_event(DeviceLost(str(error)))
+        except PowerCut:
+            return  # whoever has the power knows
+
+    @property
+    def _has_joined(self) -> bool:
+        return self.build.network.read() is not None
 
     async def _restart(self, firmware: Firmware, delay_s: float) -> Firmware:
         await firmware.stop()
@@ -330,6 +349,14 @@ class Firmware:
     # -- what the radio brings -----------------------------------------------------------------
 
     def _on_node_event(self, event: NodeEvent) -> None:
+        if self._build.power.is_off:
+            return
+        try:
+            self._hear(event)
+        except PowerCut:
+            return  # whoever has the power knows
+
+    def _hear(self, event: NodeEvent) -> None:
         if type(event) is Received:
             if event.cluster == models.OTA_UPGRADE:
                 if event.peer != self._hub_eui64:
