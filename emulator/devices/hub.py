@@ -364,10 +364,13 @@ class Hub:
                     self.ota.reported(output.number)
 
     def _look_at_version(self, seen: QuerySeen) -> None:
-        """A device that runs another version has restarted: its tunnel went with the old one."""
+        """A device that runs another version has restarted: its tunnel went with the old one. One
+        that gave no answer when a tunnel was asked for is there again."""
         peer = self.device_log[seen.eui64]
         has_changed = peer.version is not None and peer.version != seen.current_version
-        if has_changed and not peer.has_new_tunnel:
+        is_found = peer.finding is not None and peer.finding.done()
+        is_given_up = is_found and peer.client.state is tunnel.State.CLOSED
+        if is_given_up or (has_changed and not peer.has_new_tunnel):
             self._open_tunnel(seen.eui64, peer)
         peer.version = seen.current_version
         peer.has_new_tunnel = False

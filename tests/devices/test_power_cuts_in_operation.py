@@ -130,6 +130,14 @@ def test_hub_and_device_that_fall_in_one_update_both_come_back() -> None:
         run_virtual(on_loop)
 
 
+def test_a_device_that_was_away_for_every_request_for_a_tunnel_gets_one_when_it_asks() -> None:
+    """Twice off for 30 s: the hub asks five times in 50 s, and gives up."""
+    number = operations(BY_NAME["clean"], SMALL_BYTES, "device").index("gbcs: activation alert") + 2
+    cuts = Cut(number, CutMode.TORN), Cut(1, CutMode.TORN)
+    home = ended(BY_NAME["clean"], SMALL_BYTES, "device", *cuts)
+    assert len(home.told) == 4
+
+
 def test_the_same_cut_and_seed_give_the_same_frames() -> None:
     lossy, cut = BY_NAME["lossy"], Cut(6, CutMode.TORN)
     frames = [
