@@ -399,5 +399,7 @@ def _fault_problems(bench: Bench, ids: Sequence[str]) -> Iterator[Problem]:
     for path, fault in zip(paths, bench.faults, strict=True):
         if not set(fault.places) <= set(ids):
             yield path, f"'{fault}' is on nothing of this bench, which has {', '.join(ids)}"
+        elif fault.kind == "low battery" and fault.on == HUB:
+            yield path, f"'{fault}' is a device's: a hub has no battery"
         elif bench.hub.radio != EMULATED:
             yield path, f"'{fault}' needs emulated radios: real air takes no orders"

@@ -158,13 +158,18 @@ class Device:
 
     async def power_off(self) -> None:
         """Stop; what is not in the flash is gone."""
-        if self._life is not None:
-            self._life.cancel()
-            await asyncio.gather(self._life, return_exceptions=True)
-            self._life = None
-        if self._firmware is not None:
-            await self._firmware.stop()
-            self._firmware = None
+        life, self._life = self._life, None
+        firmware, self._firmware = self._firmware, None
+        if firmware is not None:
+            # First the radio: whoever waits for it hears that it is gone. The command of somebody
+            # who is cancelled meanwhile is left by bellows with an error that nobody takes.
+            await firmware.stop()
+        if life is not None:
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+            if self._firmware is not None:  # it was starting another
+                await self._firmware.stop()
+                self._firmware = None
 
     def send_through_tunnel(self, message: bytes) -> None:
         """Send `message` to the hub, when there is a tunnel."""
@@ -206,7 +211,8 @@ class Device:
                 await firmware.run()
                 firmware = await self._restart(firmware, RESTART_S)
         except NodeError as error:
-            self._on_event(DeviceLost(str(error)))
+            if self._life is not None:  # else it was switched off
+                self._on_event(DeviceLost(str(error)))
         except PowerCut:
             return  # whoever has the power knows
 

@@ -16,7 +16,7 @@ from typing import Any
 from emulator.devices import gbcs_half, models, ota_server, tunnel
 from emulator.devices.device import MakeNode
 from emulator.devices.device_log import DeviceLog, Peer
-from emulator.devices.gbcs_half import GbcsMemory, Identify, UtcNow, machine_utc
+from emulator.devices.gbcs_half import GbcsIdentity, GbcsMemory, Identify, UtcNow, machine_utc
 from emulator.devices.hub_wan import HubWan
 from emulator.devices.image_store import Image, ImageStore, StoreContents
 from emulator.devices.node import (
@@ -125,6 +125,7 @@ class Hub:
         self.memory = GbcsMemory(power=power) if memory is None else memory
         self.stored = HubStored() if stored is None else stored
         self._power = power
+        self._gbcs: GbcsIdentity | None = None
         self._boot()
 
     def _boot(self) -> None:
@@ -158,9 +159,11 @@ class Hub:
     async def _open(self) -> None:
         await self.node.open()
         eui64 = self.node.eui64
+        if self._gbcs is None and self._identity is not None:
+            self._gbcs = self._identity(eui64)
         self._wan = HubWan(
             eui64,
-            None if self._identity is None else self._identity(eui64),
+            self._gbcs,
             self.memory,
             self.device_log,
             self,
@@ -180,10 +183,10 @@ class Hub:
     async def stop(self) -> None:
         """Let go of the radio."""
         self._ota_timer.stop()
+        await self.node.close()  # first: see `Device.power_off`
         if self._wan is not None:
             self._wan.stop()
         self.device_log.stop()
-        await self.node.close()
 
     def deliver(self, message: bytes) -> None:
         """One serialised message of the DSP; lost on a hub that was never started."""

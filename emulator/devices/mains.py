@@ -18,12 +18,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from emulator.devices.node import NodeError
 from emulator.devices.nonvolatile import Cut, PowerCut, Supply
 
 BOOT_S = 1.0  # from the radio's start to the product's: longer than a stick takes
+
+
+class Fall(NamedTuple):
+    """The power goes for `off_s`: at an operation, counted since the first life began, or at a
+    moment of the loop's time."""
+
+    off_s: float
+    cut: Cut | None = None
+    at_s: float | None = None
 
 
 class Product(Protocol):
@@ -34,7 +43,7 @@ class Product(Protocol):
 
 
 class Mains:
-    """Of one product. `cuts` are for one life each, the first of them for the first.
+    """Of one product.
 
     `stop()` drops what runs, `switch(is_on)` is the radio's power, `on_event(kind, detail)` hears
     of the power going and coming back, `on_lost(reason)` of a product that does not come back.
@@ -43,48 +52,65 @@ class Mains:
     def __init__(
         self,
         name: str,
-        cuts: Iterable[Cut] = (),
+        falls: Iterable[Fall] = (),
         *,
-        off_s: float,
         switch: Callable[[bool], object],
         on_event: Callable[[str, str], object],
         on_lost: Callable[[str], object],
     ) -> None:
         self.name = name
         self.operations: list[str] = []  # of the lives that are over
-        self._cuts = list(cuts)
-        self._off_s = off_s
+        falls = list(falls)
+        at_operation = [(fall.cut, fall.off_s) for fall in falls if fall.cut is not None]
+        self._at_operation = sorted(at_operation, key=lambda fall: fall[0].operation)
+        self._at_time = [fall for fall in falls if fall.at_s is not None]
+        self._off_s = 0.0
         self._switch = switch
         self._on_event = on_event
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
+        self._timers: list[asyncio.TimerHandle] = []
+        self.on_back: Callable[[], object] | None = None  # the product runs again
+        self._is_started = True
         self._returning: asyncio.Task[None] | None = None
         self._start: Callable[[Supply], Awaitable[None]] | None = None
         self._stop: Callable[[], Awaitable[None]] | None = None
         self.supply = self._new_supply()
 
     def _new_supply(self) -> Supply:
-        return Supply(self._cuts.pop(0) if self._cuts else None, self._gone)
+        """Power for one life, which goes at the next operation it is to go at."""
+        before, falls = len(self.operations), self._at_operation
+        while falls and falls[0][0].operation <= before:
+            falls.pop(0)
+        if not falls:
+            return Supply(None, self._gone)
+        (operation, mode), self._off_s = falls.pop(0)
+        return Supply(Cut(operation - before, mode), self._gone)
 
     def feed(self, product: Product, stop: Callable[[], Awaitable[None]]) -> None:
-        """This is the product, made with the power of `supply`."""
+        """This is the product, made with the power of `supply`, and it runs."""
         self._start, self._stop = product.power_up, stop
+        for fall in self._at_time:
+            at_s = max(self._loop.time(), fall.at_s or 0.0)
+            self._timers.append(self._loop.call_at(at_s, self.go, fall.off_s))
 
     @property
     def is_on(self) -> bool:
-        return not self.supply.is_off
+        """Whether it has power and runs."""
+        return self._is_started and not self.supply.is_off
 
     def all_operations(self) -> list[str]:
         """The names of what was stored so far, in every life."""
         return self.operations + self.supply.operations
 
-    def go(self, off_s: float | None = None) -> None:
-        """The power goes now, for `off_s` where that is another time than usual."""
-        if self.is_on:
-            self._off_s = self._off_s if off_s is None else off_s
+    def go(self, off_s: float) -> None:
+        """The power goes now, if it is there."""
+        if not self.supply.is_off:
+            self._off_s = off_s
             self.supply.go("between two operations")
 
     def _gone(self, why: str) -> None:
+        self._is_started = False
         self._on_event("power cut", f"{why}, off for {self._off_s:g} s")
         # Not from within what runs: the radio's own code may be what led here.
         self._loop.call_soon(self._go_dark)
@@ -92,6 +118,13 @@ class Mains:
     def _go_dark(self) -> None:
         self._switch(False)
         self._returning = self._loop.create_task(self._return(), name=f"power of {self.name}")
+        self._returning.add_done_callback(self._returned)
+
+    def _returned(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            context = {"message": f"power of {self.name}", "exception": error}
+            self._loop.call_exception_handler(context)
 
     async def _return(self) -> None:
         assert self._start is not None
@@ -109,9 +142,15 @@ class Mains:
             return  # it went again, and will be back
         except NodeError as error:
             self._on_lost(str(error))
+            return
+        self._is_started = True
+        if self.on_back is not None:
+            self.on_back()
 
     async def close(self) -> None:
         """Leave the product as it is."""
+        for timer in self._timers:
+            timer.cancel()
         if self._returning is not None:
             self._returning.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -22,7 +22,7 @@ from emulator.devices.device import DeviceLost, DeviceUp
 from emulator.devices.flash import Flash, FlashContents, Slot
 from emulator.devices.gbcs_half import GbcsMemory
 from emulator.devices.hub import DeviceTunnel, HubLost
-from emulator.devices.mains import Mains
+from emulator.devices.mains import Fall, Mains
 from emulator.devices.nonvolatile import Cut
 from emulator.devices.ota_rules import OtaClientParameters
 from emulator.devices.ota_server import OtaServerParameters, TransferOutcome
@@ -59,7 +59,7 @@ def switch(stick: Ncp, is_on: bool) -> None:
 
 
 class RunningHome:
-    """One update, or two, of one device; each side is cut once in each of its first lives."""
+    """One update, or two, of one device; cuts are counted from when hub and device were new."""
 
     def __init__(
         self,
@@ -92,8 +92,7 @@ class RunningHome:
         stick = "hub" if name == "hub" else f"device-{EUI64:X}"
         return Mains(
             name,
-            cuts,
-            off_s=OFF_S,
+            [Fall(OFF_S, cut) for cut in cuts],
             switch=lambda is_on: switch(self.bench.sticks[stick], is_on),
             on_event=lambda kind, detail: self.told.append((name, kind, detail)),
             on_lost=self.lost.append,
