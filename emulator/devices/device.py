@@ -32,6 +32,7 @@ from emulator.devices.node import (
     Frame,
     JoinError,
     NetworkDown,
+    NetworkUp,
     Node,
     NodeError,
     NodeEvent,
@@ -380,8 +381,17 @@ class Firmware:
         elif type(event) is Sent:
             if self._gbcs is not None:
                 self._gbcs.sent(event.tag, event.delivered)
+        elif isinstance(event, NetworkUp):
+            self._meet_hub()
         elif isinstance(event, NetworkDown) and not self._ended.done():
             self._ended.set_exception(NodeError(event.reason))
+
+    def _meet_hub(self) -> None:
+        """After a swap of the trust centre the network has another hub."""
+        hub = getattr(self.node, "hub_eui64", None)
+        if self._hub_eui64 is not None and hub != self._hub_eui64:
+            self._hub_eui64 = hub
+            self._find_server_again()
 
     def _act_on_ota(self, outputs: Sequence[Any]) -> None:
         for output in outputs:

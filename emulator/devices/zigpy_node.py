@@ -374,6 +374,8 @@ class ZigpyNode:
     def peer_of(self, nwk: int, eui64: int | None) -> int | None:
         """Which device of this network a message came from, None for a stranger."""
         if eui64 is not None and eui64 in self._nwk_of:
+            if self._nwk_of[eui64] != nwk:  # it took another address, and that was not heard
+                self.heard_of(nwk, eui64, joined=False)
             return eui64
         return self._eui64_of.get(nwk)
 
