@@ -8,7 +8,6 @@ was stored. Checked after each run are the invariants of `mains_rig.RunningHome.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from functools import cache
 
@@ -16,12 +15,13 @@ import pytest
 from bench_support import bench
 from mains_rig import OFF_S, RunningHome
 from power_rig import SCENARIOS, Scenario
+from reliability_table import SIZE, SIZES, Runs, Sweep
 
+from emulator.devices.flash import PAGE_BYTES
 from emulator.devices.nonvolatile import Cut, CutMode
 from hil.clock import run_virtual
 from hil.wiring import quiet_hosts
 
-SIZE = os.environ.get("HANBENCH_MATRIX", "")
 SMALL_BYTES = 4200
 LARGE_BYTES = 48 * 1024
 LARGEST_BYTES = 750 * 1024
@@ -29,6 +29,66 @@ SIDES = ("device", "hub")
 # Operations by which hub and device get to know each other, before any update.
 SET_UP = {"hub": ("device log", "offers"), "device": ("network: joined", "gbcs: tunnel up")}
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+# How often each side stores something in an update of 48 KiB; of two, in the second.
+WRITES = {
+    "clean": {"device": 21, "hub": 18},
+    "lossy": {"device": 21, "hub": 18},
+    "repeated": {"device": 21, "hub": 18},
+    "queued": {"device": 21, "hub": 19},
+    "rollback": {"device": 23, "hub": 18},
+    "corrupt": {"device": 16, "hub": 18},
+    "deferred": {"device": 21, "hub": 19},
+    "cancelled": {"device": 8, "hub": 19},
+}
+SMALL_WRITES = {"device": 11, "hub": 8}  # in the clean course of 4 KiB
+SLICE_STEP = 6  # in matrix-quick, of the operations
+DOUBLE_STEP = 3  # in the matrix, of first and of second cuts
+
+
+def numbers(course: str, side: str, size: str) -> list[int]:
+    """At which operations of an update of 48 KiB to cut, counted as in `WRITES`, from 1."""
+    step = 1 if size in ("full", "soak") else SLICE_STEP
+    return list(range(step, WRITES[course][side] + 1, step))
+
+
+def pairs(writes: int, size: str) -> Iterator[tuple[int, int]]:
+    """First and second cut in a course of so many operations, and one more for the boot."""
+    step = 1 if size == "soak" else DOUBLE_STEP
+    for first in range(1, writes + 1, step):
+        for second in range(first + 1, writes + 2, step):
+            yield first, second
+
+
+def reliability() -> tuple[Sweep, ...]:
+    ends = "no update lost, no mixed image, I1 to I8"
+    modes = len(CutMode)
+    single = [
+        modes * sum(len(numbers(one, side, size)) for one in WRITES for side in SIDES)
+        for size in SIZES[1:]
+    ]
+    pages = -(-LARGEST_BYTES // PAGE_BYTES) - LARGE_BYTES // PAGE_BYTES
+    largest = single[-1] + modes * len(SIDES) * len(SCENARIOS) * pages
+    double = [
+        sum(len(list(pairs(count, size))) for count in counts.values()) * len(modes_of_two(size))
+        for size, counts in zip(
+            SIZES[1:], (SMALL_WRITES, SMALL_WRITES, WRITES["clean"]), strict=True
+        )
+    ]
+    return (
+        Sweep(
+            "R1",
+            "a running hub or device, with its stick, cut before, inside and after every write of "
+            f"an update of 48 KiB, {len(SCENARIOS)} courses",
+            Runs(sum(SMALL_WRITES.values()), *single),
+            ends,
+        ),
+        Sweep("R2", "the same of 750 KiB", Runs(0, 0, 0, largest), ends),
+        Sweep("R3", "a second cut of what runs, after the first", Runs(0, *double), ends),
+    )
+
+
+def modes_of_two(size: str) -> tuple[CutMode, ...]:
+    return tuple(CutMode) if size == "soak" else (CutMode.TORN,)
 
 
 def ended(
@@ -73,6 +133,10 @@ def cuts_of(scenario: Scenario, size_bytes: int, side: str) -> Iterator[tuple[in
     assert named[:first] == SET_UP[side]
     if len(scenario.versions) > 1:
         first = len(operations(BY_NAME["clean"], size_bytes, side))
+    if size_bytes == LARGE_BYTES:
+        assert len(named) - first == WRITES[scenario.name][side]
+    elif size_bytes == SMALL_BYTES and scenario.name == "clean":
+        assert len(named) - first == SMALL_WRITES[side]
     return iter(list(enumerate(named, 1))[first:])
 
 
@@ -165,9 +229,9 @@ def test_a_device_without_power_is_silent_until_it_is_back() -> None:
 def test_no_cut_of_what_runs_loses_or_mixes_an_update_of_48_kib(
     scenario: Scenario, side: str, mode: CutMode
 ) -> None:
-    for number, _ in cuts_of(scenario, LARGE_BYTES, side):
-        if SIZE in ("full", "soak") or number % 6 == 0:
-            cut_at(scenario, LARGE_BYTES, side, number, mode)
+    operations_of = list(cuts_of(scenario, LARGE_BYTES, side))
+    for number in numbers(scenario.name, side, SIZE):
+        cut_at(scenario, LARGE_BYTES, side, operations_of[number - 1][0], mode)
 
 
 @pytest.mark.matrix
@@ -188,9 +252,14 @@ def test_no_second_cut_of_what_runs_loses_an_update(side: str) -> None:
     """The second one at every operation after the first; at its own life's first ones in full."""
     scenario = BY_NAME["clean"]
     size_bytes = LARGE_BYTES if SIZE == "soak" else SMALL_BYTES
-    named = operations(scenario, size_bytes, side)
-    step = 1 if SIZE == "soak" else 3
-    for first, _ in list(cuts_of(scenario, size_bytes, side))[::step]:
-        for second in range(first + 1, len(named) + 2, step):
-            for mode in CutMode if SIZE == "soak" else (CutMode.TORN,):
-                ended(scenario, size_bytes, side, Cut(first, mode), Cut(second, mode))
+    operations_of = list(cuts_of(scenario, size_bytes, side))
+    before = len(SET_UP[side])
+    for first, second in pairs(len(operations_of), SIZE):
+        for mode in modes_of_two(SIZE):
+            cuts = Cut(before + first, mode), Cut(before + second, mode)
+            ended(scenario, size_bytes, side, *cuts)
+
+
+if __name__ == "__main__":
+    for sweep in reliability():
+        print(f"{sweep.runs.soak} updates: {sweep.what}")
