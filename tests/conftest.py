@@ -23,6 +23,8 @@ settings.register_profile(
 )
 settings.load_profile("hanbench")
 
+pytest_plugins = ["capture_witness"]
+
 REPOSITORY = Path(__file__).parents[1]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

@@ -11,6 +11,7 @@ where the library leaves them open (docs/open-points.md, "OTA client").
     WAITING      timeout, Image Notify                   QUERYING     Query Next Image Request
     WAITING      timeout, Image Notify, battery low      WAITING      query due after the interval
     QUERYING     timeout of the tenth in a row           WAITING      FindServer
+    QUERYING     Image Notify                            QUERYING     if no image, ask again
     QUERYING     timeout, no image, refused softly       WAITING      query due after the interval
     QUERYING     older image                             REPORTING    Upgrade End INVALID
     QUERYING     image that is wanted                    DOWNLOADING  begin the slot, ask
@@ -161,6 +162,7 @@ class OtaClient:
         self._exchange = Exchange()
         self._download: Download | None = None
         self._silent_queries = 0
+        self._is_notified = False  # since the query whose answer is awaited
         self._end_status: int = Status.SUCCESS
         self._end_version = self._first_version = identity.file_version
         self._end_requests = 0
@@ -268,6 +270,7 @@ class OtaClient:
             self._wait(now, self._parameters.query_interval_s)
             return [Anomaly("battery-low", "no image is asked for")]
         self.state, self._deadline = State.QUERYING, now + self._parameters.block_timeout_s
+        self._is_notified = False
         request = ota.QueryNextImageRequest(
             identity.manufacturer_code,
             identity.image_type,
@@ -277,11 +280,17 @@ class OtaClient:
         tsn = self._exchange.ask()
         return [_command(tsn, ota.QUERY_NEXT_IMAGE_REQUEST, ota.build(request))]
 
+    def _no_image(self, now: float) -> list[Output]:
+        """Nothing came of a query: ask again later, or at once if notified since."""
+        if self._is_notified:
+            return self._query(now)
+        return self._wait(now, self._parameters.query_interval_s)
+
     def _query_unanswered(self, now: float) -> list[Output]:
         self._silent_queries += 1
-        self._wait(now, self._parameters.query_interval_s)
         if self._silent_queries % self._parameters.max_errors:
-            return []
+            return self._no_image(now)
+        self._wait(now, self._parameters.query_interval_s)
         silent = Anomaly("server-silent", f"{self._silent_queries} queries without an answer")
         return [silent, FindServer()]
 
@@ -315,7 +324,7 @@ class OtaClient:
         failed = DownloadFailed(status, reason)
         if not reported:
             return [failed, *self._wait(now, self._parameters.query_interval_s)]
-        self.state = State.REPORTING
+        self.state, self._is_notified = State.REPORTING, False
         return [failed, self._begin_end(status, now)]
 
     def _begin_end(self, status: int, now: float) -> SendZcl:
@@ -423,7 +432,8 @@ class OtaClient:
         if not frame.frame_control & zcl.DISABLE_DEFAULT_RESPONSE:
             outputs.append(_refuse(frame, Status.SUCCESS))
         if self.state is State.WAITING:
-            outputs += self._query(now)
+            return outputs + self._query(now)
+        self._is_notified = True  # the answer on its way may have left before there was an image
         return outputs
 
     def _receive_query_response(
@@ -431,7 +441,7 @@ class OtaClient:
     ) -> list[Output]:
         parameters = self._parameters
         if response.status != Status.SUCCESS:
-            return self._wait(now, parameters.query_interval_s)
+            return self._no_image(now)
         version, size_bytes = response.file_version or 0, response.image_size_bytes or 0
         refusal = offer_refusal(
             response,
@@ -498,7 +508,7 @@ class OtaClient:
             return self._want_next(now)
         if self.state in (State.QUERYING, State.REPORTING):
             self._silent_queries = 0
-            return self._wait(now, self._parameters.query_interval_s)
+            return self._no_image(now)
         if response.status == Status.SUCCESS:
             return []
         if self.state is State.DOWNLOADING and self._download is not None:

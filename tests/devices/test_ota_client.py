@@ -111,6 +111,27 @@ def test_a_notification_is_followed_by_a_query_at_once() -> None:
     assert rig.state is State.QUERYING
 
 
+@pytest.mark.parametrize("ending", ["no image", "default response", "silence"])
+def test_a_notification_that_crosses_the_answer_of_a_query_is_not_forgotten(ending: str) -> None:
+    rig = ClientRig()
+    rig.start()
+    rig.expire()
+    query = rig.last
+    rig.notify()  # there is an image now; what the hub answered had left before
+    if ending == "no image":
+        none = ota.QueryNextImageResponse(Status.NO_IMAGE_AVAILABLE)
+        rig.receive(ota.QUERY_NEXT_IMAGE_RESPONSE, none, tsn=query.tsn)
+    elif ending == "default response":
+        rig.default_response(query.command, Status.NO_IMAGE_AVAILABLE, tsn=query.tsn)
+    else:
+        rig.expire()
+    assert rig.state is State.QUERYING
+    assert rig.last.command == ota.QUERY_NEXT_IMAGE_REQUEST
+    assert rig.last.tsn != query.tsn
+    rig.expire()  # and once only: nobody notified again
+    assert rig.state is State.WAITING
+
+
 def test_a_notification_for_anything_is_followed_by_a_query() -> None:
     rig = ClientRig()
     rig.start(delay_s=300.0)

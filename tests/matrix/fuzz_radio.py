@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import cast
 
-from air_support import Air, HeapClock, form, join, smart_energy
+from air_support import CHANNEL, Air, HeapClock, form, join, smart_energy
 from fuzz_codecs import ezsp_requests
 from fuzz_mutation import Wrap
 
@@ -21,7 +21,7 @@ from emulator.ncp.ezsp_tables import SUPPORTED_VERSIONS
 from emulator.ncp.ncp import Ncp
 from emulator.ncp.wire import SerialWire
 from emulator.zigbee import aps, mac, nwk, zdo
-from emulator.zigbee.events import NodeType
+from emulator.zigbee.events import NodeType, Status
 from emulator.zigbee.nwk import NwkFrame
 from emulator.zigbee.state import Network, StackState
 from hil.clock import run_virtual
@@ -215,6 +215,9 @@ class EzspSubject:
         assert answers[0][:3] == b"\x00\x80\x00"
 
 
+_DEVICE = 0x00DB1234567890A4
+
+
 class StackSubject:
     """A hub and a device that joined it, and a third transceiver beside them that has all keys."""
 
@@ -222,7 +225,8 @@ class StackSubject:
         self.rng = rng
         self.air = Air(rng.getrandbits(32))
         self.hub = form(self.air)
-        self.device = join(self.air, self.hub, "device", 0x00DB1234567890A4)
+        self.device = join(self.air, self.hub, "device", _DEVICE)
+        self.successors = 0
         self.fuzzer = self.air.medium.attach("fuzzer", lambda _: None)
         self.fuzzer.channel = 15
         self._exchange(b"before")
@@ -333,9 +337,19 @@ class StackSubject:
         clock = self.air.clock
         self.fuzzer.transmit(octets[:127] or b"\0", clock.now_us() + 200)
         clock.run_for(self.rng.choice((0.01, 0.01, 0.3)))
+        if self.device.stack.state.network is None:  # told to leave with the right keys
+            self.successors += 1
+            self.device = join(
+                self.air, self.hub, f"device-{self.successors}", _DEVICE + self.successors
+            )
 
     def check(self) -> None:
         self.air.clock.run_for(10)  # whatever was begun has ended
+        device = self.device.stack
+        if not device.is_up:  # it was told to rejoin, and the answer went by: a host asks again
+            assert self.device.statuses()[-1] is Status.MOVE_FAILED
+            assert device.rejoining.start([CHANNEL], secured=True) is Status.OK
+            self.air.clock.run_for(10)
         for node in (self.hub, self.device):
             # A Leave with the right keys is obeyed; whoever left is heard of again by this.
             node.stack.announce()

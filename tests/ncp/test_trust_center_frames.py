@@ -256,6 +256,12 @@ async def test_a_message_is_hashed_by_the_stick_in_parts(ezsp: int) -> None:
             context=context, finalize=t.Bool.false, data=b"no whole block"
         )
         assert status
+        # A context that says of itself that more went before than the padding can count.
+        context.length = 0xE8DEAD00
+        status, _ = await hub.node.ezsp.aesMmoHash(
+            context=context, finalize=t.Bool.true, data=b"the end"
+        )
+        assert status
 
 
 @pytest.mark.parametrize("ezsp", [4, 8, 12])

@@ -11,6 +11,9 @@ from emulator.zigbee.events import Status
 from emulator.zigbee.security import mmo_blocks, mmo_padding
 from emulator.zigbee.trust_center import ApplicationKeyPolicy, TrustCenterKeyPolicy
 
+# The padding has 32 bits for the number of bits of a message.
+_MMO_MAX_OCTETS = 1 << 29
+
 POLICY_TC_KEY_REQUEST = 0x05
 POLICY_APP_KEY_REQUEST = 0x06
 
@@ -70,10 +73,13 @@ def aes_mmo_hash(_session: Session, request: Fields) -> Fields:
     """Whole blocks of 16 octets, but for the last part of a message."""
     context, data = request["context"], request["data"]
     length = context["length"] + len(data)
+    refused = {"status": Status.INVALID_PARAMETER, "returnContext": context}
+    if length >= _MMO_MAX_OCTETS:
+        return refused
     if request["finalize"]:
         data += mmo_padding(length)
-    if len(data) % 16 or length >= 1 << 29:
-        return {"status": Status.INVALID_PARAMETER, "returnContext": context}
+    if len(data) % 16:
+        return refused
     result = mmo_blocks(bytes(context["result"]), data)
     return {"status": Status.OK, "returnContext": {"result": result, "length": length}}
 
