@@ -36,19 +36,27 @@ def outcome(run: Run) -> dict[str, Any]:
     return device
 
 
+more = pytest.mark.matrix
+
+
 @pytest.mark.parametrize(
     ("words", "where"),
     [
-        ("power loss at 1.5 s on ppmid for 7 s", "between two operations, off for 7 s"),
+        pytest.param(
+            "power loss at 1.5 s on ppmid for 7 s",
+            "between two operations, off for 7 s",
+            marks=more,
+        ),
         ("power loss at 1.5 s on hub for 7 s", "hub: between two operations, off for 7 s"),
         ("power loss at 0.1 s on ppmid for 7 s", "between two operations, off for 7 s"),
         (
             "power loss inside a write at the 5th write on ppmid",
             "at operation 5, spare: page 0, off for 30 s",
         ),
-        (
+        pytest.param(
             "power loss before a write at the 4th write on hub for 1 s",
             "hub: at operation 4, image: page 0, off for 1 s",
+            marks=more,
         ),
         (
             "power loss after a write at the 6th write on hub for 2 s",
@@ -65,6 +73,7 @@ def test_an_update_is_done_when_the_power_is_back(words: str, where: str) -> Non
     assert [kind for kind, _ in told] == ["power cut", "power back"]
 
 
+@more
 def test_power_that_goes_in_three_ways_in_one_run_is_no_failure() -> None:
     run = run_with(
         "power loss inside a write at the 9th write on hub for 3 s",
@@ -88,6 +97,7 @@ def test_a_low_battery_puts_an_update_off_or_ends_it() -> None:
     assert outcome(spared)["outcome"] == "activated"
 
 
+@more
 def test_one_seed_and_one_power_loss_give_one_trace() -> None:
     words = "--fault", "power loss inside a write at the 5th write on ppmid"
     first, again = (finished_run.__wrapped__(ONE_DEVICE, *words) for _ in range(2))
@@ -140,7 +150,7 @@ def test_sticks_by_themselves_have_no_such_power(
     assert "is of a hub or a device, and here are sticks alone" in done.err
 
 
-@pytest.mark.matrix
+@more
 @pytest.mark.parametrize("name", ["hub", "ppmid"])
 @pytest.mark.parametrize("tenths", range(8, 60, 4))
 def test_power_that_goes_at_any_moment_of_an_update_is_no_failure(name: str, tenths: int) -> None:
