@@ -16,7 +16,6 @@ it is told to.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol
 
@@ -153,5 +152,4 @@ class Mains:
             timer.cancel()
         if self._returning is not None:
             self._returning.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._returning
+            await asyncio.gather(self._returning, return_exceptions=True)  # told of already
