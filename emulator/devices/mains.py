@@ -10,6 +10,7 @@ it is told to.
                         the radio is off too, and what ran is dropped
     `off_s` later       the radio starts
     `BOOT_S` after it   the product is started from what it stored, with power for a new life
+    gone while started  the start is waited for, then as above
     started in vain     `on_lost` is told; it stays off
 """
 
@@ -20,9 +21,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from emulator.devices.node import NodeError
-from emulator.devices.nonvolatile import Cut, PowerCut, Supply
+from emulator.devices.nonvolatile import Cut, Supply
 
 BOOT_S = 1.0  # from the radio's start to the product's: longer than a stick takes
+GIVE_UP_S = 60.0  # longer than any host library waits for a radio that is silent
 
 
 class Fall(NamedTuple):
@@ -116,7 +118,9 @@ class Mains:
 
     def _go_dark(self) -> None:
         self._switch(False)
-        self._returning = self._loop.create_task(self._return(), name=f"power of {self.name}")
+        self._returning = self._loop.create_task(
+            self._return(self._returning), name=f"power of {self.name}"
+        )
         self._returning.add_done_callback(self._returned)
 
     def _returned(self, task: asyncio.Task[None]) -> None:
@@ -125,22 +129,31 @@ class Mains:
             context = {"message": f"power of {self.name}", "exception": error}
             self._loop.call_exception_handler(context)
 
-    async def _return(self) -> None:
+    async def _return(self, before: asyncio.Task[None] | None) -> None:
         assert self._start is not None
         assert self._stop is not None
+        if before is not None:
+            # It was starting: its host library lets go of a radio that answers no more, but not
+            # when it is interrupted in opening it.
+            await asyncio.wait([before], timeout=GIVE_UP_S)
+            before.cancel()
         await self._stop()
         await asyncio.sleep(self._off_s)
         self._switch(True)
         await asyncio.sleep(BOOT_S)
         self.operations += self.supply.operations
-        self.supply = self._new_supply()
+        self.supply = supply = self._new_supply()
         self._on_event("power back", "started from what was stored")
         try:
-            await self._start(self.supply)
-        except PowerCut:
-            return  # it went again, and will be back
-        except NodeError as error:
+            await self._start(supply)
+        except Exception as error:
+            if supply.is_off:
+                return  # it went again, and will be back
+            if not isinstance(error, NodeError):
+                raise
             self._on_lost(str(error))
+            return
+        if supply.is_off:
             return
         self._is_started = True
         if self.on_back is not None:

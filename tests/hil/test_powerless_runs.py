@@ -152,6 +152,19 @@ def test_sticks_by_themselves_have_no_such_power(
 
 @more
 @pytest.mark.parametrize("name", ["hub", "ppmid"])
+@pytest.mark.parametrize("again_ms", [4000, 4001, 4005, 4019, 4020, 4021, 4025, 4050, 4100])
+def test_power_that_goes_again_while_the_radio_is_being_opened_is_no_failure(
+    name: str, again_ms: int
+) -> None:
+    run = run_with(
+        f"power loss at 2 s on {name} for 1 s",
+        f"power loss at {again_ms / 1000} s on {name} for 2 s",
+    )
+    assert (outcome(run)["outcome"], run.document["verdict"]) == ("activated", "pass")
+
+
+@more
+@pytest.mark.parametrize("name", ["hub", "ppmid"])
 @pytest.mark.parametrize("tenths", range(8, 60, 4))
 def test_power_that_goes_at_any_moment_of_an_update_is_no_failure(name: str, tenths: int) -> None:
     run = run_with(f"power loss at {tenths / 10:g} s on {name} for 5 s", "loss 10 %")
