@@ -19,10 +19,11 @@ matrix-quick: $(VENV)/.dev ## a slice of every sweep
 	HANBENCH_MATRIX=quick $(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS)
 
 soak: export HANBENCH_MATRIX := soak
-soak: $(VENV)/.dev ## a million mutants for everything that reads, ten times the lossy airs: hours
+soak: $(VENV)/.dev ## a million mutants for everything that reads, ten times the lossy airs, every power cut twice: a day
 	@PYTHONPATH=tests:.:tests/matrix $(BIN)/python tests/matrix/test_mutation_fuzz.py
-	$(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS) \
-		tests/matrix/test_mutation_fuzz.py tests/devices/test_stack_loss.py
+	@PYTHONPATH=tests:.:tests/devices $(BIN)/python tests/devices/test_power_cuts_in_operation.py
+	$(BIN)/python -m pytest -n $(JOBS) -m matrix $(ARGS) tests/matrix/test_mutation_fuzz.py \
+		tests/devices/test_stack_loss.py tests/devices/test_power_cuts_in_operation.py
 
 bench: $(VENV)/.dev ## measured ratios, printed and judged
 	$(BIN)/python -m bench $(ARGS)

@@ -7,13 +7,16 @@ bench: hub, PPMID, bridges 1 and 2, the image of bridge 1 exactly 768 000 bytes,
     ezsp = 14                        clock = "virtual"
     faults = ["loss 10 %", "loss 30 % on bridge-1"]
 
-    [hub]                            radio = "emulated"
+    [hub]                            radio = "emulated", minimum_block_period_ms = 200, ...
+                                     (how it serves images: hil/ota_options.py)
     [limits]                         image_kb = 750, unit = "kib", scope = "file"
     [dsp]                            profile = "mp170", commissioned = "relaxed"
     [dsp.codes]                      replay = "E42"
     [[device]]                       id = "bridge-1", kind = "bridge-1", radio = "emulated",
                                      role = "router", "end-device" or "sleepy",
                                      image = "bridge.ota" or image_size_bytes = 768000, ...
+                                     personality = "ember", "ti", "nxp" ... (the makes of client)
+    [device.ota]                     block_timeout_s = 5.0, resume = false, ... (of that device)
     [[fault]]                        kind = "loss", percent = 10, on = "bridge-1"
                                      (the kinds of faults and their keys: hil/faults.py)
 """
@@ -26,22 +29,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    Strict,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import Field, PlainValidator, ValidationInfo, model_validator
 
 from dsp_stub.options import Codes, Options
+from emulator.devices.ota_rules import OtaClientParameters
+from emulator.zigbee.ota import WAIT_FOR_UPGRADE_COMMAND
 from firmware_images.checks import MAX_LIMIT_KB, SizeLimit
 from firmware_images.image import MAX_FILE_BYTES
 from hil.faults import Fault, parse_fault
+from hil.ota_options import (
+    MAX_DATA_OCTETS,
+    ClientTable,
+    HubTable,
+    Personality,
+    client_contradictions,
+    client_parameters,
+)
 from hil.seeds import ROOT_MAX
-from hil.toml_file import BenchFileError, Problem, dotted, load_toml
+from hil.toml_file import (
+    BenchFileError,
+    Number,
+    Problem,
+    Table,
+    Text,
+    Whole,
+    dotted,
+    load_toml,
+)
 from hil.toml_lines import KeyPath
 
 ClockName = Literal["virtual", "real"]
@@ -61,7 +75,7 @@ MAX_DEVICES = 6  # Type 1 devices a hub holds (MP170); every kind here is one
 IMAGE_BYTES = 64 * 1024
 BRIDGE_1_IMAGE_BYTES = 768_000  # 750 KiB, the most an image may have (MP170)
 LEAST_IMAGE_BYTES = 256  # a header, some body, the maker's trailer
-MAX_DATA_OCTETS = 56  # the largest block that fits one frame with APS security
+MAX_RELEASE_S = 3600  # a device that waits asks again by then, whatever make it is of
 
 # mem: names belong to a run, which makes them: nobody else can know one.
 _RADIO = re.compile(r"/[^\s]+|(?!mem:)[a-z][a-z0-9+.-]*://[^\s]+")
@@ -97,8 +111,6 @@ def _read_fault(value: object) -> Fault:
     return parse_fault(value)
 
 
-Whole = Annotated[int, Strict()]
-Text = Annotated[str, Strict()]
 Epoch = Annotated[datetime, PlainValidator(_read_epoch)]
 Radio = Annotated[str, PlainValidator(_read_radio)]
 Image = Annotated[Path, PlainValidator(_read_image)]
@@ -110,14 +122,15 @@ _RADIO_SAYS = '"emulated", the path of a serial port or a URL such as "tcp://lab
 # -- the tables ----------------------------------------------------------------------------
 
 
-class Table(BaseModel):
-    """One table of the file; a field's description says what would be right."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Hub(Table):
+class Hub(HubTable):
     radio: Radio = Field(default=EMULATED, description=_RADIO_SAYS)
+    release_after_s: Number | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_RELEASE_S,
+        allow_inf_nan=False,
+        description=f"a number of seconds from 0 to {MAX_RELEASE_S}",
+    )
 
 
 class Device(Table):
@@ -140,12 +153,20 @@ class Device(Table):
     image_policy: ImagePolicy = Field(
         default="maker-signed", description='"maker-signed" or "opaque"'
     )
-    max_data_size: Whole = Field(
-        default=MAX_DATA_OCTETS, ge=1, le=255, description="a whole number of octets from 1 to 255"
+    personality: Personality | None = Field(
+        default=None, description=" or ".join(f'"{name}"' for name in get_args(Personality))
     )
+    max_data_size: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_DATA_OCTETS,
+        description=f"a whole number of octets from 1 to {MAX_DATA_OCTETS}",
+    )
+    ota: ClientTable = Field(default=ClientTable(), description="a table, [device.ota]")
 
-
-Number = Annotated[float, Strict()]
+    def client_parameters(self) -> OtaClientParameters:
+        """How its OTA client behaves."""
+        return client_parameters(self.personality, self.max_data_size, self.ota)
 
 
 def _fault_key(says: str, *, alias: str | None = None) -> Any:
@@ -332,8 +353,20 @@ def _contradictions(bench: Bench) -> Iterator[Problem]:
             yield (*path, "id"), f"{dotted(path)}.id is {device.id!r}, which is taken already"
         ids.append(device.id)
         yield from _image_problems(path, device)
+        for key, sentence in client_contradictions(device.client_parameters(), device.ota):
+            yield (*path, "ota", key), f"{dotted(path)}.ota: {sentence}"
+    yield from _hub_problems(bench.hub)
     yield from _radio_problems(bench)
     yield from _fault_problems(bench, ids)
+
+
+def _hub_problems(hub: Hub) -> Iterator[Problem]:
+    if hub.release_after_s is not None and hub.upgrade_time_s != WAIT_FOR_UPGRADE_COMMAND:
+        sentence = (
+            "hub.release_after_s is the word that devices are left to wait for by "
+            f"upgrade_time_s = {WAIT_FOR_UPGRADE_COMMAND}, which is not there"
+        )
+        yield ("hub", "release_after_s"), sentence
 
 
 def _image_problems(path: KeyPath, device: Device) -> Iterator[Problem]:
@@ -366,5 +399,7 @@ def _fault_problems(bench: Bench, ids: Sequence[str]) -> Iterator[Problem]:
     for path, fault in zip(paths, bench.faults, strict=True):
         if not set(fault.places) <= set(ids):
             yield path, f"'{fault}' is on nothing of this bench, which has {', '.join(ids)}"
+        elif fault.kind == "low battery" and fault.on == HUB:
+            yield path, f"'{fault}' is a device's: a hub has no battery"
         elif bench.hub.radio != EMULATED:
             yield path, f"'{fault}' needs emulated radios: real air takes no orders"

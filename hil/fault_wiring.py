@@ -7,7 +7,10 @@ faults can be switched on and off in a running air.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from math import inf
 
+from emulator.devices.mains import Fall
+from emulator.devices.nonvolatile import Cut, CutMode
 from emulator.medium.air import Medium
 from emulator.medium.faults import (
     DEFAULT_REPEAT_US,
@@ -27,6 +30,12 @@ from emulator.ncp.line_faults import LineFault, LineFaultKind
 from emulator.ncp.ncp import Ncp
 from hil.faults import DEFAULT_BURST_FRAMES, KINDS, Fault, FaultError
 
+POWER_OFF_S = 30.0
+_WRITES = {
+    "power loss before a write": CutMode.BEFORE,
+    "power loss inside a write": CutMode.TORN,
+    "power loss after a write": CutMode.AFTER,
+}
 _LINKS: dict[str, type[LinkFault]] = {
     "loss": Loss,
     "loss of acknowledgements": AckLoss,
@@ -43,14 +52,22 @@ def apply_faults(faults: Iterable[Fault], medium: Medium, sticks: Mapping[str, N
     Raises FaultError for one that names what is not there; then nothing has changed.
     """
     faults = tuple(faults)
+    require_of_sticks(faults)
     for version in {stick.ezsp_version for stick in sticks.values()}:
         require_frames(faults, version)
     require_places(faults, sticks)
-    medium.set_faults(tuple(air_fault(fault) for fault in faults if fault.is_of_air))
-    of_lines = [fault for fault in faults if not fault.is_of_air]
+    medium.set_faults(tuple(air_fault(fault) for fault in faults if fault.subject == "air"))
+    of_lines = [fault for fault in faults if fault.subject == "line"]
     for name, stick in sticks.items():
         here = [fault for fault in of_lines if fault.on in (None, name)]
         stick.set_faults(tuple(map(line_fault, here)))
+
+
+def require_of_sticks(faults: Iterable[Fault]) -> None:
+    """Raises FaultError for a fault of more than the air and its sticks."""
+    for fault in faults:
+        if fault.subject == "product":
+            raise FaultError(f"'{fault}' is of a hub or a device, and here are sticks alone")
 
 
 def require_places(faults: Iterable[Fault], names: Collection[str]) -> None:
@@ -111,6 +128,32 @@ def line_fault(fault: Fault) -> LineFault:
         lasts_us=lasts_us,
         code=fault.code,
     )
+
+
+def falls(faults: Iterable[Fault], name: str) -> list[Fall]:
+    """How often, when and for how long the power of this product goes."""
+    found = []
+    for fault in faults:
+        if fault.on != name or not fault.kind.startswith("power loss"):
+            continue
+        off_s = POWER_OFF_S if fault.duration_s is None else fault.duration_s
+        mode = _WRITES.get(fault.kind)
+        if mode is None:
+            found.append(Fall(off_s, at_s=fault.at_s))
+        else:
+            assert fault.number is not None
+            found.append(Fall(off_s, Cut(fault.number, mode)))
+    return found
+
+
+def battery_lows(faults: Iterable[Fault], name: str) -> list[tuple[float, float]]:
+    """From when until when the battery of this device is low, in seconds of the run."""
+    lows = []
+    for fault in faults:
+        if fault.on == name and fault.kind == "low battery":
+            start_s = fault.start_s or 0.0
+            lows.append((start_s, inf if fault.duration_s is None else start_s + fault.duration_s))
+    return lows
 
 
 def _us(seconds: float | None) -> int:

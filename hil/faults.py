@@ -18,16 +18,22 @@ keys of a `[[fault]]` table stand beside their clause, and `kind` is its first w
                                   SUBSTITUTE inside a frame  garbage before a frame
                                   truncated payload          closed line
                                   power cut
+    of a hub or a device          power loss at 100 s on hub
+                                  power loss before a write at the 5th write on bridge-1
+                                  power loss inside a write  power loss after a write
+                                  low battery on bridge-1
     where                         on hub: at this node, either way                           on
                                   from hub to bridge-1: one way, on the air only       from, to
     which frames of a line        10 %: each with this chance                           percent
                                   at sendUnicast: those of this name                      frame
                                   at the 5th frame, at the 2nd sendUnicast: one only     number
+    which write of a product      at the 5th write of its memory, since the run began    number
     when, since the run began     from 10 s for 5 s: only meanwhile         start_s, duration_s
                                   at 10 s: by itself, once                                 at_s
 
 Clauses follow the kind in any order. What says neither where, which nor when is everywhere, always.
-A dead UART and a power cut begin at a frame or a time and last `for 5 s`, or for good.
+A dead UART and a power cut begin at a frame or a time and last `for 5 s`, or for good. A power loss
+takes a hub or a device and its stick away for 30 s, or `for 5 s`; they start from what they stored.
 """
 
 from __future__ import annotations
@@ -37,7 +43,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hil.errors import RequestError
 
@@ -52,21 +58,24 @@ _EVENT = _LINE | {"at_s", "code"}
 _OUTAGE = (_LINE | {"at_s"}) - {"start_s"}
 
 
+Subject = Literal["air", "line", "product"]
+
+
 class _Kind(NamedTuple):
     takes: set[str]
     needs: frozenset[str] = frozenset()
-    is_of_air: bool = False
+    subject: Subject = "line"
 
 
 _AIR = {
-    "loss": _Kind(_LINK, _PERCENT, True),
-    "loss of acknowledgements": _Kind(_LINK, _PERCENT, True),
-    "bursty loss": _Kind(_LINK | {"burst_frames"}, _PERCENT, True),
-    "damage": _Kind(_LINK, _PERCENT, True),
-    "duplicate": _Kind(_LINK | {"by_ms"}, _PERCENT, True),
-    "delay": _Kind(_LINK | {"by_ms"}, frozenset({"percent", "by_ms"}), True),
-    "interference": _Kind({"channel", "start_s", "duration_s"}, frozenset(), True),
-    "radio off": _Kind({"on", "start_s", "duration_s"}, frozenset({"on"}), True),
+    "loss": _Kind(_LINK, _PERCENT, "air"),
+    "loss of acknowledgements": _Kind(_LINK, _PERCENT, "air"),
+    "bursty loss": _Kind(_LINK | {"burst_frames"}, _PERCENT, "air"),
+    "damage": _Kind(_LINK, _PERCENT, "air"),
+    "duplicate": _Kind(_LINK | {"by_ms"}, _PERCENT, "air"),
+    "delay": _Kind(_LINK | {"by_ms"}, frozenset({"percent", "by_ms"}), "air"),
+    "interference": _Kind({"channel", "start_s", "duration_s"}, frozenset(), "air"),
+    "radio off": _Kind({"on", "start_s", "duration_s"}, frozenset({"on"}), "air"),
 }
 _OF_A_LINE = {
     "bad CRC": _Kind(_LINE),
@@ -89,7 +98,15 @@ _OF_A_LINE = {
     "closed line": _Kind(_EVENT - {"code"}),
     "power cut": _Kind(_OUTAGE),
 }
-KINDS = _AIR | _OF_A_LINE
+_WRITE = _Kind({"on", "number", "duration_s"}, frozenset({"on", "number"}), "product")
+_OF_A_PRODUCT = {
+    "power loss": _Kind({"on", "at_s", "duration_s"}, frozenset({"on", "at_s"}), "product"),
+    "power loss before a write": _WRITE,
+    "power loss inside a write": _WRITE,
+    "power loss after a write": _WRITE,
+    "low battery": _Kind({"on", "start_s", "duration_s"}, frozenset({"on"}), "product"),
+}
+KINDS = _AIR | _OF_A_LINE | _OF_A_PRODUCT
 
 # How a field is called, its least and its largest value.
 _CLAUSES: dict[str, tuple[str, float, float]] = {
@@ -98,7 +115,7 @@ _CLAUSES: dict[str, tuple[str, float, float]] = {
     "sender": ("direction (from NAME to NAME)", 0, 0),
     "listener": ("direction (from NAME to NAME)", 0, 0),
     "frame": ("frame name (at NAME)", 0, 0),
-    "number": ("frame number (at the 5th frame)", 1, 999_999_999),
+    "number": ("number", 1, 999_999_999),
     "start_s": ("beginning (from 10 s)", 0, 999_999_999),
     "duration_s": ("duration (for 5 s)", 0.000_001, 999_999_999),
     "at_s": ("moment (at 10 s)", 0, 999_999_999),
@@ -107,6 +124,8 @@ _CLAUSES: dict[str, tuple[str, float, float]] = {
     "channel": ("channel (on channel 15)", FIRST_CHANNEL, LAST_CHANNEL),
     "code": ("code (with code 0x51)", 0, 0xFF),
 }
+# What is counted where it is told which one.
+_COUNTED: dict[Subject, str] = {"air": "frame", "line": "frame", "product": "write"}
 _NAMES = ("on", "sender", "listener", "frame")
 _WHOLE = ("number", "channel", "code")
 
@@ -153,13 +172,14 @@ class Fault:
         for other in ("percent", "frame", "number", "start_s"):
             self._exclude("at_s", other)
         self._exclude("number", "percent")
-        if "start_s" in kind.takes:  # else it begins at a moment and lasts
+        if {"start_s", "at_s"} <= kind.takes:  # else it begins at a moment and lasts
             self._exclude("at_s", "duration_s")
         if self.kind == "bursty loss":
             self._check_bursts()
 
     def _check(self, name: str, value: Any, kind: _Kind) -> None:
-        called, least, most = _CLAUSES[name]
+        _, least, most = _CLAUSES[name]
+        called = self._called(name)
         if value is None:
             if name in kind.needs:
                 raise self._wrong(f"needs a {called}")
@@ -180,7 +200,14 @@ class Fault:
 
     def _exclude(self, one: str, other: str) -> None:
         if getattr(self, one) is not None and getattr(self, other) is not None:
-            raise self._wrong(f"has both a {_CLAUSES[one][0]} and a {_CLAUSES[other][0]}")
+            raise self._wrong(f"has both a {self._called(one)} and a {self._called(other)}")
+
+    def _called(self, name: str) -> str:
+        """What a clause is called."""
+        if name != "number":
+            return _CLAUSES[name][0]
+        counted = _COUNTED[self.subject]
+        return f"{counted} number (at the 5th {counted})"
 
     def _check_bursts(self) -> None:
         assert self.percent is not None
@@ -192,9 +219,9 @@ class Fault:
         return FaultError(f"{self.kind!r} {what}")
 
     @property
-    def is_of_air(self) -> bool:
-        """Whether it is the air's; else it is of a stick and its serial line."""
-        return KINDS[self.kind].is_of_air
+    def subject(self) -> Subject:
+        """Whose it is: the air's, a stick's and its serial line's, or a hub's or a device's."""
+        return KINDS[self.kind].subject
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -214,7 +241,7 @@ class Fault:
         if self.code is not None:
             yield f"with code 0x{self.code:02X}"
         if self.number is not None:
-            yield f"at the {_ordinal(self.number)} {self.frame or 'frame'}"
+            yield f"at the {_ordinal(self.number)} {self.frame or _COUNTED[self.subject]}"
         elif self.frame is not None:
             yield f"at {self.frame}"
         if self.at_s is not None:
@@ -234,7 +261,7 @@ class Fault:
 def parse_fault(words: str) -> Fault:
     """The fault these words mean. Raises FaultError, which names the word that is wrong."""
     tokens = words.split()
-    for count in range(min(len(tokens), 4), 0, -1):
+    for count in range(min(len(tokens), _LONGEST_KIND), 0, -1):
         kind = _BY_WORDS.get(" ".join(tokens[:count]).casefold())
         if kind is not None:
             break
@@ -247,6 +274,7 @@ def parse_fault(words: str) -> Fault:
 
 
 _BY_WORDS = {kind.casefold(): kind for kind in KINDS}
+_LONGEST_KIND = max(len(kind.split()) for kind in KINDS)
 
 
 class _Clauses:
@@ -255,6 +283,7 @@ class _Clauses:
     def __init__(self, words: str, kind: str, tokens: list[str], at: int) -> None:
         self._words = words
         self._takes = KINDS[kind].takes
+        self._counted = _COUNTED[KINDS[kind].subject]
         self._tokens = tokens
         self._at = at
         self._values: dict[str, Any] = {}
@@ -291,6 +320,9 @@ class _Clauses:
             self._next()
             ordinal = self._match(_ORDINAL, "a number such as 5th")
             self._set("number", int(ordinal[1]))
+            if self._counted == "write":
+                self._expect("write")
+                return
             name = self._match(_FRAME, '"frame" or the name of a frame')[0]
             if name != "frame":
                 self._set("frame", name)
@@ -367,7 +399,7 @@ class _Clauses:
 
 def _suggest(words: str) -> str:
     tokens = words.casefold().split()
-    starts = [" ".join(tokens[:count]) for count in range(1, 5)]
+    starts = [" ".join(tokens[:count]) for count in range(1, _LONGEST_KIND + 1)]
     for start in reversed(starts):
         near = get_close_matches(start, _BY_WORDS, 1, 0.75)
         if near:

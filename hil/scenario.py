@@ -32,6 +32,7 @@ from dsp_stub.responses import (
     ResponseMessage,
 )
 from emulator.devices.node import NodeError, TakeOverRefused
+from emulator.devices.ota_server import ResponseCode
 from emulator.medium.timing import Scheduler
 from firmware_images.image import FirmwareImage, build_image
 from firmware_images.samples import identity, seeded_image
@@ -40,7 +41,7 @@ from gbcs.device_log import AddDeviceResult
 from gbcs.envelope import parse_frame
 from gbcs.errors import GbcsError
 from gbcs.firmware import FirmwareVersion, ReadResult
-from hil.bench_file import Bench
+from hil.bench_file import HUB, Bench
 from hil.clock import VirtualLoop
 from hil.dcc import PPMID_VERSION, VARIANTS, Dcc
 from hil.errors import BenchBroke, RequestError
@@ -63,6 +64,7 @@ JOIN_TIMEOUT_S = 1800.0
 NO_PROGRESS_TIMEOUT_S = 3600.0
 ALERT_TIMEOUT_S = 3600.0  # from the hub's last word of a transfer to N39: restart, tunnel, retries
 START_TIMEOUT_S = 7200.0  # Image Notify may have to be repeated
+RETRY_S = 1.0  # what is asked of a hub that has no power
 # Longer than the DSP waits for a device, which then says so itself.
 RESPONSE_TIMEOUT_S = 7200.0
 
@@ -111,6 +113,7 @@ class Scenario:
             utc_now=self.utc_now,
             on_hub_event=self.witness.on_hub_event,
             on_device_event=self.witness.on_device_event,
+            on_power=self.witness.on_power,
             take_over=take_over,
         )
         loop.set_exception_handler(self._on_loop_exception)
@@ -167,7 +170,8 @@ class Scenario:
         await wiring.hub.start(wiring.settings)
         hub = wiring.hub.node.eui64
         self.witness.hub_is(hub)
-        self.dcc.connect_hub(hub, wiring.hub)
+        self.dcc.connect_hub(hub, wiring.grid.way_to(HUB, wiring.hub))
+        wiring.hub_runs()
         self.witness.tell(
             "network-formed",
             pan_id=f"{wiring.settings.pan_id:04X}",
@@ -184,6 +188,7 @@ class Scenario:
             self._records.hide(self.wiring.install_codes[device_id])
             if await self._prenotify(track) and await self._add_to_log(track):
                 device.begin()
+                self.wiring.device_runs(device_id)
         await self._journal.until(
             lambda: all(
                 track.is_over or (track.joined and track.tunnel_up)
@@ -273,12 +278,26 @@ class Scenario:
         if not any(probe.name == "busy" for probe in self._probes):
             await self._probe_busy(asked, image)
         await self._progress_until(lambda: all(map(_is_transferred, asked)), asked)
+        await self._release(asked)
         await self._journal.until(lambda: all(map(_is_settled, asked)), ALERT_TIMEOUT_S)
         for track in asked:
             if track.upgrade is not None and track.lost is None:
                 await self._read_back(track)
         for track in asked:
             self._end(track, *judge_device(track))
+
+    async def _release(self, tracks: list[Track]) -> None:
+        """The word to activate, where the bench has the devices wait for it."""
+        after_s = self._bench.hub.release_after_s
+        if after_s is None:
+            return
+        await asyncio.sleep(after_s)
+        while not self.wiring.grid.is_on(HUB):
+            await asyncio.sleep(RETRY_S)
+        for track in tracks:
+            transfer = track.transfer
+            if transfer is not None and transfer.response_code is ResponseCode.SUCCESS:
+                self.wiring.hub.release(track.eui64)
 
     async def _ask_update(self, tracks: list[Track], image: FirmwareImage) -> list[Track]:
         """11.4 for all of them; those whose update the DSP began."""

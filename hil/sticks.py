@@ -38,7 +38,12 @@ from emulator.zigbee.security import install_code_key
 from emulator.zigbee.state import StackState
 from hil.clock import RealClock, VirtualLoop
 from hil.errors import BenchBroke, RequestError
-from hil.fault_wiring import apply_faults, require_frames, require_places
+from hil.fault_wiring import (
+    apply_faults,
+    require_frames,
+    require_of_sticks,
+    require_places,
+)
 from hil.faults import Fault, parse_fault
 from hil.seeds import Seeds
 from hil.serving import require_loopback
@@ -151,6 +156,7 @@ async def serve_sticks(
     if zep is not None:
         require_loopback(zep[0], allow_remote)
     parsed = [parse_fault(one) if isinstance(one, str) else one for one in faults]
+    require_of_sticks(parsed)
     require_places(parsed, names)
     require_frames(parsed, ezsp)
     seeds = Seeds(seed)

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError
 from pydantic.fields import FieldInfo
 
 from hil.errors import RequestError
@@ -27,6 +27,16 @@ _MAX_SHOWN = 60
 
 _Model = TypeVar("_Model", bound=BaseModel)
 Problem = tuple[KeyPath, str]
+
+Whole = Annotated[int, Strict()]
+Text = Annotated[str, Strict()]
+Number = Annotated[float, Strict()]
+
+
+class Table(BaseModel):
+    """One table of the file; a field's description says what would be right."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BenchFileError(RequestError):

@@ -13,13 +13,13 @@ from datetime import datetime
 from functools import partial
 
 from emulator.devices.bridge import BRIDGE_1, BRIDGE_2
-from emulator.devices.device import Device, DeviceBuild, DeviceEvent, HanToJoin
+from emulator.devices.device import Device, DeviceBuild, DeviceEvent, DeviceLost, HanToJoin
 from emulator.devices.ezsp_node import EzspNode
 from emulator.devices.flash import Flash, FlashContents, PagePool, Slot
-from emulator.devices.hub import Hub, HubEvent
+from emulator.devices.gbcs_half import GbcsMemory
+from emulator.devices.hub import Hub, HubEvent, HubLost
 from emulator.devices.models import DeviceModel
 from emulator.devices.node import NetworkSettings, Role
-from emulator.devices.ota_client import OtaClientParameters
 from emulator.devices.ppmid import PPMID
 from emulator.devices.zigpy_node import ZigpyNode
 from emulator.medium.air import Medium
@@ -37,8 +37,10 @@ from hil.bench_file import Device as DeviceEntry
 from hil.dcc import Dcc
 from hil.errors import RequestError
 from hil.evidence import Evidence
-from hil.fault_wiring import apply_faults, require_frames
+from hil.fault_wiring import apply_faults, battery_lows, require_frames
 from hil.images import DeviceImage
+from hil.ota_options import server_parameters
+from hil.power_wiring import Grid
 from hil.seeds import Seeds
 
 CHANNEL = 15
@@ -139,11 +141,17 @@ class Wiring:
         utc_now: Callable[[], datetime],
         on_hub_event: Callable[[HubEvent], object],
         on_device_event: Callable[[str, DeviceEvent], object],
+        on_power: Callable[[str, str, str], object],
         take_over: bool = False,
     ) -> None:
         seeds = Seeds(bench.seed)
         emulated = bench.hub.radio == EMULATED
         self.air = Air(bench, seeds, clock, evidence) if emulated else None
+        self._faults = bench.faults
+        self._clock = clock
+        sticks = {} if self.air is None else self.air.sticks
+        self.grid = Grid(bench.faults, sticks, on_power, partial(self._lost, on_hub_event))
+        self._on_device_event = on_device_event
         self.settings = NetworkSettings(
             CHANNEL,
             seeds.pan_id(),
@@ -156,9 +164,12 @@ class Wiring:
             partial(ZigpyNode, take_over=take_over or emulated),
             on_hub_event,
             image_limit_bytes=_slot_bytes(bench),
+            parameters=server_parameters(bench.hub),
             identity=dcc.identity,
             wan=dcc.deliver,
             utc_now=utc_now,
+            memory=GbcsMemory(power=self.grid.power(HUB)),
+            power=self.grid.power(HUB),
         )
         self.install_codes = {
             entry.id: seeds.derive(f"install code {entry.id}", 16) for entry in bench.devices
@@ -167,7 +178,7 @@ class Wiring:
         han = HanToJoin(CHANNEL, self.settings.extended_pan_id)
         self.devices: dict[str, Device] = {}
         for entry in bench.devices:
-            build = self._build(entry, images[entry.id], _slot_bytes(bench))
+            build = self._build(entry, images[entry.id], _slot_bytes(bench), seeds)
             build.identity, build.utc_now = dcc.identity, utc_now
             self.devices[entry.id] = Device(
                 build,
@@ -177,16 +188,42 @@ class Wiring:
                 partial(on_device_event, entry.id),
             )
         if self.air is not None:
-            apply_faults(bench.faults, self.air.medium, self.air.sticks)
+            of_sticks = [fault for fault in bench.faults if fault.subject != "product"]
+            apply_faults(of_sticks, self.air.medium, self.air.sticks)
         self.keys = Keys(
             self.settings.network_key,
             {name: device.build.link_key for name, device in self.devices.items()},
         )
 
+    def hub_runs(self) -> None:
+        """The hub has formed its network."""
+        self.grid.begun(HUB, self.hub, self.hub.stop)
+
+    def device_runs(self, device_id: str) -> None:
+        """A device has begun to join."""
+        device = self.devices[device_id]
+        self.grid.begun(device_id, device, device.power_off)
+
+    def _lost(self, on_hub_event: Callable[[HubEvent], object], name: str, reason: str) -> None:
+        """Somebody whose power is back does not start."""
+        if name == HUB:
+            on_hub_event(HubLost(reason))
+        else:
+            self._on_device_event(name, DeviceLost(reason))
+
+    def _is_battery_low(self, device_id: str) -> Callable[[], bool] | None:
+        lows = battery_lows(self._faults, device_id)
+        if not lows:
+            return None
+        clock = self._clock
+        return lambda: any(start <= clock.now_us() / 1e6 < end for start, end in lows)
+
     def _radio(self, name: str, radio: str) -> str:
         return self.air.stick(name) if self.air is not None else radio
 
-    def _build(self, entry: DeviceEntry, image: DeviceImage, slot_bytes: int) -> DeviceBuild:
+    def _build(
+        self, entry: DeviceEntry, image: DeviceImage, slot_bytes: int, seeds: Seeds
+    ) -> DeviceBuild:
         model = _MODELS[entry.kind]
         product = identity(entry.kind)
 
@@ -205,12 +242,17 @@ class Wiring:
             product.hardware_version,
             verify,
             FlashContents.factory(image.factory_version),
-            OtaClientParameters(max_data_size=entry.max_data_size),
+            entry.client_parameters(),
             slot_size_bytes=slot_bytes,
+            memory=GbcsMemory(power=self.grid.power(entry.id)),
+            is_battery_low=self._is_battery_low(entry.id),
+            power=self.grid.power(entry.id),
+            random_bits=seeds.stream(f"device {entry.id}").getrandbits,
         )
 
     async def close(self) -> None:
         """Switch everything off."""
+        await self.grid.close()
         for device in self.devices.values():
             await device.power_off()
         await self.hub.stop()

@@ -209,6 +209,11 @@ class Witness:
                 self.anomaly(track, "download failed", event.reason)
         self._journal.tell()
 
+    def on_power(self, name: str, kind: str, detail: str) -> None:
+        """The power of the hub or of a device went, or came back."""
+        track = self.tracks.get(name)
+        self.anomaly(track, kind, detail if track is not None else f"{name}: {detail}")
+
     # -- the DCC -------------------------------------------------------------------------------
 
     def on_dsp_event(self, event: DspEvent) -> None:

@@ -32,6 +32,7 @@ from emulator.devices.node import (
     Frame,
     JoinError,
     NetworkDown,
+    NetworkUp,
     Node,
     NodeError,
     NodeEvent,
@@ -41,6 +42,7 @@ from emulator.devices.node import (
     Sent,
     SmartEnergyEndpoint,
 )
+from emulator.devices.nonvolatile import STEADY, Power, PowerCut, Record
 from emulator.devices.ota_client import OtaClient, OtaClientIdentity, OtaClientParameters
 from emulator.devices.ota_download import RandomBits
 from emulator.devices.tunnel import TunnelServer
@@ -89,7 +91,8 @@ class DeviceBuild:
     Without `identity` it has no GBCS application: its tunnel carries octets, and that is all. With
     `activation_fails` its boot loader refuses every image it is left with, and keeps the old one;
     with `new_image_hangs` every new image starts and never comes up, until the old one is back.
-    `random_bits` and `is_battery_low` are for the makes of client that need them.
+    `random_bits` and `is_battery_low` are for the makes of client that need them. In `network` it
+    is noted that the device has joined.
     """
 
     device_id: str
@@ -110,6 +113,8 @@ class DeviceBuild:
     new_image_hangs: bool = False
     random_bits: RandomBits | None = None
     is_battery_low: Callable[[], bool] | None = None
+    network: Record = field(default_factory=Record)
+    power: Power = STEADY
 
 
 class Device:
@@ -130,13 +135,19 @@ class Device:
         self._make_node = make_node
         self._on_event = on_event
         self._firmware: Firmware | None = None
-        self._has_joined = False
         self._life: asyncio.Task[None] | None = None
         self._identity: GbcsIdentity | None = None
 
     async def power_on(self) -> None:
         """Start the firmware; `eui64` is known when the radio has answered."""
         await self._start()
+
+    async def power_up(self, power: Power = STEADY) -> None:
+        """After `power_off`: go on from what is stored."""
+        build = self.build
+        build.power, build.memory = power, GbcsMemory.restarted(build.memory.record, power)
+        await self.power_on()
+        self.begin()
 
     def begin(self) -> None:
         """Join, and live from update to update; what happens is told to `on_event`."""
@@ -148,13 +159,18 @@ class Device:
 
     async def power_off(self) -> None:
         """Stop; what is not in the flash is gone."""
-        if self._life is not None:
-            self._life.cancel()
-            await asyncio.gather(self._life, return_exceptions=True)
-            self._life = None
-        if self._firmware is not None:
-            await self._firmware.stop()
-            self._firmware = None
+        life, self._life = self._life, None
+        firmware, self._firmware = self._firmware, None
+        if firmware is not None:
+            # First the radio: whoever waits for it hears that it is gone. The command of somebody
+            # who is cancelled meanwhile is left by bellows with an error that nobody takes.
+            await firmware.stop()
+        if life is not None:
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+            if self._firmware is not None:  # it was starting another
+                await self._firmware.stop()
+                self._firmware = None
 
     def send_through_tunnel(self, message: bytes) -> None:
         """Send `message` to the hub, when there is a tunnel."""
@@ -164,7 +180,9 @@ class Device:
 
     async def _start(self) -> Firmware:
         build = self.build
-        flash = Flash(build.contents, self._pool, slot_size_bytes=build.slot_size_bytes)
+        flash = Flash(
+            build.contents, self._pool, slot_size_bytes=build.slot_size_bytes, power=build.power
+        )
         flash.boot(_refuse if build.activation_fails else None)
         firmware = Firmware(build, flash, self._make_node, self._on_event)
         self._firmware = firmware
@@ -187,13 +205,21 @@ class Device:
                 await self._connect(firmware)
                 firmware.flash.confirm()
                 restarted = self._has_joined
-                self._has_joined = True
+                if not restarted:
+                    self.build.network.write(self.build.power, "network: joined", b"joined")
                 running = firmware.flash.running
                 self._on_event(DeviceUp(running.file_version, running.sha256, restarted))
                 await firmware.run()
                 firmware = await self._restart(firmware, RESTART_S)
         except NodeError as error:
-            self._on_event(DeviceLost(str(error)))
+            if self._life is not None:  # else it was switched off
+                self._on_event(DeviceLost(str(error)))
+        except PowerCut:
+            return  # whoever has the power knows
+
+    @property
+    def _has_joined(self) -> bool:
+        return self.build.network.read() is not None
 
     async def _restart(self, firmware: Firmware, delay_s: float) -> Firmware:
         await firmware.stop()
@@ -330,6 +356,14 @@ class Firmware:
     # -- what the radio brings -----------------------------------------------------------------
 
     def _on_node_event(self, event: NodeEvent) -> None:
+        if self._build.power.is_off:
+            return
+        try:
+            self._hear(event)
+        except PowerCut:
+            return  # whoever has the power knows
+
+    def _hear(self, event: NodeEvent) -> None:
         if type(event) is Received:
             if event.cluster == models.OTA_UPGRADE:
                 if event.peer != self._hub_eui64:
@@ -347,8 +381,17 @@ class Firmware:
         elif type(event) is Sent:
             if self._gbcs is not None:
                 self._gbcs.sent(event.tag, event.delivered)
+        elif isinstance(event, NetworkUp):
+            self._meet_hub()
         elif isinstance(event, NetworkDown) and not self._ended.done():
             self._ended.set_exception(NodeError(event.reason))
+
+    def _meet_hub(self) -> None:
+        """After a swap of the trust centre the network has another hub."""
+        hub = getattr(self.node, "hub_eui64", None)
+        if self._hub_eui64 is not None and hub != self._hub_eui64:
+            self._hub_eui64 = hub
+            self._find_server_again()
 
     def _act_on_ota(self, outputs: Sequence[Any]) -> None:
         for output in outputs:

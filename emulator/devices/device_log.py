@@ -6,10 +6,12 @@ Source: GBCS, CHF device log; its size is that of a premises (17 devices) less C
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
 from emulator.devices.node import NodeError
+from emulator.devices.nonvolatile import STEADY, Power, Record
 from emulator.devices.tunnel import TunnelClient
 from emulator.devices.wakeup import Wakeup
 from gbcs.wan import DeviceType
@@ -49,15 +51,31 @@ class Peer:
         self.version: int | None = None
         self.has_new_tunnel = False  # asked for after the device gave the old one up
 
+    def stop(self) -> None:
+        """It is not woken or looked for any more."""
+        self.timer.stop()
+        if self.finding is not None:
+            self.finding.cancel()
+
 
 class DeviceLog(dict[int, Peer]):
     """The devices by EUI-64. `act(eui64, outputs)` is called with what the tunnel to one of them
-    wants done."""
+    wants done. Who is entered, with which key and type, is in `record` before it counts."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, act: Callable[[int, Any], object]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        act: Callable[[int, Any], object],
+        record: Record | None = None,
+        power: Power = STEADY,
+    ) -> None:
         super().__init__()
         self._loop = loop
         self._act = act
+        self._record = Record() if record is None else record
+        self._power = power
+        for eui64, key, device_type in json.loads(self._record.read() or b"[]"):
+            self._add(eui64, bytes.fromhex(key), DeviceType(device_type))
 
     @property
     def is_full(self) -> bool:
@@ -75,6 +93,22 @@ class DeviceLog(dict[int, Peer]):
                 f"the device log of the hub holds {MAX_DEVICES} devices, "
                 f"{eui64:016X} would be one more"
             )
+        self._keep([*self._entries(), (eui64, link_key.hex(), device_type.value)])
+        self._add(eui64, link_key, device_type)
+
+    def remove(self, eui64: int) -> None:
+        """Take a device out, if it is there."""
+        if eui64 in self:
+            self._keep([entry for entry in self._entries() if entry[0] != eui64])
+            self.pop(eui64).stop()
+
+    def _entries(self) -> list[tuple[int, str, int]]:
+        return [(at, peer.link_key.hex(), peer.device_type.value) for at, peer in self.items()]
+
+    def _keep(self, entries: list[tuple[int, str, int]]) -> None:
+        self._record.write(self._power, "device log", json.dumps(entries).encode())
+
+    def _add(self, eui64: int, link_key: bytes, device_type: DeviceType) -> None:
         client = TunnelClient()
         timer = Wakeup(self._loop, client, lambda outputs: self._act(eui64, outputs))
         self[eui64] = Peer(client, timer, link_key, device_type)
@@ -82,6 +116,4 @@ class DeviceLog(dict[int, Peer]):
     def stop(self) -> None:
         """Nobody is woken or looked for any more."""
         for peer in self.values():
-            peer.timer.stop()
-            if peer.finding is not None:
-                peer.finding.cancel()
+            peer.stop()

@@ -242,7 +242,10 @@ class EzspNode:
             with radio_errors(self.url, "gave up while looking for a parent"):
                 outcome = await find_parent(self._rejoin, t.sl_Status.NETWORK_UP)
                 if outcome == t.sl_Status.NETWORK_UP:
+                    before = self.hub_eui64
                     await self._meet_hub()
+                    if self.hub_eui64 != before:
+                        self._on_event(NetworkUp())
             if outcome != t.sl_Status.NETWORK_UP:
                 raise NodeError(f"its parent is lost, and no other was found: {outcome.name}")
         except NodeError as error:

@@ -8,6 +8,7 @@ other side, towards the DSP, is `hub_wan`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from emulator.devices import gbcs_half, models, ota_server, tunnel
 from emulator.devices.device import MakeNode
 from emulator.devices.device_log import DeviceLog, Peer
-from emulator.devices.gbcs_half import GbcsMemory, Identify, UtcNow, machine_utc
+from emulator.devices.gbcs_half import GbcsIdentity, GbcsMemory, Identify, UtcNow, machine_utc
 from emulator.devices.hub_wan import HubWan
 from emulator.devices.image_store import Image, ImageStore, StoreContents
 from emulator.devices.node import (
@@ -31,7 +32,7 @@ from emulator.devices.node import (
     Routed,
     Sent,
 )
-from emulator.devices.nonvolatile import Record
+from emulator.devices.nonvolatile import STEADY, Power, PowerCut, Record
 from emulator.devices.ota_server import (
     OtaServer,
     OtaServerParameters,
@@ -56,10 +57,11 @@ class HubLost:
 
 @dataclass(slots=True)
 class HubStored:
-    """The image slot, and the offers of what is in it: what of updates outlives a restart."""
+    """The image slot, the offers of what is in it, and the device log: what outlives a restart."""
 
     image: StoreContents = field(default_factory=StoreContents)
     offers: Record = field(default_factory=Record)
+    log: Record = field(default_factory=Record, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,8 @@ class Hub:
     """One hub. `on_event` is called with everything that happens in it.
 
     `wan` takes what it has for the DSP, `deliver` what the DSP has for it. `memory` and `stored`
-    are what a hub made again goes on from; its device log is entered anew. Without `identity` it
-    takes no commands and raises no alerts.
+    are what a hub made again goes on from, or this one by `power_up`. Without `identity` it takes
+    no commands and raises no alerts.
     """
 
     def __init__(
@@ -109,31 +111,59 @@ class Hub:
         stored: HubStored | None = None,
         wan: Callable[[bytes], object] | None = None,
         utc_now: UtcNow = machine_utc,
+        power: Power = STEADY,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._radio_url = radio_url
+        self._make_node = make_node
         self._on_event = on_event
-        self.node = make_node(radio_url, models.HUB_ENDPOINTS, self._on_node_event)
-        self.memory = GbcsMemory() if memory is None else memory
-        stored = HubStored() if stored is None else stored
-        self._store = ImageStore(image_limit_bytes, stored.image)
-        parameters = parameters or OtaServerParameters()
-        self._max_data_size = parameters.max_data_size
-        self.ota = OtaServer(self._store, parameters, record=stored.offers)
-        self._ota_timer = Wakeup(self._loop, self.ota, self._act_on_ota)
-        self.device_log = DeviceLog(self._loop, self._act_on_tunnel)
+        self._image_limit_bytes = image_limit_bytes
+        self._parameters = parameters or OtaServerParameters()
         self._identity = identity
         self._send_to_dsp = wan
         self._utc_now = utc_now
+        self.memory = GbcsMemory(power=power) if memory is None else memory
+        self.stored = HubStored() if stored is None else stored
+        self._power = power
+        self._gbcs: GbcsIdentity | None = None
+        self._boot()
+
+    def _boot(self) -> None:
+        """Everything that a restart makes anew, from what is stored."""
+        stored, power = self.stored, self._power
+        self.node = self._make_node(self._radio_url, models.HUB_ENDPOINTS, self._on_node_event)
+        self._store = ImageStore(self._image_limit_bytes, stored.image, power)
+        self.ota = OtaServer(self._store, self._parameters, record=stored.offers, power=power)
+        self._ota_timer = Wakeup(self._loop, self.ota, self._act_on_ota)
+        self.device_log = DeviceLog(self._loop, self._act_on_tunnel, stored.log, power)
         self._wan: HubWan | None = None
         self._carries: dict[int, int] = {}  # tag of a frame -> handle of the message in it
 
     async def start(self, settings: NetworkSettings) -> None:
         """Reach the radio and form the network."""
+        await self._open()
+        await self.node.form(settings)
+        self._begin()
+
+    async def power_up(self, power: Power = STEADY) -> None:
+        """After `stop`: go on in the network that the radio remembers, from what is stored."""
+        self._power = power
+        self.memory = GbcsMemory.restarted(self.memory.record, power)
+        self._boot()
+        await self._open()
+        await self.node.resume()
+        self._begin()
+        for eui64, peer in self.device_log.items():
+            self._look_at(eui64, peer)
+
+    async def _open(self) -> None:
         await self.node.open()
         eui64 = self.node.eui64
+        if self._gbcs is None and self._identity is not None:
+            self._gbcs = self._identity(eui64)
         self._wan = HubWan(
             eui64,
-            None if self._identity is None else self._identity(eui64),
+            self._gbcs,
             self.memory,
             self.device_log,
             self,
@@ -142,23 +172,27 @@ class Hub:
             on_anomaly=self._on_event,
             utc_now=self._utc_now,
         )
-        await self.node.form(settings)
-        self._wan.start()
+
+    def _begin(self) -> None:
+        """In the network: what a restart interrupted goes on."""
+        if self._wan is not None:
+            self._wan.start()
         self._act_on_ota(self.ota.start(self._loop.time()))
         self._ota_timer.settle()
 
     async def stop(self) -> None:
         """Let go of the radio."""
         self._ota_timer.stop()
+        await self.node.close()  # first: see `Device.power_off`
         if self._wan is not None:
             self._wan.stop()
         self.device_log.stop()
-        await self.node.close()
 
     def deliver(self, message: bytes) -> None:
         """One serialised message of the DSP; lost on a hub that was never started."""
-        if self._wan is not None:
-            self._wan.deliver(message)
+        if self._wan is not None and not self._power.is_off:
+            with contextlib.suppress(PowerCut):
+                self._wan.deliver(message)
 
     async def admit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
         """Enter a PPMID or a bridge into the device log and let it join for `duration_s`.
@@ -185,6 +219,21 @@ class Hub:
         self._act_on_ota(self.ota.offer_to(devices, image, self._loop.time(), request))
         self._ota_timer.settle()
 
+    def release(self, eui64: int) -> None:
+        """Tell a device that was left to wait to activate what it loaded.
+
+        Raises OtaServerError for one that has loaded nothing.
+        """
+        with contextlib.suppress(PowerCut):
+            self._act_on_ota(self.ota.release(eui64))
+
+    def remove(self, eui64: int) -> None:
+        """Take a device out of the device log: its update is discarded, and it is not heard any
+        more. One that is not there is no error."""
+        with contextlib.suppress(PowerCut):
+            self._act_on_ota(self.ota.remove_device(eui64))
+            self.device_log.remove(eui64)
+
     def send_through_tunnel(self, eui64: int, message: bytes) -> None:
         """Send `message` to a device, opening the tunnel first if need be."""
         self._send_message(eui64, message, None)
@@ -210,6 +259,14 @@ class Hub:
     # -- what the radio brings -----------------------------------------------------------------
 
     def _on_node_event(self, event: NodeEvent) -> None:
+        if self._power.is_off:
+            return
+        try:
+            self._hear(event)
+        except PowerCut:
+            return  # whoever has the power knows
+
+    def _hear(self, event: NodeEvent) -> None:
         if type(event) is Received:
             if event.cluster == models.OTA_UPGRADE:
                 peer = self.device_log.get(event.peer)
@@ -232,7 +289,7 @@ class Hub:
             if event.peer in self.device_log:
                 # What its source route takes from every frame, its blocks have less (sheet, 3.1).
                 octets = MOST_BLOCK_BYTES - event.overhead_bytes
-                self.ota.set_max_data(event.peer, min(octets, self._max_data_size))
+                self.ota.set_max_data(event.peer, min(octets, self._parameters.max_data_size))
         elif isinstance(event, Joined):
             self._joined(event)
         elif isinstance(event, Left):
@@ -254,6 +311,9 @@ class Hub:
         if peer is None:
             return  # not in the device log: it is on the network, and that is all
         self._on_event(DeviceJoined(eui64, joined.node_id))
+        self._look_at(eui64, peer)
+
+    def _look_at(self, eui64: int, peer: Peer) -> None:
         if peer.finding is None:
             peer.finding = self._loop.create_task(
                 self._find_endpoints(eui64, peer), name=f"hub looks at {eui64:016X}"
@@ -307,10 +367,13 @@ class Hub:
                     self.ota.reported(output.number)
 
     def _look_at_version(self, seen: QuerySeen) -> None:
-        """A device that runs another version has restarted: its tunnel went with the old one."""
+        """A device that runs another version has restarted: its tunnel went with the old one. One
+        that gave no answer when a tunnel was asked for is there again."""
         peer = self.device_log[seen.eui64]
         has_changed = peer.version is not None and peer.version != seen.current_version
-        if has_changed and not peer.has_new_tunnel:
+        is_found = peer.finding is not None and peer.finding.done()
+        is_given_up = is_found and peer.client.state is tunnel.State.CLOSED
+        if is_given_up or (has_changed and not peer.has_new_tunnel):
             self._open_tunnel(seen.eui64, peer)
         peer.version = seen.current_version
         peer.has_new_tunnel = False

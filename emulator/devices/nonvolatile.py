@@ -36,16 +36,25 @@ class Cut(NamedTuple):
 
 
 class Supply:
-    """The power of one device or hub, with the names of the operations it has carried so far."""
+    """The power of one device or hub, with the names of the operations it has carried so far.
 
-    __slots__ = ("_cut", "operations")
+    `on_gone(why)` is told when it goes, before that is raised. Nothing is stored after that.
+    """
 
-    def __init__(self, cut: Cut | None = None) -> None:
+    __slots__ = ("_cut", "_on_gone", "is_off", "operations")
+
+    def __init__(
+        self, cut: Cut | None = None, on_gone: Callable[[str], object] | None = None
+    ) -> None:
         self.operations: list[str] = []
+        self.is_off = False
         self._cut = cut
+        self._on_gone = on_gone
 
     def operate(self, name: str, do: Callable[[], object], tear: Callable[[], object]) -> None:
         """Carry out one operation. Raises PowerCut when it is the one the power goes at."""
+        if self.is_off:
+            raise PowerCut(f"no power for {name}")
         self.operations.append(name)
         cut = self._cut
         if cut is None or cut.operation != len(self.operations):
@@ -55,13 +64,24 @@ class Supply:
             do()
         elif cut.mode is CutMode.TORN:
             tear()
-        raise PowerCut(f"at operation {cut.operation}, {name}")
+        why = f"at operation {cut.operation}, {name}"
+        self.go(why)
+        raise PowerCut(why)
+
+    def go(self, why: str) -> None:
+        """The power goes now, between two operations unless one of them says so."""
+        if self.is_off:
+            return
+        self.is_off = True
+        if self._on_gone is not None:
+            self._on_gone(why)
 
 
 class Steady:
     """Power that never goes and counts nothing: whoever runs without faults shares one."""
 
     __slots__ = ()
+    is_off = False
 
     def operate(self, _name: str, do: Callable[[], object], _tear: Callable[[], object]) -> None:
         do()

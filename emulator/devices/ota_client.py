@@ -20,7 +20,11 @@ where the library leaves them open (docs/open-points.md, "OTA client").
     DOWNLOADING  ended, to be reported                   REPORTING    erase, Upgrade End
     DOWNLOADING  ended otherwise                         WAITING      erase
     VERIFYING    timeout, good                           ENDING       Upgrade End SUCCESS
+    VERIFYING    timeout, good, not the last of several  ASKING_MORE  Upgrade End REQUIRE_MORE_IMAGE
     VERIFYING    timeout, bad                            REPORTING    erase, Upgrade End INVALID
+    ASKING_MORE  timeout                                 ASKING_MORE  Upgrade End again
+    ASKING_MORE  default response, timeout of the last   QUERYING     Query Next Image Request for
+                                                                      the next, or go on with it
     REPORTING    timeout                                 REPORTING    Upgrade End again
     REPORTING    default response, timeout of the last   WAITING      none
     ENDING       timeout                                 ENDING       Upgrade End again
@@ -42,8 +46,7 @@ notification by broadcast cannot be under the link key, so it is dropped as unse
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -61,6 +64,7 @@ from emulator.devices.ota_outputs import (
     Output,
     SendZcl,
 )
+from emulator.devices.ota_parts import Part, Parts
 from emulator.devices.ota_rules import (
     OtaClientIdentity,
     OtaClientParameters,
@@ -97,6 +101,7 @@ class State(Enum):
     DOWNLOADING = auto()
     VERIFYING = auto()
     REPORTING = auto()
+    ASKING_MORE = auto()
     ENDING = auto()
     HOLDING = auto()
     COUNTDOWN = auto()
@@ -113,12 +118,14 @@ _ASKED = {
     State.QUERYING: ota.QUERY_NEXT_IMAGE_REQUEST,
     State.DOWNLOADING: ota.IMAGE_BLOCK_REQUEST,
     State.REPORTING: ota.UPGRADE_END_REQUEST,
+    State.ASKING_MORE: ota.UPGRADE_END_REQUEST,
     State.ENDING: ota.UPGRADE_END_REQUEST,
     State.HOLDING: ota.UPGRADE_END_REQUEST,
 }
 _UPGRADE_STATUS = {
     State.DOWNLOADING: ImageUpgradeStatus.DOWNLOAD_IN_PROGRESS,
     State.VERIFYING: ImageUpgradeStatus.DOWNLOAD_COMPLETE,
+    State.ASKING_MORE: ImageUpgradeStatus.WAIT_FOR_MORE,
     State.ENDING: ImageUpgradeStatus.DOWNLOAD_COMPLETE,
     State.COUNTDOWN: ImageUpgradeStatus.COUNT_DOWN,
     State.ACTIVATING: ImageUpgradeStatus.COUNT_DOWN,
@@ -129,7 +136,7 @@ class OtaClient:
     """One device's client. `verify` judges the complete spare slot: None when good, or why not.
 
     `random_bits` is for a make that paces itself at random, `is_battery_low` for one that has a
-    battery.
+    battery; `further` are the files that the one of `identity` is of no use without.
     """
 
     def __init__(
@@ -142,11 +149,11 @@ class OtaClient:
         server_eui64: int = ota.UNKNOWN_EUI64,
         random_bits: RandomBits | None = None,
         is_battery_low: Callable[[], bool] | None = None,
+        further: Sequence[Part] = (),
     ) -> None:
         self.state = State.OFF
         self.server_eui64 = server_eui64
-        self._identity = identity
-        self._flash = flash
+        self._parts = Parts(identity, flash, further)
         self._parameters = parameters
         self._verify = verify
         self._random_bits = random_bits
@@ -157,13 +164,13 @@ class OtaClient:
         self._silent_queries = 0
         self._is_notified = False  # since the query whose answer is awaited
         self._end_status: int = Status.SUCCESS
-        self._end_version = identity.file_version
+        self._end_version = self._first_version = identity.file_version
         self._end_requests = 0
         self._is_held_by_policy = False
 
     def know_eui64(self, eui64: int) -> None:
         """The radio has told whose client this is."""
-        self._identity = replace(self._identity, eui64=eui64)
+        self._parts.know_eui64(eui64)
 
     def next_timeout(self) -> float | None:
         """Loop time at which `handle_timeout` has something to do."""
@@ -175,9 +182,14 @@ class OtaClient:
         """The network is up and the server known."""
         if self.state is not State.OFF:
             return []
-        flash = self._flash
+        self._parts.begin_again()
+        return self._go_on(now) or self._wait(now, first_query_delay_s)
+
+    def _go_on(self, now: float) -> list[Output]:
+        """Go on with what is stored of the file that is wanted; nothing when that is of no use."""
+        flash = self._parts.flash
         download = resume(
-            self._identity,
+            self._parts.identity,
             flash,
             self._parameters,
             self._exchange,
@@ -187,7 +199,7 @@ class OtaClient:
         if download is None:
             if flash.is_filling:
                 flash.erase()
-            return self._wait(now, first_query_delay_s)
+            return []
         self._download = download
         self.state = State.DOWNLOADING
         started = DownloadStarted(download.file_version, flash.size_bytes, flash.written_bytes)
@@ -225,13 +237,15 @@ class OtaClient:
                 return self._end_verification(now)
             case State.REPORTING if self._end_requests == parameters.max_errors:
                 return self._wait(now, parameters.query_interval_s)
+            case State.ASKING_MORE if self._end_requests == parameters.max_errors:
+                return self._want_next(now)
             case State.ENDING if self._end_requests == parameters.max_end_requests:
                 return self._end_unanswered(now)
-            case State.REPORTING | State.ENDING | State.HOLDING:
+            case State.REPORTING | State.ASKING_MORE | State.ENDING | State.HOLDING:
                 return [self._request_end(now)]
             case State.COUNTDOWN:
                 self.state, self._deadline = State.ACTIVATING, None
-                return [Activate(self._end_version)]
+                return [Activate(self._first_version)]
         return []  # pragma: no cover - the other states have no deadline
 
     def _follow(self, download: Download, outputs: list[Output], now: float) -> list[Output]:
@@ -250,7 +264,7 @@ class OtaClient:
         return []
 
     def _query(self, now: float) -> list[Output]:
-        identity = self._identity
+        identity = self._parts.identity
         is_low = self._is_battery_low
         if self._parameters.spares_battery and is_low is not None and is_low():
             self._wait(now, self._parameters.query_interval_s)
@@ -285,17 +299,28 @@ class OtaClient:
         return [] if self._parameters.verify_s else self._end_verification(now)
 
     def _end_verification(self, now: float) -> list[Output]:
-        problem = self._verify(self._flash)
+        problem = self._verify(self._parts.flash)
         if problem is None and self._parameters.strict_elements:
-            problem = body_problem(self._flash.read(Slot.SPARE), self._parameters)
+            problem = body_problem(self._parts.flash.read(Slot.SPARE), self._parameters)
         if problem is not None:
             return self._fail(Status.INVALID_IMAGE, problem, now)
+        done = DownloadDone(self._parts.flash.sha256())
+        if self._parts.is_first:
+            self._first_version = self._end_version
+        if not self._parts.is_last:
+            self.state = State.ASKING_MORE
+            return [done, self._begin_end(Status.REQUIRE_MORE_IMAGE, now)]
         self.state = State.ENDING
-        return [DownloadDone(self._flash.sha256()), self._begin_end(Status.SUCCESS, now)]
+        return [done, self._begin_end(Status.SUCCESS, now)]
+
+    def _want_next(self, now: float) -> list[Output]:
+        """The server knows that another file is needed, or does not answer."""
+        self._parts.next()
+        return self._go_on(now) or self._query(now)
 
     def _fail(self, status: int, reason: str, now: float, *, reported: bool = True) -> list[Output]:
         """Give the file up, and tell the server where it does not know already."""
-        self._flash.erase()
+        self._parts.flash.erase()
         failed = DownloadFailed(status, reason)
         if not reported:
             return [failed, *self._wait(now, self._parameters.query_interval_s)]
@@ -308,12 +333,12 @@ class OtaClient:
         return self._request_end(now)
 
     def _request_end(self, now: float) -> SendZcl:
-        parameters, identity = self._parameters, self._identity
+        parameters, identity = self._parameters, self._parts.identity
         is_first = self._end_requests == 0
         tsn = self._exchange.ask() if is_first else self._exchange.ask_again()
         self._end_requests += 1
         retry_s = parameters.end_request_retry_s
-        if self.state is State.REPORTING:
+        if self.state in (State.REPORTING, State.ASKING_MORE):
             retry_s = parameters.block_timeout_s + parameters.retry_backoff_s
         elif self.state is State.HOLDING:
             retry_s = parameters.hold_retry_s
@@ -392,7 +417,7 @@ class OtaClient:
         return [Anomaly("unexpected", f"{name} {frame.tsn:02X} as {self.state.name}")]
 
     def _is_end_of_ours(self, response: ota.UpgradeEndResponse) -> bool:
-        identity = self._identity
+        identity = self._parts.identity
         return (
             self.state in (State.ENDING, State.HOLDING, State.COUNTDOWN)
             and response.manufacturer_code in (identity.manufacturer_code, ota.ANY_MANUFACTURER)
@@ -420,16 +445,16 @@ class OtaClient:
         version, size_bytes = response.file_version or 0, response.image_size_bytes or 0
         refusal = offer_refusal(
             response,
-            self._identity,
-            slot_size_bytes=self._flash.slot_size_bytes,
+            self._parts.identity,
+            slot_size_bytes=self._parts.flash.slot_size_bytes,
             allow_downgrade=parameters.allow_downgrade,
         )
         if refusal is None:
-            self._flash.begin(size_bytes)
+            self._parts.flash.begin(size_bytes)
             self.state = State.DOWNLOADING
             download = Download(
-                self._identity,
-                self._flash,
+                self._parts.identity,
+                self._parts.flash,
                 parameters,
                 self._exchange,
                 version,
@@ -479,6 +504,8 @@ class OtaClient:
                 return []
             detail = f"{zcl.status_name(response.status)} to command 0x{response.command:02X}"
             return [Anomaly("unexpected", f"{detail} as {self.state.name}")]
+        if self.state is State.ASKING_MORE:
+            return self._want_next(now)
         if self.state in (State.QUERYING, State.REPORTING):
             self._silent_queries = 0
             return self._no_image(now)
@@ -491,15 +518,18 @@ class OtaClient:
         return self._fail(response.status, reason, now, reported=False)
 
     def _attributes(self) -> dict[int, zcl.AttributeValue]:
-        upgrade_status = _UPGRADE_STATUS.get(self.state, ImageUpgradeStatus.NORMAL)
+        idle = ImageUpgradeStatus.NORMAL
+        if not self._parts.is_first:
+            idle = ImageUpgradeStatus.WAIT_FOR_MORE
+        upgrade_status = _UPGRADE_STATUS.get(self.state, idle)
         if self.state is State.HOLDING:
             upgrade_status = ImageUpgradeStatus.WAITING_TO_UPGRADE
             if self._is_held_by_policy:
                 upgrade_status = ImageUpgradeStatus.WAITING_TO_UPGRADE_VIA_EXTERNAL_EVENT
         download, parameters = self._download, self._parameters
         return client_attributes(
-            self._identity,
-            self._flash,
+            self._parts.identity,
+            self._parts.flash,
             parameters,
             server_eui64=self.server_eui64,
             upgrade_status=upgrade_status,

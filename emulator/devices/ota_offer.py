@@ -18,6 +18,7 @@ outcomes; timers and the order of checks are ours (docs/open-points.md, "OTA ser
     ASKED         default response: image refused    DONE          transfer failure
     open          Upgrade End SUCCESS                DONE          Upgrade End Response, success
     OFFERED       Upgrade End, other status          OFFERED       SUCCESS: it is of an older offer
+    open          Upgrade End REQUIRE_MORE_IMAGE     DONE          SUCCESS, success
     open          Upgrade End, other status          DONE          SUCCESS, transfer failure
     open          nothing new served for a day       DONE          transfer failure
     open          the slot was overwritten           DONE          image discarded
@@ -448,6 +449,9 @@ class Offer:
             return [answer]
         if self.state is State.OFFERED:
             return [answer, Anomaly(self.eui64, "early-end", f"{name} before any query")]
+        if status == Status.REQUIRE_MORE_IMAGE:
+            reason = "verified by the device, which needs another file to go with it"
+            return [answer, self.end(ResponseCode.SUCCESS, reason)]
         reason = f"the device ended the upgrade with {name}"
         return [answer, self.end(ResponseCode.FILE_TRANSFER_FAILURE, reason)]
 

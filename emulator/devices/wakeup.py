@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from emulator.devices.nonvolatile import PowerCut
+
 
 class Core(Protocol):
     """A sans-io core; times are loop time in seconds."""
@@ -49,9 +51,12 @@ class Wakeup:
 
     def _wake(self) -> None:
         self._timer = None
-        outputs = self._core.handle_timeout(self._loop.time())
-        if outputs:
-            self._act(outputs)
+        try:
+            outputs = self._core.handle_timeout(self._loop.time())
+            if outputs:
+                self._act(outputs)
+        except PowerCut:
+            return  # whoever has the power knows, and nothing wakes what has none
         self.settle()
 
     def stop(self) -> None:

@@ -266,6 +266,7 @@ class ZigpyNode:
         for eui64 in self._key_index:
             *_, nwk = await self.ezsp.lookupNodeIdByEui64(eui64=_eui64(eui64))
             if nwk not in _NOBODY:
+                self._application().add_device(_eui64(eui64), nwk)
                 self.heard_of(int(nwk), eui64, joined=False)
 
     async def _read_key_table(self) -> None:
@@ -359,20 +360,22 @@ class ZigpyNode:
 
     async def close(self) -> None:
         """Let go of the stick, which stays on."""
+        if self._app is not None:
+            app, self._app = self._app, None
+            await app.shutdown(db=False)
         if self._permit is not None:
             self._permit.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._permit
             self._permit = None
-        if self._app is not None:
-            app, self._app = self._app, None
-            await app.shutdown(db=False)
 
     # -- what the stick and zigpy tell ---------------------------------------------------------
 
     def peer_of(self, nwk: int, eui64: int | None) -> int | None:
         """Which device of this network a message came from, None for a stranger."""
         if eui64 is not None and eui64 in self._nwk_of:
+            if self._nwk_of[eui64] != nwk:  # it took another address, and that was not heard
+                self.heard_of(nwk, eui64, joined=False)
             return eui64
         return self._eui64_of.get(nwk)
 

@@ -162,34 +162,63 @@ class World:
 
     def check(self) -> None:
         """The invariants, of all that was seen from the begin to the end."""
-        dsp, scenario = self.dsp, self.scenario
-        assert dsp.transfers == scenario.transfers  # I1, I4
-        assert dsp.activations == scenario.activations  # I3
+        self.dsp.check(self.scenario)
         running = Flash(self.stored.flash).running
-        assert running.file_version == scenario.runs
+        assert running.file_version == self.scenario.runs
         assert not self.hub.half.memory.outbox
         assert not self.device.half.memory.outbox
-        for counters in dsp.counters.values():  # I5, I6: one frame a counter, and none goes back
-            assert [*counters] == sorted(counters)
-        assert dsp.oddities == []
 
 
-class DspEnd:
-    """What the DSP asks for, and the alerts that it takes."""
+class Alerts:
+    """What the DSP heard of hub and device, each word once; and what it should not have heard."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.acb = broker(HUB_EUI64, DEVICE)
+    def __init__(self, *eui64s: int) -> None:
+        self.acb = broker(*eui64s)
         self.transfers: list[tuple[int, int]] = []
         self.activations: list[tuple[int, int]] = []
         self.counters: dict[int, dict[int, bytes]] = {}
         self.oddities: list[object] = []
-        self._asked = 0
-        self._is_stored = False
-        self._is_cancelled = False
 
     def __repr__(self) -> str:
         return f"CCS08 {self.transfers}, CS09 {self.activations}, odd {self.oddities}"
+
+    def take(self, frame: bytes) -> FirmwareTransfer | FirmwareActivation | None:
+        """A frame of hub or device; what it says, if it says anything new."""
+        header = parse_frame(frame).frame
+        seen = self.counters.setdefault(header.originator, {})
+        if seen.setdefault(header.originator_counter, frame) != frame:
+            self.oddities.append(f"two frames with counter {header.originator_counter}")
+        match self.acb.receive(frame):
+            case Rejected(reason=Rejection.REPLAY):
+                return None  # the same octets again
+            case Alert(payload=FirmwareTransfer() as transfer):
+                self.transfers.append((transfer.firmware_version, int(transfer.result)))
+                return transfer
+            case Alert(payload=FirmwareActivation() as activation):
+                self.activations.append((activation.firmware_version, int(activation.result)))
+                return activation
+            case odd:
+                self.oddities.append(odd)
+                return None
+
+    def check(self, scenario: Scenario) -> None:
+        """The invariants, as far as a DSP can tell."""
+        assert self.transfers == scenario.transfers  # I1, I4
+        assert self.activations == scenario.activations  # I3
+        for counters in self.counters.values():  # I5, I6: one frame a counter, and none goes back
+            assert [*counters] == sorted(counters)
+        assert self.oddities == []
+
+
+class DspEnd(Alerts):
+    """What the DSP asks for, and the alerts that it takes."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(HUB_EUI64, DEVICE)
+        self.world = world
+        self._asked = 0
+        self._is_stored = False
+        self._is_cancelled = False
 
     @property
     def has_all(self) -> bool:
@@ -222,24 +251,12 @@ class DspEnd:
     def cancelled(self) -> None:
         self._is_cancelled = True
 
-    def take(self, frame: bytes) -> None:
-        """A frame of hub or device."""
-        header = parse_frame(frame).frame
-        seen = self.counters.setdefault(header.originator, {})
-        if seen.setdefault(header.originator_counter, frame) != frame:
-            self.oddities.append(f"two frames with counter {header.originator_counter}")
-        match self.acb.receive(frame):
-            case Rejected(reason=Rejection.REPLAY):
-                pass  # the same octets again
-            case Alert(payload=FirmwareTransfer() as transfer):
-                self.transfers.append((transfer.firmware_version, int(transfer.result)))
-                if self.world.scenario.is_deferred:
-                    self.world.later(7200.0, self.release)
-            case Alert(payload=FirmwareActivation() as activation):
-                self.activations.append((activation.firmware_version, int(activation.result)))
+    def hear(self, frame: bytes) -> None:
+        match self.take(frame):
+            case FirmwareTransfer() if self.world.scenario.is_deferred:
+                self.world.later(7200.0, self.release)
+            case FirmwareActivation():
                 self._next()
-            case odd:
-                self.oddities.append(odd)
 
     def release(self) -> None:
         self.world.hub.run(self.world.hub.release)
@@ -362,7 +379,7 @@ class HubProcess(Process):
                 self.server.reported(number)
 
     def _tell(self, frame: bytes) -> None:
-        self.world.dsp.take(frame)
+        self.world.dsp.hear(frame)
         self.half.taken(frame)
 
 
@@ -448,7 +465,7 @@ class DeviceProcess(Process):
             is_acknowledged = self.world.random.random() >= self.world.scenario.loss
             is_there = self.world.hub.is_up and is_heard
             if is_there:
-                self.world.later(LATENCY_S, lambda frame=frame: self.world.dsp.take(frame))
+                self.world.later(LATENCY_S, lambda frame=frame: self.world.dsp.hear(frame))
             delivered = is_there and is_acknowledged
             self.world.later(2 * LATENCY_S, self.in_this_life(self._told(handle, delivered)))
 

@@ -25,6 +25,7 @@ from emulator.devices.device_log import MAX_DEVICES
 from emulator.devices.gbcs_half import GbcsMemory
 from emulator.devices.hub import FrameDiscarded, Hub, HubLost
 from emulator.devices.hub_wan import MAX_NAMED, MAX_WAITING_COMMANDS
+from emulator.devices.nonvolatile import Record
 from emulator.devices.ota_server import (
     OtaServerParameters,
     QuerySeen,
@@ -127,7 +128,7 @@ async def test_a_device_let_in_again_keeps_its_key_whatever_the_command_says() -
         device = there.home.devices[EUI64]
         await device.power_off()
         assert device._firmware is None
-        device._has_joined = False
+        device.build.network = Record()
         tunnels = there.tunnels(EUI64)
         await device.power_on()
         device.begin()

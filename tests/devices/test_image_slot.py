@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from ota_rig import DEVICE, IDENTITY, NEW, OTHER, make_image
+from reliability_table import Runs, Sweep
 from test_ota_pair import Home
 
 from emulator.devices.flash import Slot
@@ -29,6 +30,24 @@ KINDS = {
 }
 PAIRS = list(itertools.permutations(KINDS, 2))
 BLOCKS = 61
+
+
+def reliability() -> tuple[Sweep, ...]:
+    phases = len(range(0, BLOCKS, 10))
+    return (
+        Sweep(
+            "R9",
+            f"the one image slot overwritten at every tenth block, {len(PAIRS)} pairs of kinds",
+            Runs(*[len(PAIRS) * phases] * 4),
+            "the loser discarded once, each gets its own image whole",
+        ),
+        Sweep(
+            "R9",
+            f"a newer image of the same kind at every tenth block, {len(KINDS)} kinds",
+            Runs(*[len(KINDS) * phases] * 4),
+            "the older discarded once, the newer runs",
+        ),
+    )
 
 
 def image_for(kind: str, blocks: int, version: int = NEW) -> FirmwareImage:

@@ -7,19 +7,21 @@ cut in the recovery from the first, belong to the matrix.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import product
 
 import pytest
 from ota_rig import NEW
 from power_rig import SCENARIOS, Scenario, World
+from reliability_table import SIZE, SIZES, Runs, Sweep
 
 from emulator.devices.nonvolatile import Cut, CutMode
 
 SMALL_BYTES = 4200
 LARGE_BYTES = 48 * 1024
-IS_FULL = os.environ.get("HANBENCH_MATRIX") == "full"
+IS_FULL = SIZE in ("full", "soak")
+A_SLICE = ("clean", "lossy")  # of the courses, in matrix-quick
 scenarios = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
 sides = pytest.mark.parametrize("side", ["device", "hub"])
 
@@ -58,6 +60,45 @@ def cut_everywhere(
     return len(named)
 
 
+def modes_of(scenario: Scenario) -> tuple[CutMode, ...]:
+    """A torn operation leaves the least behind; the matrix has all modes for every course."""
+    return tuple(CutMode) if scenario.name == "clean" else (CutMode.TORN,)
+
+
+def pairs(writes: int, size: str) -> Iterator[tuple[Cut, Cut]]:
+    """A cut in a course of so many operations, and one in the life that follows."""
+    for first in range(1, writes + 1):
+        seconds = range(1, writes + 4 - first if size in ("full", "soak") else 3)
+        for mode, second, again in product(CutMode, seconds, (CutMode.TORN, CutMode.AFTER)):
+            yield Cut(first, mode), Cut(second, again)
+
+
+def reliability() -> tuple[Sweep, ...]:
+    def writes(scenario: Scenario, size_bytes: int) -> int:
+        return sum(len(operations(scenario, size_bytes, side)) for side in ("device", "hub"))
+
+    small = sum(writes(one, SMALL_BYTES) * len(modes_of(one)) for one in SCENARIOS)
+    large = {one.name: writes(one, LARGE_BYTES) * len(CutMode) for one in SCENARIOS}
+    full = sum(large.values())
+    clean = [len(operations(SCENARIOS[0], SMALL_BYTES, side)) for side in ("device", "hub")]
+    double = [sum(len(list(pairs(one, size))) for one in clean) for size in SIZES[1:]]
+    return (
+        Sweep(
+            "R1",
+            f"the cores of hub and device cut before, inside and after every write of an update, "
+            f"{len(SCENARIOS)} courses",
+            Runs(small, sum(large[name] for name in A_SLICE), full, full),
+            "no update lost, no mixed image, I1 to I6",
+        ),
+        Sweep(
+            "R3",
+            "a second cut of the cores, after the first, 4 KiB",
+            Runs(0, *double),
+            "no update lost, no mixed image, I1 to I6",
+        ),
+    )
+
+
 @scenarios
 def test_an_update_ends_as_it_should_when_no_power_goes(scenario: Scenario) -> None:
     world = ended(scenario, SMALL_BYTES)
@@ -68,9 +109,7 @@ def test_an_update_ends_as_it_should_when_no_power_goes(scenario: Scenario) -> N
 @sides
 @scenarios
 def test_no_power_cut_loses_or_mixes_an_update(scenario: Scenario, side: str) -> None:
-    # A torn operation leaves the least behind; the matrix has all modes for every course.
-    modes = tuple(CutMode) if scenario.name == "clean" else (CutMode.TORN,)
-    assert cut_everywhere(scenario, SMALL_BYTES, side, modes) >= 3
+    assert cut_everywhere(scenario, SMALL_BYTES, side, modes_of(scenario)) >= 3
 
 
 def test_what_is_stored_is_stored_in_this_order() -> None:
@@ -131,7 +170,7 @@ def test_a_device_cut_in_every_trial_of_a_good_image_still_ends_with_a_word() ->
 @sides
 @scenarios
 def test_no_power_cut_loses_or_mixes_an_update_of_48_kib(scenario: Scenario, side: str) -> None:
-    if not IS_FULL and scenario.name not in ("clean", "lossy"):
+    if not IS_FULL and scenario.name not in A_SLICE:
         pytest.skip("a slice of the sweep: two courses")
     assert cut_everywhere(scenario, LARGE_BYTES, side) >= 10
 
@@ -140,9 +179,5 @@ def test_no_power_cut_loses_or_mixes_an_update_of_48_kib(scenario: Scenario, sid
 @sides
 def test_no_second_cut_in_the_recovery_from_the_first_loses_an_update(side: str) -> None:
     clean = SCENARIOS[0]
-    named = operations(clean, SMALL_BYTES, side)
-    for first in range(1, len(named) + 1):
-        for mode in CutMode:
-            for second in range(1, len(named) + 2 - first + 2 if IS_FULL else 3):
-                for again in (CutMode.TORN, CutMode.AFTER):
-                    ended(clean, SMALL_BYTES, side, Cut(first, mode), Cut(second, again))
+    for first, second in pairs(len(operations(clean, SMALL_BYTES, side)), SIZE):
+        ended(clean, SMALL_BYTES, side, first, second)

@@ -125,8 +125,9 @@ def test_everything_a_file_says_is_heard(tmp_path: Path) -> None:
     assert (options.profile, options.commissioned) == ("duis-5.4", "strict")
     assert options.size_limit() == bench.limits.size_limit()  # one limit for DSP, hub, devices
     bridge, ihd = bench.devices
-    assert (bridge.image, bridge.image_policy, bridge.max_data_size) == (image, "opaque", 50)
-    assert (ihd.image, ihd.image_size_bytes, ihd.max_data_size) == (None, 1_000, 56)
+    assert (bridge.image, bridge.image_policy) == (image, "opaque")
+    assert (ihd.image, ihd.image_size_bytes) == (None, 1_000)
+    assert [one.client_parameters().max_data_size for one in bench.devices] == [50, 56]
 
 
 def test_a_time_need_not_be_quoted(tmp_path: Path) -> None:
@@ -151,9 +152,9 @@ def test_a_real_radio_sets_the_real_clock(tmp_path: Path, radio: str) -> None:
     [
         ("sead = 1\n" + ONE_DEVICE, "sead", 1, "perhaps seed is meant"),
         ("[hub]\n\nradioo = 1\n" + ONE_DEVICE, "hub.radioo", 3, "perhaps radio is meant"),
-        ("hub.colour = 1\n" + ONE_DEVICE, "hub.colour", 1, "there are radio"),
-        ("[hub.colour]\nr = 1\n" + ONE_DEVICE, "hub.colour", 1, "there are radio"),
-        ("hub = {radio = 'emulated', x = 1}\n" + ONE_DEVICE, "hub.x", 1, "there are radio"),
+        ("hub.colour = 1\n" + ONE_DEVICE, "hub.colour", 1, "max_devices, radio"),
+        ("[hub.colour]\nr = 1\n" + ONE_DEVICE, "hub.colour", 1, "max_devices, radio"),
+        ("hub = {radio = 'emulated', x = 1}\n" + ONE_DEVICE, "hub.x", 1, "max_devices, radio"),
         (
             'limits = {"unit" = "kb", sope = """\n#]"""}\n' + ONE_DEVICE,
             "limits.sope",

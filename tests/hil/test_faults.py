@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import pytest
@@ -11,12 +11,21 @@ from air_support import HeapClock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.devices.mains import Fall
+from emulator.devices.nonvolatile import Cut, CutMode
 from emulator.medium.air import Medium
 from emulator.medium.faults import Delay, Interference, Loss, RadioOff
 from emulator.ncp.line_faults import LineFault, LineFaultKind
 from emulator.ncp.ncp import Ncp
 from emulator.zigbee.state import StackState
-from hil.fault_wiring import air_fault, apply_faults, line_fault, require_frames
+from hil.fault_wiring import (
+    air_fault,
+    apply_faults,
+    battery_lows,
+    falls,
+    line_fault,
+    require_frames,
+)
 from hil.faults import KINDS, Fault, FaultError, parse_fault
 
 names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,31}", fullmatch=True)
@@ -68,7 +77,13 @@ def any_fault(draw: st.DrawFn) -> Fault:
 @given(any_fault())
 def test_a_fault_reads_back_as_it_is_written(fault: Fault) -> None:
     assert parse_fault(str(fault)) == fault
-    assert air_fault(fault) if fault.is_of_air else line_fault(fault)
+    match fault.subject:
+        case "air":
+            assert air_fault(fault)
+        case "line":
+            assert line_fault(fault)
+        case "product":
+            assert falls([fault], fault.on or "") or battery_lows([fault], fault.on or "")
 
 
 @given(any_fault(), st.randoms(use_true_random=False))
@@ -192,9 +207,37 @@ def test_words_become_what_the_air_and_a_line_take() -> None:
     )
 
 
+def test_power_goes_as_often_as_the_words_say_and_at_those_they_name() -> None:
+    words = [
+        "power loss inside a write at the 9th write on hub",
+        "power loss at 2.5 s on hub for 5 s",
+        "power loss before a write at the 3rd write on ppmid",
+        "power loss after a write at the 2nd write on hub for 1 s",
+        "low battery on ppmid from 1 s for 2 s",
+        "low battery on ppmid from 9 s",
+        "loss 10 %",
+    ]
+    parsed = [parse_fault(one) for one in words]
+    assert [str(one) for one in parsed] == words
+    assert falls(parsed, "hub") == [
+        Fall(30.0, Cut(9, CutMode.TORN)),
+        Fall(5.0, at_s=2.5),
+        Fall(1.0, Cut(2, CutMode.AFTER)),
+    ]
+    assert falls(parsed, "ppmid") == [Fall(30.0, Cut(3, CutMode.BEFORE))]
+    assert battery_lows(parsed, "ppmid") == [(1.0, 3.0), (9.0, inf)]
+    assert battery_lows(parsed, "hub") == []
+
+
+def test_sticks_alone_have_no_product_whose_power_could_go() -> None:
+    medium, sticks = sticks_on_one_air()
+    with pytest.raises(FaultError, match="here are sticks alone"):
+        apply_faults([parse_fault("power loss at 3 s on hub")], medium, sticks)
+
+
 def test_every_kind_of_a_line_has_its_words() -> None:
     assert {kind.value for kind in LineFaultKind} == {
-        kind for kind, takes in KINDS.items() if not takes.is_of_air
+        kind for kind, takes in KINDS.items() if takes.subject == "line"
     }
 
 

@@ -7,13 +7,13 @@ on bellows. A transfer completes with the right file, or a typed word comes with
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import cast
 
 import pytest
 from bench_support import NEW, bench, make_image
 from fault_support import EUI64, IMAGE_BYTES, WORD_WITHIN_S, transfer
+from reliability_table import SIZE, SIZES, Runs, Sweep
 
 from emulator.devices.device import DeviceLost, DeviceUp
 from emulator.devices.hub import HubLost
@@ -28,10 +28,11 @@ from hil.wiring import quiet_hosts
 
 pytestmark = pytest.mark.matrix
 
-FULL = os.environ.get("HANBENCH_MATRIX") == "full"
+FULL = SIZE in ("full", "soak")
+SEED_COUNTS = {"quick": 2, "full": 10, "soak": 10}
 # A transfer of 4 KiB has 75 blocks, each a DATA frame of the host and three of its stick.
 POINTS = range(1, 61, 2 if FULL else 15)
-SEEDS = range(10 if FULL else 2)
+SEEDS = range(SEED_COUNTS[SIZE])
 
 LINE = (
     "bad CRC",
@@ -119,6 +120,19 @@ AIR = (
     *(f"radio off on bridge-1 from {start} s for 5 s" for start in (1, 1.5, 2)),
     *(f"radio off on hub from {start} s for 5 s" for start in (1, 1.5, 2)),
 )
+
+
+def reliability() -> tuple[Sweep, ...]:
+    late = [words for words in AIR if words.startswith(("duplicate", "delay"))]
+    sweeps = []
+    for row, words, what in (
+        ("R7", [one for one in AIR if one not in late], "frames lost in bursts, one way, damaged"),
+        ("R8", late, "frames heard twice or late, by up to 30 s"),
+    ):
+        runs = [0, *(SEED_COUNTS[size] * len(words) for size in SIZES[1:])]
+        text = f"{what}: {len(words)} kinds, 4 KiB, through sticks"
+        sweeps.append(Sweep(row, text, Runs(*runs), "activated, hash equal"))
+    return tuple(sweeps)
 
 
 def run(words: str, seed: int, folder: Path) -> tuple[Verdict, str]:

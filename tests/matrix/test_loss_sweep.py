@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from time import process_time
 from typing import Any, cast
 
 import pytest
+from reliability_table import SIZE, SIZES, Runs, Sweep
 
 from hil.bench_file import Bench
 from hil.clock import VirtualLoop, run_virtual
@@ -24,10 +24,34 @@ from hil.scenario import Scenario
 from hil.verdict import Verdict
 from hil.wiring import quiet_hosts
 
-SEEDS = range(50 if os.environ.get("HANBENCH_MATRIX") == "full" else 12)
+SEED_COUNTS = {"quick": 12, "full": 50, "soak": 50}
+SEEDS = range(SEED_COUNTS[SIZE])
+FEW = 5  # of them for an air that is dead
+DIES_AT_PERCENT = (5, 50, 95)
 LOSSES_PERCENT = (0, 10, 20, 30, 40)
 IMAGE_BYTES = 4096
 DEAD_RUN_S = 30.0  # of processor time: a run that spins takes all there is
+
+
+def reliability() -> tuple[Sweep, ...]:
+    percents = ", ".join(map(str, LOSSES_PERCENT))
+    runs = [0, *(SEED_COUNTS[size] * len(LOSSES_PERCENT) for size in SIZES[1:])]
+    dead = [0, *[FEW * (1 + len(DIES_AT_PERCENT))] * 3]
+    return (
+        Sweep(
+            "R7",
+            f"{percents} % of all frames lost, from 12.2 to the read-back, 4 KiB, through sticks",
+            Runs(*runs),
+            "activated, hash equal",
+        ),
+        Sweep(
+            "R7",
+            f"nothing heard from the start, or from {', '.join(map(str, DIES_AT_PERCENT))} % of "
+            "the file on",
+            Runs(*dead),
+            "not attempted, timed out or failed, and nobody spins",
+        ),
+    )
 
 
 def bench_of(seed: int, loss_percent: int) -> Bench:
@@ -100,7 +124,7 @@ def test_an_update_over_a_lossy_air_arrives_whole(
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("seed", SEEDS[:5])
+@pytest.mark.parametrize("seed", SEEDS[:FEW])
 def test_a_device_that_hears_nothing_is_not_attempted_and_nobody_spins(
     seed: int, tmp_path: Path
 ) -> None:
@@ -113,8 +137,8 @@ def test_a_device_that_hears_nothing_is_not_attempted_and_nobody_spins(
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("seed", SEEDS[:5])
-@pytest.mark.parametrize("percent", [5, 50, 95])
+@pytest.mark.parametrize("seed", SEEDS[:FEW])
+@pytest.mark.parametrize("percent", DIES_AT_PERCENT)
 def test_a_transfer_that_dies_under_way_ends_with_a_word_and_nobody_spins(
     percent: int, seed: int, tmp_path: Path
 ) -> None:
