@@ -27,6 +27,7 @@ from dsp_stub.smi import (
     TYPE_2,
     DeviceType,
     require_digits,
+    version_numbers,
 )
 from dsp_stub.store import Store
 from firmware_images.checks import AUTHORISATION_MARK, AUTHORISATION_OCTETS, METER_IMAGE_TYPES
@@ -216,6 +217,29 @@ class Cpl:
             f"SELECT {_COLUMNS} FROM cpl WHERE {condition} ORDER BY rowid", values
         )
         return tuple(map(_entry, rows))
+
+
+def approved_entry(
+    cpl: Cpl,
+    device_type: DeviceType,
+    manufacturer: str,
+    model: str,
+    firmware_version: str | None,
+    smets_chts_version: str | None,
+) -> CplEntry | None:
+    """The Current entry for what a device is said to be; of several, that of the latest GBCS."""
+    entries = [
+        entry
+        for entry in cpl.find(
+            device_type=device_type,
+            manufacturer=manufacturer,
+            model=model,
+            firmware_version=firmware_version or "",
+            smets_chts_version=smets_chts_version or "",
+        )
+        if entry.is_current
+    ]
+    return max(entries, key=lambda one: version_numbers(one.gbcs_version), default=None)
 
 
 _IS_IDENTITY = " AND ".join(f"{column} = ?" for column in CplIdentity._fields)

@@ -16,9 +16,11 @@ from dsp_stub.broker import Command, StoredBroker
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.cpl import Cpl
 from dsp_stub.errors import DspValueError
+from dsp_stub.future_dated import FutureDated
 from dsp_stub.inventory import Inventory
 from dsp_stub.options import Codes, Options
 from dsp_stub.outbox import Outbox
+from dsp_stub.registrations import Registrations
 from dsp_stub.requests import RequestId
 from dsp_stub.responses import (
     DccAlert,
@@ -45,6 +47,10 @@ SUCCESS = "I0"
 CANNOT_COMMUNICATE = "E20"
 NO_RESPONSE = "E21"
 ACCEPTED = "I99"
+
+MAX_REFUSALS = 10_000
+MAX_SECURITY_EVENTS = 100_000
+MAX_SENTENCE_CHARACTERS = 500
 
 
 class Refusal(Exception):
@@ -113,6 +119,8 @@ class Desk:
         self.profile = SchemaProfile(self.options.profile)
         self.inventory = Inventory(store)
         self.cpl = Cpl(store)
+        self.registrations = Registrations(store)
+        self.future_dated = FutureDated(store)
         self.updates = Updates(store)
         self.outbox = Outbox(store, self.updates)
         self.commands = StoredBroker(store)
@@ -205,12 +213,31 @@ class Desk:
 
     # -- what is kept ----------------------------------------------------------------------
 
+    def refuse(self, request_id: str | None, service: str, refusal: Refusal, now: datetime) -> None:
+        """Keep the last requests that were refused: who sends what is refused may send for ever."""
+        row = self.store.connection.execute(
+            "INSERT INTO refusals (at, request_id, service, code, detail) VALUES (?, ?, ?, ?, ?)",
+            (
+                time_text(now),
+                request_id,
+                service,
+                refusal.code,
+                refusal.sentence[:MAX_SENTENCE_CHARACTERS],
+            ),
+        )
+        self._keep_last("refusals", row.lastrowid, MAX_REFUSALS)
+
+    def _keep_last(self, table: str, last: int | None, rows: int) -> None:
+        assert last is not None
+        self.store.connection.execute(f"DELETE FROM {table} WHERE id <= ?", (last - rows,))
+
     def secure(self, device: int | None, reason: str, detail: str, now: datetime) -> None:
-        """Note a security event, in the database and for whoever watches."""
-        self.store.connection.execute(
+        """Note a security event, among the last in the database and for whoever watches."""
+        row = self.store.connection.execute(
             "INSERT INTO security_log (at, device, reason, detail) VALUES (?, ?, ?, ?)",
             (time_text(now), None if device is None else eui64_text(device), reason, detail),
         )
+        self._keep_last("security_log", row.lastrowid, MAX_SECURITY_EVENTS)
         self.events.append(SecurityEvent(device, reason, detail))
 
     def flag(self, device: int, reason: str, detail: str, now: datetime) -> None:

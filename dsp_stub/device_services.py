@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from dsp_stub.broker import Command
 from dsp_stub.desk import ACCEPTED, Desk, Refusal
+from dsp_stub.errors import DspValueError
+from dsp_stub.future_dated import FutureDatedRequest, due_time
 from dsp_stub.requests import ReadFirmwareVersion, RequestId, UpdateHanDeviceLog
 from dsp_stub.smi import MAX_AT_PREMISES, DeviceStatus, DeviceType, SmiDevice
 from dsp_stub.users import User
@@ -79,7 +82,7 @@ def _addable(desk: Desk, hub: SmiDevice, device_id: int) -> SmiDevice:
             *desk.inventory.devices_on(hub.device_id),
             *filter(None, map(desk.inventory.get, sorted(expected))),
         )
-        if one.device_type in _WAN_TYPES
+        if one.device_type in _WAN_TYPES and one.device_id != device_id
     }
     if len(there) >= MAX_LOG_ENTRIES:
         raise Refusal("E081111", f"the device log of the CHF holds {MAX_LOG_ENTRIES} devices")
@@ -102,14 +105,43 @@ def read_firmware_version(
         sentence = f"11.2 to a {device.device_type} is not offered, only to {', '.join(TYPE_1)}"
         raise Refusal("E11", sentence)
     desk.require_responsible(user, device)
+    _require_reachable(device)
+    try:
+        due = due_time(body.execution_date_time, now)
+        if due is not None:
+            later = FutureDatedRequest(request_id, "11.2", device.device_id, due)
+            desk.future_dated.hold(later)
+            return ACCEPTED
+    except DspValueError as error:
+        raise Refusal("E12", str(error)) from None
+    _ask_version(desk, device, request_id, now)
+    return ACCEPTED
+
+
+def carry_out(desk: Desk, request: FutureDatedRequest, now: datetime) -> None:
+    """An 11.2 whose time has come. Its user is told when it cannot be sent any more."""
+    try:
+        with desk.store.transaction():
+            device = desk.device(request.device)
+            _require_reachable(device)
+            _ask_version(desk, device, request.request_id, now)
+    except Refusal as refusal:
+        command = Command(
+            request.device, 0, str(request.request_id), request.service, request.device, now
+        )
+        desk.respond(command, refusal.code, None, now)
+
+
+def _require_reachable(device: SmiDevice) -> None:
     if device.status not in REACHABLE or device.chf is None:
         raise Refusal("E5", f"the device is {device.status} and on no hub that could be asked")
-    if body.execution_date_time is not None:
-        raise Refusal("E12", "a later time of execution is not offered")
+
+
+def _ask_version(desk: Desk, device: SmiDevice, request_id: RequestId, now: datetime) -> None:
+    assert device.chf is not None
     party = acb.User(request_id.originator, request_id.counter)
     with desk.building_command(device.device_id):
         frame = desk.broker.read_firmware_version(device.device_id, party)
     desk.send_command(
         device.chf, device.device_id, frame, request_id, "11.2", device.device_id, now
     )
-    return ACCEPTED

@@ -30,7 +30,15 @@ from dsp_stub.cpl import CplEntry, image_hash
 from dsp_stub.desk import ACCEPTED, Desk, Refusal
 from dsp_stub.requests import RequestId, UpdatePpmidFirmware
 from dsp_stub.responses import FirmwareWarning
-from dsp_stub.smi import ENDED, DeviceStatus, DeviceType, PpmidVariant, SmiDevice
+from dsp_stub.smi import (
+    ENDED,
+    DeviceStatus,
+    DeviceType,
+    PpmidVariant,
+    SmiDevice,
+    is_smets1,
+    version_numbers,
+)
 from dsp_stub.users import User
 from firmware_images.checks import check_image
 from firmware_images.errors import ImageError
@@ -128,8 +136,8 @@ def _list_for(
     assert device.chf is not None
     chf = desk.inventory.get(device.chf)
     versions = (device.gbcs_version, None if chf is None else chf.gbcs_version)
-    least = _version(desk.options.least_gbcs_version)
-    if any(version is None or _version(version) < least for version in versions):
+    least = version_numbers(desk.options.least_gbcs_version)
+    if any(version is None or version_numbers(version) < least for version in versions):
         return "invalid_gbcs_version"
     if desk.updates.open_update(device.device_id) is not None:
         return "other_request_in_progress"
@@ -164,13 +172,8 @@ def _is_applicable(device: SmiDevice, image: FirmwareImage, entries: Sequence[Cp
             (entry.manufacturer, entry.model) == (device.manufacturer, device.model)
             for entry in entries
         )
-        and not (device.smets_chts_version or "").startswith("SMETS V1")
+        and not is_smets1(device.smets_chts_version)
     )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """4.1 is below 4.10."""
-    return tuple(int(part) for part in text.split("."))
 
 
 def _start(

@@ -14,7 +14,7 @@ there is no certificate to look at it with.
     the user's role may ask for the service             E2
     the RequestID was not accepted before               codes.replay
 
-A refused request leaves nothing behind but a line in the log of attempts, and so does not use up
+A refused request leaves nothing behind but a line among the last refusals, and so does not use up
 its RequestID.
 """
 
@@ -54,6 +54,9 @@ class ServiceRule:
 
 RULES = {
     "8.2": ServiceRule((DCC_ONLY_VARIANT,), EVERYBODY),
+    # Of 8.3 no public text says who may; MP170 has the user who re-uses a device.
+    "8.3": ServiceRule((DCC_ONLY_VARIANT,), SUPPLIERS),
+    "8.4": ServiceRule((DCC_ONLY_VARIANT,), EVERYBODY),
     "8.11": ServiceRule((SEND_OVER_WAN, *LOCAL_DELIVERY), SUPPLIERS | {UserRole.OTHER_USER}),
     "11.2": ServiceRule((SEND_OVER_WAN, *LOCAL_DELIVERY), EVERYBODY),
     "11.4": ServiceRule((DCC_ONLY_VARIANT,), SUPPLIERS),

@@ -1,7 +1,7 @@
 """DUIS requests: read from XML, written as XML.
 
 Source: DUIS XSD V5.4, service requests 8.2, 8.11, 11.2, 11.4 and 12.2; MP170, annex B, for
-PPMIDVariant.
+PPMIDVariant. Those of 8.3 and 8.4 are in `inventory_requests`.
 
     service   element                  class
     --------  -----------------------  ----------------------
@@ -27,6 +27,13 @@ from lxml import etree
 
 from dsp_stub.errors import DspValueError, DuisError, SchemaError
 from dsp_stub.fields import RequestId, eui64_from_xml, eui64_to_xml, octets_to_xml
+from dsp_stub.inventory_requests import (
+    DecommissionDevice,
+    UpdateInventory,
+    read_decommission,
+    read_update,
+    write_inventory_request,
+)
 from dsp_stub.safe_xml import SR, child, children, local_name, shorten, token
 from dsp_stub.schema import SchemaProfile, validate
 from dsp_stub.xml_reader import (
@@ -45,12 +52,14 @@ from dsp_stub.xml_writer import XmlWriter
 
 __all__ = [
     "Body",
+    "DecommissionDevice",
     "DevicePrenotification",
     "ReadFirmwareVersion",
     "ReadInventory",
     "Request",
     "RequestId",
     "UpdateHanDeviceLog",
+    "UpdateInventory",
     "UpdatePpmidFirmware",
     "build_request",
     "parse_request",
@@ -162,6 +171,8 @@ Body = (
     | DevicePrenotification
     | ReadInventory
     | UpdateHanDeviceLog
+    | DecommissionDevice
+    | UpdateInventory
 )
 
 
@@ -307,6 +318,8 @@ _SERVICES: dict[str, _Service] = {
     "ReadFirmwareVersion": _Service("11.2", _read_read_version),
     "UpdatePPMIDFirmware": _Service("11.4", _read_update),
     "DevicePrenotification": _Service("12.2", _read_prenotification),
+    "DecommissionDevice": _Service("8.3", read_decommission),
+    "UpdateInventory": _Service("8.4", read_update),
 }
 
 
@@ -383,6 +396,8 @@ def _write_body(writer: XmlWriter, body: Body) -> None:
         case UpdateHanDeviceLog():
             with writer.inside("UpdateHANDeviceLog"):
                 _write_device_log(writer, body)
+        case DecommissionDevice() | UpdateInventory():
+            write_inventory_request(writer, body)
 
 
 def _write_device_log(writer: XmlWriter, body: UpdateHanDeviceLog) -> None:

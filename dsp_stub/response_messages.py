@@ -12,6 +12,7 @@ from datetime import datetime
 
 from dsp_stub.errors import DspValueError
 from dsp_stub.fields import RequestId, eui64_from_xml
+from dsp_stub.inventory_alerts import InventoryAlert
 
 SCHEMA_VERSION = "5.4"
 
@@ -235,6 +236,7 @@ DccAlert = (
     | CommsHubAlert
     | FirmwareVersionMismatch
     | UpdateHanDeviceLogResult
+    | InventoryAlert
     | Unread
 )
 

@@ -8,7 +8,8 @@ other implementations send differs from the schema in places.
     ---------------------  --------------------  ------------------------------------------------
     ResponseMessage        ResponseMessage       nothing, DspInventory, FirmwareWarning, GbcsPayload
     DeviceAlertMessage     DeviceAlertMessage    the alert of a device as it sent it
-    DCCAlertMessage        DccAlertMessage       an alert of the DCC, one of five
+    DCCAlertMessage        DccAlertMessage       an alert of the DCC, one of those here, or of
+                                                 `inventory_alerts`
 
 A content or an alert that is none of these is read as `Unread`, and is never written.
 """
@@ -30,6 +31,15 @@ from dsp_stub.fields import (
     octets_to_xml,
     time_from_xml,
     time_to_xml,
+)
+from dsp_stub.inventory_alerts import (
+    CommandFailure,
+    DeviceStatusChangeEvent,
+    DspScheduleRemoval,
+    read_command_failure,
+    read_schedule_removal,
+    read_status_change,
+    write_inventory_alert,
 )
 from dsp_stub.response_messages import (
     ADDRESS_ITEMS,
@@ -74,13 +84,16 @@ from dsp_stub.xml_reader import (
 from dsp_stub.xml_writer import XmlWriter
 
 __all__ = [
+    "CommandFailure",
     "CommsHubAlert",
     "Content",
     "CspFirmwareDeliveryStatus",
     "DccAlert",
     "DccAlertMessage",
     "DeviceAlertMessage",
+    "DeviceStatusChangeEvent",
     "DspInventory",
+    "DspScheduleRemoval",
     "FirmwareTransferAlert",
     "FirmwareUpgradeAlert",
     "FirmwareVersionMismatch",
@@ -206,6 +219,8 @@ def _write_alert(writer: XmlWriter, alert: DccAlert) -> None:
         case UpdateHanDeviceLogResult():
             with writer.inside("UpdateHANDeviceLogResult"):
                 writer.leaf("UpdateHANDeviceLogServiceRequestID", str(alert.request_id))
+        case DeviceStatusChangeEvent() | CommandFailure() | DspScheduleRemoval():
+            write_inventory_alert(writer, alert)
         case Unread():
             raise DspValueError(f"a {alert.element} is not written")
 
@@ -368,12 +383,23 @@ def _read_log_result(element: etree._Element) -> UpdateHanDeviceLogResult:
     return UpdateHanDeviceLogResult(read_request_id(element, name))
 
 
+def _read_status_change(element: etree._Element) -> DeviceStatusChangeEvent | Unread:
+    """Only the change of a meter's metering points is ours; others have theirs."""
+    change = child(element, "DeviceStatusChange")
+    if change is None or child(change, "MeterIdentity") is None:
+        return Unread("DeviceStatusChangeEvent")
+    return read_status_change(element)
+
+
 _ALERTS: dict[str, Callable[[etree._Element], DccAlert]] = {
     "PPMIDAlert": _read_ppmid_alert,
     "CSPFirmwareDeliveryStatus": _read_delivery_status,
     "CommsHubAlert": _read_comms_hub_alert,
     "FirmwareVersionMismatch": _read_mismatch,
     "UpdateHANDeviceLogResult": _read_log_result,
+    "DeviceStatusChangeEvent": _read_status_change,
+    "CommandFailure": read_command_failure,
+    "DSPScheduleRemoval": read_schedule_removal,
 }
 
 

@@ -5,7 +5,7 @@ Source: DUIS XSD V5.4 (its facts; schemas/ is our own text); MP170, annex B: PPM
     profile     PPMIDVariant
     ----------  -----------------------------------
     duis-5.4    refused: no public schema has it
-    mp170       in 12.2 and 8.2
+    mp170       in 12.2, 8.4 and 8.2
 
 An XSD of the user's may take the place of ours.
 """
@@ -58,6 +58,8 @@ _SAYS: dict[str, str] = {
     "InstallCode": "6 to 16 octets in hexadecimal",
     "JoinTimePeriod": "a number of seconds from 1 to 3600",
     "RequestType": "Add or Remove",
+    "UpdateDeviceStatusExceptCH": "Pending or InstalledNotCommissioned",
+    "UpdateDeviceStatusCH": "Commissioned, InstalledNotCommissioned or Withdrawn",
     "UPRN": "1 to 12 digits without leading zeros",
     "PostCode": "6 to 8 characters",
     "AddressIdentifier": "1 to 30 characters",

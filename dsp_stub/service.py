@@ -8,7 +8,8 @@ is written in the same one.
     receive(message, now)      a WAN message of a hub
     next_delivery(...)         the oldest thing to hand over to a hub or a user
     delivered, not_delivered   what became of that
-    handle_timeout(now)        commands nobody answered, updates that never ended
+    handle_timeout(now)        commands nobody answered, updates that never ended, requests that
+                               were to wait till now
 """
 
 from __future__ import annotations
@@ -25,18 +26,21 @@ from dsp_stub import (
     gateway,
     inbound,
     inventory_services,
+    inventory_updates,
 )
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.desk import NO_RESPONSE, Answered, Desk, DspEvent, Refusal
 from dsp_stub.errors import DoctypeError, DuisError
 from dsp_stub.outbox import Delivery
 from dsp_stub.requests import (
+    DecommissionDevice,
     DevicePrenotification,
     ReadFirmwareVersion,
     ReadInventory,
     Request,
     RequestId,
     UpdateHanDeviceLog,
+    UpdateInventory,
     UpdatePpmidFirmware,
     parse_request,
     peek_header,
@@ -108,6 +112,10 @@ class Dsp:
                 return inventory_services.prenotify(desk, user, body, now)
             case ReadInventory() as body:
                 return inventory_services.read(desk, user, body, now)
+            case DecommissionDevice() as body:
+                return inventory_updates.decommission(desk, user, body, now)
+            case UpdateInventory() as body:
+                return inventory_updates.update(desk, user, body, now)
             case UpdateHanDeviceLog() as body:
                 return device_services.update_han_device_log(
                     desk, user, request_id, body, now
@@ -125,7 +133,7 @@ class Dsp:
         """A refused request changes nothing; that it was made is on record all the same."""
         desk = self.desk
         with desk.store.transaction():
-            desk.updates.record(now, header[0], None, "refused", str(refusal))
+            desk.refuse(header[0], header[1], refusal, now)
         desk.events.append(Answered(header[1], header[0], refusal.code, refusal.sentence))
         self._tell()
         return self._reply(_request_id(header[0]), header, refusal.code, refusal.warning, now)
@@ -188,17 +196,23 @@ class Dsp:
         times = (
             desk.commands.next_deadline(),
             desk.updates.next_deadline(),
+            desk.future_dated.next_due(),
             desk.outbox.next_at(now),
         )
         return min((time for time in times if time is not None), default=None)
 
     def handle_timeout(self, now: datetime) -> None:
-        """End what is overdue: a command without a response, an update without an end."""
+        """End what is overdue: a command without a response, an update without an end. Begin what
+        is due."""
         desk = self.desk
         commands, updates = desk.commands.overdue(now), desk.updates.overdue(now)
-        if not commands and not updates:
+        due = desk.future_dated.due(now)
+        if not commands and not updates and not due:
             return
         with desk.store.transaction():
+            for request in due:
+                desk.future_dated.done(request)
+                device_services.carry_out(desk, request, now)
             for command in commands:
                 inbound.give_up(desk, command, NO_RESPONSE, now)
             for update in updates:

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from dsp_stub.errors import DspValueError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Another process, such as `hanbench cpl add`, writes for milliseconds.
 BUSY_TIMEOUT_S = 5.0
 LEAST_DATABASE_BYTES = 512
@@ -67,10 +67,33 @@ CREATE TABLE devices (
     han_variant TEXT,
     csp_region TEXT,
     prenotified_by TEXT,
+    before_recovery TEXT,
+    deleted INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (device_id, life)
 );
 CREATE INDEX devices_by_chf ON devices (chf);
 CREATE INDEX devices_by_premises ON devices (premises);
+
+-- Registration Data: whose a metering point is.
+CREATE TABLE registrations (mpxn TEXT PRIMARY KEY, supplier TEXT, network_operator TEXT);
+
+CREATE TABLE future_dated (
+    request_id TEXT PRIMARY KEY,
+    service TEXT NOT NULL,
+    device TEXT NOT NULL,
+    due TEXT NOT NULL
+);
+CREATE INDEX future_dated_by_due ON future_dated (due);
+
+CREATE TABLE schedules (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, device TEXT NOT NULL);
+
+-- The certificate a device uses now, where it is another than the one it was made with.
+CREATE TABLE certificates_in_use (
+    device TEXT NOT NULL,
+    use TEXT NOT NULL,
+    certificate BLOB NOT NULL,
+    PRIMARY KEY (device, use)
+);
 
 CREATE TABLE cpl (
     manufacturer TEXT NOT NULL,
@@ -122,7 +145,19 @@ CREATE TABLE attempts (
     request_id TEXT,
     device TEXT,
     event TEXT,
-    detail TEXT
+    detail TEXT,
+    life INTEGER
+);
+CREATE INDEX attempts_by_device ON attempts (device, id);
+
+-- The last requests that were refused: a table that anybody can write to has an end.
+CREATE TABLE refusals (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    request_id TEXT,
+    service TEXT,
+    code TEXT NOT NULL,
+    detail TEXT NOT NULL
 );
 
 CREATE TABLE commands (

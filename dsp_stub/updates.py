@@ -13,6 +13,7 @@ is one device of one accepted 11.4:
     open               CS09 0x8F8B, result 0                      activated
     open               CS09 0x8F8B, result 1                      activation-failed
     open               its time is up                             timed-out
+    open               the device was decommissioned              cancelled
 
 "open" is requested, stored or transferred. An alert is believed in any open state: that it came
 out of turn is flagged, not lost.
@@ -46,6 +47,7 @@ class UpdateState(StrEnum):
     HARDWARE_MISMATCH = "hardware-mismatch"
     NOT_DELIVERED = "not-delivered"
     TIMED_OUT = "timed-out"
+    CANCELLED = "cancelled"
 
 
 OPEN_STATES = (UpdateState.REQUESTED, UpdateState.STORED, UpdateState.TRANSFERRED)
@@ -160,15 +162,11 @@ class Updates:
         self, now: datetime, request_id: str | None, device: int | None, event: str, detail: str
     ) -> None:
         """Add a line to the log of attempts, from which nothing is ever taken."""
+        device_text = None if device is None else eui64_text(device)
         self._connection.execute(
-            "INSERT INTO attempts (at, request_id, device, event, detail) VALUES (?, ?, ?, ?, ?)",
-            (
-                time_text(now),
-                request_id,
-                None if device is None else eui64_text(device),
-                event,
-                detail,
-            ),
+            "INSERT INTO attempts (at, request_id, device, event, detail, life) VALUES "
+            "(?, ?, ?, ?, ?, (SELECT MAX(life) FROM devices WHERE device_id = ?))",
+            (time_text(now), request_id, device_text, event, detail, device_text),
         )
 
     def _one(self, condition: str, *values: object) -> Update | None:

@@ -6,9 +6,12 @@ Source: ours, for the reader of a run, of `duis listen` and of the evidence.
 from __future__ import annotations
 
 from dsp_stub.responses import (
+    CommandFailure,
     CommsHubAlert,
     CspFirmwareDeliveryStatus,
     DccAlertMessage,
+    DeviceStatusChangeEvent,
+    DspScheduleRemoval,
     FirmwareVersionMismatch,
     FirmwareWarning,
     PpmidAlert,
@@ -22,7 +25,13 @@ from dsp_stub.responses import (
 def alert_devices(message: DccAlertMessage) -> tuple[int, ...]:
     """The devices of the HAN an alert is about, none where it names none."""
     match message.alert:
-        case PpmidAlert() | FirmwareVersionMismatch() as alert:
+        case (
+            PpmidAlert()
+            | FirmwareVersionMismatch()
+            | DeviceStatusChangeEvent()
+            | CommandFailure()
+            | DspScheduleRemoval()
+        ) as alert:
             return (alert.device_id,)
         case CspFirmwareDeliveryStatus() as alert:
             return (alert.target_device_id,)
@@ -52,6 +61,12 @@ def alert_words(message: DccAlertMessage) -> str:
             return f"the device runs {device}, the inventory said {smi or 'nothing'}"
         case UpdateHanDeviceLogResult() as alert:
             return f"result of {alert.request_id}"
+        case DeviceStatusChangeEvent() as alert:
+            return f"the meter's MPxN is {alert.import_mpxn}"
+        case CommandFailure() as alert:
+            return f"{alert.request_id} will not be carried out"
+        case DspScheduleRemoval() as alert:
+            return f"schedule {alert.schedule_id} is deleted"
         case Unread() as alert:
             return alert.element
 

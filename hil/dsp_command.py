@@ -14,7 +14,14 @@ import click
 from dsp_stub.desk import Answered, Desk, DspEvent, Flagged, SecurityEvent
 from dsp_stub.errors import DspValueError
 from dsp_stub.http import DspServer
-from dsp_stub.options import DATABASE_FILE, OPTIONS_FILE, PKI_FOLDER, DspFile, furnish
+from dsp_stub.options import (
+    DATABASE_FILE,
+    OPTIONS_FILE,
+    PKI_FOLDER,
+    DspFile,
+    furnish,
+    furnish_registrations,
+)
 from dsp_stub.service import Dsp
 from dsp_stub.store import Store
 from dsp_stub.users import User, UserRole, Users
@@ -68,6 +75,7 @@ def dsp_command(address: str, folder: Path, allow_remote: bool) -> None:
             desk = Desk(store, users, keys, acb, options, file.codes)
             with store.transaction():
                 furnish(desk.inventory, file.premises, _utc_now().date().isoformat())
+                furnish_registrations(desk.registrations, desk.future_dated, file)
             run_real(lambda: _serve(Dsp(desk, _show), host, port, len(file.users), folder))
     except DspValueError as error:
         raise RequestError(str(error)) from None

@@ -216,10 +216,23 @@ def cpl_entry(kind: str, version: int, image: FirmwareImage | None = None) -> Cp
     )
 
 
+def found_as(store: Store, device_id: int, **columns: str | int | None) -> None:
+    """A device is found in some state, however it came there."""
+    if columns.get("status") == DeviceStatus.COMMISSIONED:
+        columns.setdefault("date_commissioned", "2026-01-01")
+    settings = ", ".join(f"{column} = ?" for column in columns)
+    with store.transaction() as connection:
+        connection.execute(
+            f"UPDATE devices SET {settings} WHERE device_id = ? AND life = "
+            "(SELECT MAX(life) FROM devices AS lives WHERE lives.device_id = devices.device_id)",
+            (*columns.values(), f"{device_id:016X}"),
+        )
+
+
 class Rig:
     """One DSP, its server, its users' callbacks and its hubs."""
 
-    def __init__(self, folder: Path, options: Options, codes: Codes) -> None:
+    def __init__(self, folder: Path | None, options: Options, codes: Codes) -> None:
         self.folder = folder
         self.options = options
         self.codes = codes
@@ -233,7 +246,7 @@ class Rig:
         self._told = asyncio.Condition()
 
     def open(self, callback: str | None) -> None:
-        self.store = Store(self.folder / "dsp.sqlite")
+        self.store = Store(None if self.folder is None else self.folder / "dsp.sqlite")
         users = Users(
             User(
                 eui64,
@@ -388,9 +401,9 @@ def sign(octets: bytes, user: int = SUPPLIER_EUI64) -> bytes:
 
 @asynccontextmanager
 async def running(
-    folder: Path, options: Options | None = None, codes: Codes | None = None
+    folder: Path | None, options: Options | None = None, codes: Codes | None = None
 ) -> AsyncIterator[Rig]:
-    """A furnished DSP on a port of its own."""
+    """A furnished DSP on a port of its own; without a folder its database is in memory."""
     rig = Rig(folder, options or Options(), codes or Codes())
     application = web.Application()
     application.router.add_post("/{user}", rig.take_callback)
@@ -399,7 +412,8 @@ async def running(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
     rig.open(f"http://{host}:{port}")
-    rig.furnish()
+    with rig.store.transaction():
+        rig.furnish()
     rig.url = await rig.server.start("127.0.0.1", 0)
     for hub, end in rig.wan.items():
         rig.server.connect_hub(hub, end)

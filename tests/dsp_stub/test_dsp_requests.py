@@ -24,12 +24,14 @@ from dsp_rig import (
     STRANGER,
     Rig,
     cpl_entry,
+    found_as,
     made_image,
     running,
     sign,
     smi_device,
 )
 
+from dsp_stub import desk as desk_module
 from dsp_stub.options import Codes, Options
 from dsp_stub.requests import (
     Body,
@@ -220,8 +222,25 @@ async def test_codes_are_what_the_options_say(tmp_path: Path) -> None:
 
 async def test_a_refusal_is_on_record_with_its_reason(rig: Rig) -> None:
     await refused(rig, "E2", rig.request("11.4", update(), user=DISTRIBUTOR_EUI64))
-    rows = rig.store.connection.execute("SELECT event, detail FROM attempts").fetchall()
-    assert [(event, detail[:3]) for event, detail in rows] == [("refused", "E2:")]
+    rows = rig.store.connection.execute("SELECT service, code, detail FROM refusals").fetchall()
+    assert rows == [("11.4", "E2", "a user in role ED may not send 11.4")]
+
+
+async def test_refusals_do_not_pile_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "MAX_REFUSALS", 5)
+    for number in range(12):
+        rig.dsp.answer("/api/v1/serviceD", b"<a/>" + b" " * number, EPOCH)
+        rig.dsp.receive(bytes(number), EPOCH)
+    table = rig.store.connection.execute("SELECT id FROM refusals ORDER BY id").fetchall()
+    assert [number for (number,) in table] == [8, 9, 10, 11, 12]
+    assert not rig.store.connection.execute("SELECT * FROM attempts").fetchall()
+
+
+async def test_what_a_refusal_keeps_of_a_long_sentence_has_an_end(rig: Rig) -> None:
+    name = b"a" * 100_000
+    rig.dsp.answer("/api/v1/serviceD", b"<" + name + b"/>", EPOCH)
+    ((length,),) = rig.store.connection.execute("SELECT LENGTH(detail) FROM refusals")
+    assert length <= desk_module.MAX_SENTENCE_CHARACTERS
 
 
 # -- 11.4 --------------------------------------------------------------------------------------
@@ -334,7 +353,7 @@ async def test_which_statuses_take_firmware(
     tmp_path: Path, status: DeviceStatus, relaxed: str, strict: str, option: Any
 ) -> None:
     async with running(tmp_path, Options(commissioned=option)) as rig:
-        rig.desk.inventory.set_status(BRIDGE, status)
+        found_as(rig.store, BRIDGE, status=status)
         answer = await rig.ask("11.4", update(made_image("bridge-1"), BRIDGE))
         assert answer.response_code == (relaxed if option == "relaxed" else strict)
         if answer.response_code == "E110403":

@@ -29,15 +29,24 @@ from xml_rig import (
 )
 
 from dsp_stub.errors import DspValueError, DuisError, SchemaError
+from dsp_stub.inventory_requests import (
+    DeleteDevice,
+    DeviceDetails,
+    NewDeviceStatus,
+    NewHubStatus,
+    NewMpxn,
+)
 from dsp_stub.requests import (
     MAX_DEVICES,
     Body,
+    DecommissionDevice,
     DevicePrenotification,
     ReadFirmwareVersion,
     ReadInventory,
     Request,
     RequestId,
     UpdateHanDeviceLog,
+    UpdateInventory,
     UpdatePpmidFirmware,
     build_request,
     parse_request,
@@ -66,6 +75,8 @@ SERVICE_OF: dict[type[Body], tuple[str, int]] = {
     ReadFirmwareVersion: ("11.2", 1),
     UpdatePpmidFirmware: ("11.4", 8),
     DevicePrenotification: ("12.2", 8),
+    DecommissionDevice: ("8.3", 8),
+    UpdateInventory: ("8.4", 8),
 }
 
 
@@ -128,6 +139,11 @@ def test_a_published_template_is_read(templates: dict[str, bytes], profile: Sche
         UpdateHanDeviceLog(0x00DB1234567890A0, "Remove"),
         request_id=RequestId(SUPPLIER_EUI64, hub, 1002),
     )
+    esme = 0x00DB1234567890A0
+    assert parse(read["8.3_DECOMMISSION_DEVICE"], profile) == asking(DecommissionDevice(esme))
+    assert parse(read["8.4_UPDATE_INVENTORY"], profile) == asking(
+        UpdateInventory(esme, DeleteDevice())
+    )
     assert parse(read["CS08_11.2_SUCCESS"], profile) == asking(
         ReadFirmwareVersion(), request_id=RequestId(ACB_EUI64, PPMID, 1000)
     )
@@ -145,8 +161,9 @@ def test_a_service_that_is_not_offered_is_refused_and_its_header_can_be_named(
     templates: dict[str, bytes],
 ) -> None:
     octets = templates["8.4_UPDATE_INVENTORY_REQUEST_DUIS.XML"]
-    refused(octets, r"Body/UpdateInventory \(line 10\) is not expected here; expected: ReadInv")
-    assert peek_header(parse_xml(octets)) == (str(SUPPLIER_TO_DCC), "8.4", "8.4")
+    octets = octets.replace(b"UpdateInventory", b"ServiceOptOut").replace(b">8.4<", b">8.5<")
+    refused(octets, r"Body/ServiceOptOut \(line 10\) is not expected here; expected: ReadInv")
+    assert peek_header(parse_xml(octets)) == (str(SUPPLIER_TO_DCC), "8.5", "8.5")
 
 
 # -- profiles ----------------------------------------------------------------------------------
@@ -234,6 +251,12 @@ EXAMPLES: tuple[Body, ...] = (
     ReadFirmwareVersion(),
     UpdatePpmidFirmware(b"image", "00010200", (PPMID, PPMID + 1)),
     ReadInventory(post_code="ZZ99 9ZZ", address_identifier="1"),
+    DecommissionDevice(PPMID),
+    UpdateInventory(PPMID, NewDeviceStatus("Pending")),
+    UpdateInventory(PPMID, NewHubStatus("Withdrawn")),
+    UpdateInventory(PPMID, DeviceDetails(model="00841111", ppmid_variant="AltHAN Bridge 2")),
+    UpdateInventory(PPMID, DeleteDevice()),
+    UpdateInventory(PPMID, NewMpxn(export_mpan="1312345678111")),
 )
 UPDATE = asking(EXAMPLES[3])
 
@@ -480,12 +503,32 @@ DEVICE_LOGS = st.builds(
     st.none() | MPXNS,
     st.none() | TIMES,
 ) | st.builds(UpdateHanDeviceLog, EUI64S, st.sampled_from(("Add", "Remove")))
+MPANS = st.text(DIGITS, min_size=13, max_size=13)
+CHANGES = st.one_of(
+    st.sampled_from(("Pending", "InstalledNotCommissioned")).map(NewDeviceStatus),
+    st.sampled_from(("Commissioned", "InstalledNotCommissioned", "Withdrawn")).map(NewHubStatus),
+    st.builds(
+        DeviceDetails,
+        manufacturer=st.none() | texts(1, 30),
+        model=st.none() | texts(1, 30),
+        smets_chts_version=st.none() | texts(1, 20),
+        firmware_version=st.none() | VERSIONS,
+        esme_variant=st.none() | ESME_VARIANTS,
+        ppmid_variant=st.none() | VARIANTS,
+    ),
+    st.just(DeleteDevice()),
+    st.builds(NewMpxn, import_mpxn=MPXNS),
+    st.builds(NewMpxn, secondary_import_mpan=MPANS),
+    st.builds(NewMpxn, export_mpan=MPANS),
+)
 BODIES = (
     UPDATES
     | PRENOTIFICATIONS
     | INVENTORIES
     | DEVICE_LOGS
     | st.builds(ReadFirmwareVersion, st.none() | TIMES)
+    | st.builds(DecommissionDevice, EUI64S)
+    | st.builds(UpdateInventory, EUI64S, CHANGES)
 )
 
 

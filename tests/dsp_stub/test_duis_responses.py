@@ -28,13 +28,16 @@ from xml_rig import (
 from dsp_stub.errors import DspValueError, DuisError, SchemaError
 from dsp_stub.requests import RequestId
 from dsp_stub.responses import (
+    CommandFailure,
     CommsHubAlert,
     Content,
     CspFirmwareDeliveryStatus,
     DccAlert,
     DccAlertMessage,
     DeviceAlertMessage,
+    DeviceStatusChangeEvent,
     DspInventory,
+    DspScheduleRemoval,
     FirmwareTransferAlert,
     FirmwareUpgradeAlert,
     FirmwareVersionMismatch,
@@ -144,6 +147,7 @@ RESULTS = st.sampled_from(
 )
 UPGRADES = st.builds(FirmwareUpgradeAlert, VERSIONS, st.booleans())
 TRANSFERS = st.builds(FirmwareTransferAlert, st.none() | REQUEST_IDS, EUI64S, VERSIONS, RESULTS)
+MPANS = st.text("0123456789", min_size=13, max_size=13)
 ALERTS: st.SearchStrategy[DccAlert] = st.one_of(
     st.builds(PpmidAlert, EUI64S, CODES, st.none() | MILLISECONDS, st.none() | UPGRADES),
     st.builds(
@@ -158,6 +162,16 @@ ALERTS: st.SearchStrategy[DccAlert] = st.one_of(
     st.builds(CommsHubAlert, EUI64S, CODES, st.none() | MILLISECONDS, st.none() | TRANSFERS),
     st.builds(FirmwareVersionMismatch, EUI64S, DEVICE_TYPES, VERSIONS, VERSIONS),
     st.builds(UpdateHanDeviceLogResult, REQUEST_IDS),
+    st.builds(
+        DeviceStatusChangeEvent,
+        EUI64S,
+        st.text("0123456789", min_size=1, max_size=13),
+        st.none() | MPANS,
+        st.none() | MPANS,
+        st.none() | ESME_VARIANTS,
+    ),
+    st.builds(CommandFailure, REQUEST_IDS, EUI64S),
+    st.builds(DspScheduleRemoval, EUI64S, st.integers(0, 10**12)),
 )
 DCC_CODES = st.sampled_from(("N1", "N24", "N39", "N60", "N65", "N999", "AD1"))
 MESSAGES: st.SearchStrategy[Message] = st.one_of(

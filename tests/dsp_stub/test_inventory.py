@@ -220,7 +220,7 @@ def test_a_device_that_comes_back_leaves_its_old_life_readable(
     inventory: Inventory, ended: DeviceStatus
 ) -> None:
     inventory.add_premises(HOME)
-    inventory.add(device(chf=CHF, premises=1))
+    inventory.add(device(chf=CHF, premises=1, status=DeviceStatus.COMMISSIONED))
     old = inventory.set_status(PPMID, ended)
     new = device(firmware_version="00010300", ppmid_variant=PpmidVariant.BRIDGE_1)
     inventory.add(new)
@@ -245,12 +245,12 @@ def test_no_life_of_a_device_is_ever_deleted(store: Store, inventory: Inventory)
 def test_a_status_changes_and_nothing_else(inventory: Inventory) -> None:
     inventory.add(device(date_commissioned=None))
     inventory.add(device(device_id=BRIDGE))
-    assert inventory.set_status(PPMID, DeviceStatus.RECOVERY) == device(
-        status=DeviceStatus.RECOVERY, date_commissioned=None
+    assert inventory.set_status(PPMID, DeviceStatus.SUSPENDED) == device(
+        status=DeviceStatus.SUSPENDED, date_commissioned=None
     )
     with pytest.raises(DspValueError, match="Commissioned without a date"):
         inventory.set_status(PPMID, DeviceStatus.COMMISSIONED)
-    assert inventory.get(PPMID) == device(status=DeviceStatus.RECOVERY, date_commissioned=None)
+    assert inventory.get(PPMID) == device(status=DeviceStatus.SUSPENDED, date_commissioned=None)
     inventory.set_status(PPMID, DeviceStatus.COMMISSIONED, date_commissioned="2026-03-01")
     assert inventory.get(PPMID) == device(
         status=DeviceStatus.COMMISSIONED, date_commissioned="2026-03-01"
@@ -322,7 +322,7 @@ def test_what_a_failed_request_did_to_the_inventory_is_undone(
     def request() -> None:
         with store.transaction():
             inventory.add(device(device_id=BRIDGE))
-            inventory.set_status(PPMID, DeviceStatus.WITHDRAWN)
+            inventory.set_status(PPMID, DeviceStatus.DECOMMISSIONED)
             inventory.add(device(firmware_version="00010300"))
             inventory.add(device())
 

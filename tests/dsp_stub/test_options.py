@@ -113,6 +113,9 @@ def test_an_empty_file_is_every_default(tmp_path: Path) -> None:
         "firmware_version_mismatch": "N49",
         "device_log_updated": "N24",
         "device_log_not_updated": "N25",
+        "mpxn_updated": "N16",
+        "future_dated_cancelled": "N36",
+        "schedule_removed": "N37",
     }
 
 

@@ -1,0 +1,174 @@
+"""The requests that change the inventory: Decommission Device (8.3), Update Inventory (8.4).
+
+Source: DUIS XSD V5.4; MP170, annex B, Tables 231 to 233 (UpdateInventory, with PPMIDVariant).
+
+    service   element              class                holds
+    --------  -------------------  -------------------  ------------------------------------------
+    8.3       DecommissionDevice   DecommissionDevice   a device
+    8.4       UpdateInventory      UpdateInventory      a device, and one change of five:
+
+    UpdateDeviceStatusExceptCH   NewDeviceStatus   Pending, InstalledNotCommissioned
+    UpdateDeviceStatusCH         NewHubStatus      InstalledNotCommissioned, Commissioned, Withdrawn
+    UpdateDeviceDetails          DeviceDetails     up to six details; that none is there is the
+                                                   DSP's to say
+    DeleteDevice                 DeleteDevice      nothing
+    UpdateMPxN                   NewMpxn           one of three metering points
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from lxml import etree
+
+from dsp_stub.errors import DspValueError
+from dsp_stub.fields import eui64_to_xml
+from dsp_stub.safe_xml import children, local_name, token
+from dsp_stub.xml_reader import optional_text, read_eui64, refused
+from dsp_stub.xml_writer import XmlWriter
+
+
+@dataclass(frozen=True, slots=True)
+class DecommissionDevice:
+    """8.3: a device is taken out of use."""
+
+    device_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewDeviceStatus:
+    """The status of a device that is no CHF, GPF or Type 2 device."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewHubStatus:
+    """The status of a CHF, which its GPF follows."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceDetails:
+    """What a pre-notification said, corrected."""
+
+    manufacturer: str | None = None
+    model: str | None = None
+    smets_chts_version: str | None = None
+    firmware_version: str | None = None
+    esme_variant: str | None = None
+    ppmid_variant: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """The details that are there, by the names of their fields."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDevice:
+    """The device was announced by mistake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMpxn:
+    """The metering point of one kind that is associated with a device."""
+
+    import_mpxn: str | None = None
+    secondary_import_mpan: str | None = None
+    export_mpan: str | None = None
+
+    def __post_init__(self) -> None:
+        if sum(getattr(self, field.name) is not None for field in fields(self)) != 1:
+            raise DspValueError("an UpdateMPxN has exactly one metering point")
+
+
+Change = NewDeviceStatus | NewHubStatus | DeviceDetails | DeleteDevice | NewMpxn
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateInventory:
+    """8.4: one thing about a device is changed, or the device is taken out."""
+
+    device_id: int
+    change: Change
+
+
+InventoryRequest = DecommissionDevice | UpdateInventory
+
+_DETAILS: Final = {
+    "manufacturer": "DeviceManufacturer",
+    "model": "DeviceModel",
+    "smets_chts_version": "SMETSCHTSVersion",
+    "firmware_version": "FirmwareVersion",
+    "esme_variant": "ESMEVariant",
+    "ppmid_variant": "PPMIDVariant",
+}
+_MPXNS: Final = {
+    "import_mpxn": "ImportMPxN",
+    "secondary_import_mpan": "SecondaryImportMPAN",
+    "export_mpan": "ExportMPAN",
+}
+
+
+def read_decommission(element: etree._Element) -> DecommissionDevice:
+    return DecommissionDevice(read_eui64(element, "DeviceID"))
+
+
+def read_update(element: etree._Element) -> UpdateInventory:
+    changes = [one for one in children(element) if local_name(one) != "DeviceID"]
+    if len(changes) != 1:
+        raise refused(element, f"has {len(changes)} changes, not one")
+    return UpdateInventory(read_eui64(element, "DeviceID"), _read_change(changes[0]))
+
+
+def _read_change(element: etree._Element) -> Change:
+    match local_name(element):
+        case "UpdateDeviceStatusExceptCH":
+            return NewDeviceStatus(token(element))
+        case "UpdateDeviceStatusCH":
+            return NewHubStatus(token(element))
+        case "UpdateDeviceDetails":
+            return DeviceDetails(
+                **{field: optional_text(element, name) for field, name in _DETAILS.items()}
+            )
+        case "DeleteDevice":
+            return DeleteDevice()
+        case "UpdateMPxN":
+            return NewMpxn(
+                **{field: optional_text(element, name) for field, name in _MPXNS.items()}
+            )
+        case name:
+            raise refused(element, f"{name} is no change of an inventory")
+
+
+def write_inventory_request(writer: XmlWriter, body: InventoryRequest) -> None:
+    match body:
+        case DecommissionDevice():
+            with writer.inside("DecommissionDevice"):
+                writer.leaf("DeviceID", eui64_to_xml(body.device_id))
+        case UpdateInventory():
+            with writer.inside("UpdateInventory"):
+                writer.leaf("DeviceID", eui64_to_xml(body.device_id))
+                _write_change(writer, body.change)
+
+
+def _write_change(writer: XmlWriter, change: Change) -> None:
+    match change:
+        case NewDeviceStatus():
+            writer.leaf("UpdateDeviceStatusExceptCH", change.status)
+        case NewHubStatus():
+            writer.leaf("UpdateDeviceStatusCH", change.status)
+        case DeviceDetails():
+            with writer.inside("UpdateDeviceDetails"):
+                for field, name in _DETAILS.items():
+                    writer.optional(name, getattr(change, field))
+        case DeleteDevice():
+            with writer.inside("DeleteDevice"):
+                pass
+        case NewMpxn():
+            with writer.inside("UpdateMPxN"):
+                for field, name in _MPXNS.items():
+                    writer.optional(name, getattr(change, field))
