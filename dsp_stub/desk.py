@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dsp_stub import xml_signature
+from dsp_stub.applicability import Applicability
 from dsp_stub.broker import Command, StoredBroker
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.cpl import Cpl
@@ -119,6 +120,7 @@ class Desk:
         self.profile = SchemaProfile(self.options.profile)
         self.inventory = Inventory(store)
         self.cpl = Cpl(store)
+        self.applicability = Applicability(store)
         self.registrations = Registrations(store)
         self.future_dated = FutureDated(store)
         self.updates = Updates(store)

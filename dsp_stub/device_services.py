@@ -53,7 +53,7 @@ def update_han_device_log(
         raise Refusal("E12", "removing a device is not offered")
     if body.install_code is None or body.join_time_period_s is None:
         raise Refusal("E081105", "the details of the device to add are missing")
-    device = _addable(desk, hub, body.device_id)
+    device = _addable(desk, hub, body.device_id, now)
     party = acb.User(request_id.originator, request_id.counter)
     with desk.building_command(hub.device_id):
         frame = desk.broker.add_device(
@@ -67,13 +67,14 @@ def update_han_device_log(
     return ACCEPTED
 
 
-def _addable(desk: Desk, hub: SmiDevice, device_id: int) -> SmiDevice:
+def _addable(desk: Desk, hub: SmiDevice, device_id: int, now: datetime) -> SmiDevice:
     device = desk.inventory.get(device_id)
     if device is not None and device.device_type not in _WAN_TYPES:
         raise Refusal("E081104", f"a {device.device_type} is in no device log")
     if device is None or device.status not in (DeviceStatus.PENDING, None):
         status = "unknown" if device is None else device.status
         raise Refusal("E081101", f"device {device_id:016X} is {status}, not Pending")
+    _require_installable(desk, device, now)
     # Those the hub was told of and has not confirmed yet count too.
     expected = desk.commands.open_subjects(hub.device_id, "8.11") - {device_id}
     there = {
@@ -94,6 +95,15 @@ def _addable(desk: Desk, hub: SmiDevice, device_id: int) -> SmiDevice:
     if device.device_type in TYPE_1 and type_1 >= MAX_TYPE_1:
         raise Refusal("E081111", f"the CHF serves {MAX_TYPE_1} PPMIDs and HCALCSs already")
     return device
+
+
+def _require_installable(desk: Desk, device: SmiDevice, now: datetime) -> None:
+    """In its installation validity period, with a version of GBCS that is applicable."""
+    why_not = desk.applicability.why_not_installed(
+        device.smets_chts_version, device.gbcs_version, now.date()
+    )
+    if device.gbcs_version is not None and why_not is not None:
+        raise Refusal("E081109", why_not)
 
 
 def read_firmware_version(

@@ -10,6 +10,7 @@ device; a device that is refused goes into one of the lists, and the others go a
     not larger than the limit                              E110405
     FirmwareVersion is the version of its header           E110402
     its hash is on the CPL, Current, with that version     E110401
+    its specification and GBCS may be maintained today     E110401
 
     of each device                                         list
     -----------------------------------------------------  --------------------------
@@ -55,7 +56,7 @@ def update_ppmid_firmware(
 ) -> tuple[str, FirmwareWarning | None]:
     """11.4: the updates begin, in the order of the list; who was refused is in the warning."""
     image = _acceptable(desk, body)
-    entries = _current_entries(desk, image)
+    entries = _current_entries(desk, image, now)
     refused: dict[str, list[int]] = {}
     taken: list[SmiDevice] = []
     for device_id in body.devices:
@@ -95,7 +96,7 @@ def _acceptable(desk: Desk, body: UpdatePpmidFirmware) -> FirmwareImage:
     return image
 
 
-def _current_entries(desk: Desk, image: FirmwareImage) -> Sequence[CplEntry]:
+def _current_entries(desk: Desk, image: FirmwareImage, now: datetime) -> Sequence[CplEntry]:
     digest = image_hash(image, desk.options.cpl_hash)
     header = image.header
     entries = [
@@ -113,7 +114,16 @@ def _current_entries(desk: Desk, image: FirmwareImage) -> Sequence[CplEntry]:
             f"with hash {digest}"
         )
         raise Refusal("E110401", sentence)
-    return entries
+    why_not = [
+        desk.applicability.why_not_maintained(
+            entry.smets_chts_version, entry.gbcs_version, now.date()
+        )
+        for entry in entries
+    ]
+    maintained = [entry for entry, why in zip(entries, why_not, strict=True) if why is None]
+    if not maintained:
+        raise Refusal("E110401", "; ".join(dict.fromkeys(filter(None, why_not))))
+    return maintained
 
 
 def _list_for(

@@ -74,6 +74,8 @@ class PpmidVariant(StrEnum):
     BRIDGE_4 = "AltHAN Bridge 4"
 
 
+MAX_GBCS_CHARACTERS = 20
+_GBCS_VERSION = re.compile(r"[0-9]{1,5}(\.[0-9]{1,5}){1,3}")
 FIRST_SMETS2_VERSION = (1, 58)
 _SMETS_VERSION = re.compile(r"(?:SMETS([12]?) ?)?V?([0-9]{1,5})\.([0-9]{1,5})(?:\.[0-9]{1,5})*")
 
@@ -220,6 +222,10 @@ def needs_gbcs_4(esme_variant: str | None) -> bool:
 def elements_of(esme_variant: str | None) -> str:
     """The letters of an ESME variant, without a text behind them."""
     return (esme_variant or "").partition(".")[0]
+
+
+def is_gbcs_version(text: str) -> bool:
+    return len(text) <= MAX_GBCS_CHARACTERS and _GBCS_VERSION.fullmatch(text) is not None
 
 
 def version_numbers(text: str) -> tuple[int, ...]:

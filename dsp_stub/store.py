@@ -106,12 +106,37 @@ CREATE TABLE cpl (
     device_type TEXT NOT NULL,
     image_hash TEXT,
     status TEXT NOT NULL,
+    certificates TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (
         manufacturer, model_id, hardware_version, hardware_revision, firmware_version,
         smets_chts_version, gbcs_version
     )
 );
 CREATE INDEX cpl_by_hash ON cpl (image_hash);
+
+-- SMETS1 models with firmware that are eligible.
+CREATE TABLE epcl (
+    manufacturer TEXT NOT NULL,
+    model TEXT NOT NULL,
+    firmware_version TEXT NOT NULL,
+    PRIMARY KEY (manufacturer, model, firmware_version)
+);
+
+CREATE TABLE specifications (
+    version TEXT PRIMARY KEY,
+    ivp_start TEXT NOT NULL,
+    ivp_end TEXT,
+    mvp_start TEXT NOT NULL,
+    mvp_end TEXT
+);
+
+CREATE TABLE gbcs_applicability (
+    specification TEXT NOT NULL REFERENCES specifications (version),
+    gbcs_version TEXT NOT NULL,
+    start_on TEXT NOT NULL,
+    end_on TEXT,
+    PRIMARY KEY (specification, gbcs_version)
+);
 
 CREATE TABLE requests (
     request_id TEXT PRIMARY KEY,
@@ -212,7 +237,7 @@ _TRIGGERS = (
     "OLD.firmware_version, OLD.smets_chts_version, OLD.gbcs_version, OLD.device_type) IS NOT "
     "(NEW.manufacturer, NEW.model_id, NEW.hardware_version, NEW.hardware_revision, "
     "NEW.firmware_version, NEW.smets_chts_version, NEW.gbcs_version, NEW.device_type) OR "
-    "OLD.image_hash IS NOT NEW.image_hash "
+    "(OLD.image_hash, OLD.certificates) IS NOT (NEW.image_hash, NEW.certificates) "
     "BEGIN SELECT RAISE(ABORT, 'an entry of the CPL goes from Current to Removed only'); END",
     "CREATE TRIGGER devices_stay BEFORE DELETE ON devices "
     "BEGIN SELECT RAISE(ABORT, 'a life of a device is never deleted'); END",

@@ -152,6 +152,12 @@ class Updates:
         )
         return [_update(row) for row in rows]
 
+    def all_open(self) -> list[Update]:
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM updates WHERE {_IS_OPEN} ORDER BY id"
+        )
+        return [_update(row) for row in rows]
+
     def next_deadline(self) -> datetime | None:
         (text,) = self._connection.execute(
             f"SELECT MIN(deadline) FROM updates WHERE {_IS_OPEN}"

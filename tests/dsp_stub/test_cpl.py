@@ -176,7 +176,7 @@ def test_what_was_never_on_the_list_is_not_removed(cpl: Cpl) -> None:
         "DELETE FROM cpl",
         "INSERT OR REPLACE INTO cpl SELECT manufacturer, model_id, hardware_version, "
         "hardware_revision, firmware_version, smets_chts_version, gbcs_version, device_type, "
-        "'other', status FROM cpl",
+        "'other', status, certificates FROM cpl",
     ],
 )
 def test_the_database_itself_amends_no_entry(store: Store, cpl: Cpl, statement: str) -> None:
