@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from dsp_stub import s1sp
 from dsp_stub.broker import Command
 from dsp_stub.desk import ACCEPTED, Desk, Refusal
+from dsp_stub.dual_mode import entry_on
 from dsp_stub.errors import DspValueError
 from dsp_stub.future_dated import FutureDatedRequest, due_time
 from dsp_stub.requests import ReadFirmwareVersion, RequestId, UpdateHanDeviceLog
@@ -54,6 +56,9 @@ def update_han_device_log(
     if body.install_code is None or body.join_time_period_s is None:
         raise Refusal("E081105", "the details of the device to add are missing")
     device = _addable(desk, hub, body.device_id, now)
+    if s1sp.takes(hub):
+        s1sp.add_device(desk, hub, device.device_id, request_id, now)
+        return ACCEPTED
     party = acb.User(request_id.originator, request_id.counter)
     with desk.building_command(hub.device_id):
         frame = desk.broker.add_device(
@@ -74,7 +79,11 @@ def _addable(desk: Desk, hub: SmiDevice, device_id: int, now: datetime) -> SmiDe
     if device is None or device.status not in (DeviceStatus.PENDING, None):
         status = "unknown" if device is None else device.status
         raise Refusal("E081101", f"device {device_id:016X} is {status}, not Pending")
-    _require_installable(desk, device, now)
+    if device.device_type is DeviceType.PPMID:
+        entry = entry_on(desk, device, hub)
+        _require_installable(desk, entry.smets_chts_version, entry.gbcs_version, now)
+    elif device.gbcs_version is not None:
+        _require_installable(desk, device.smets_chts_version, device.gbcs_version, now)
     # Those the hub was told of and has not confirmed yet count too.
     expected = desk.commands.open_subjects(hub.device_id, "8.11") - {device_id}
     there = {
@@ -88,8 +97,12 @@ def _addable(desk: Desk, hub: SmiDevice, device_id: int, now: datetime) -> SmiDe
     if len(there) >= MAX_LOG_ENTRIES:
         raise Refusal("E081111", f"the device log of the CHF holds {MAX_LOG_ENTRIES} devices")
     if hub.premises is not None:
-        at_home = {one.device_id for one in desk.inventory.devices_at(hub.premises)}
-        if len(at_home | set(there) | {device_id}) > MAX_AT_PREMISES:
+        at_home = {device_id, *there}
+        for one in desk.inventory.devices_at(hub.premises):
+            at_home.add(one.device_id)
+            if one.device_type is DeviceType.CHF:
+                at_home |= desk.commands.open_subjects(one.device_id, "8.11")
+        if len(at_home) > MAX_AT_PREMISES:
             raise Refusal("E081111", f"the premises have {MAX_AT_PREMISES} devices already")
     type_1 = sum(device_type in TYPE_1 for device_type in there.values())
     if device.device_type in TYPE_1 and type_1 >= MAX_TYPE_1:
@@ -97,12 +110,13 @@ def _addable(desk: Desk, hub: SmiDevice, device_id: int, now: datetime) -> SmiDe
     return device
 
 
-def _require_installable(desk: Desk, device: SmiDevice, now: datetime) -> None:
-    """In its installation validity period, with a version of GBCS that is applicable."""
-    why_not = desk.applicability.why_not_installed(
-        device.smets_chts_version, device.gbcs_version, now.date()
-    )
-    if device.gbcs_version is not None and why_not is not None:
+def _require_installable(
+    desk: Desk, smets_chts_version: str | None, gbcs_version: str, now: datetime
+) -> None:
+    """In the installation validity period, with a version of GBCS that is applicable."""
+    today = now.date()
+    why_not = desk.applicability.why_not_installed(smets_chts_version, gbcs_version, today)
+    if why_not is not None:
         raise Refusal("E081109", why_not)
 
 
@@ -149,6 +163,9 @@ def _require_reachable(device: SmiDevice) -> None:
 
 def _ask_version(desk: Desk, device: SmiDevice, request_id: RequestId, now: datetime) -> None:
     assert device.chf is not None
+    if s1sp.takes(device):
+        s1sp.read_firmware_version(desk, device, request_id, now)
+        return
     party = acb.User(request_id.originator, request_id.counter)
     with desk.building_command(device.device_id):
         frame = desk.broker.read_firmware_version(device.device_id, party)

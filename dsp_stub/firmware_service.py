@@ -143,15 +143,20 @@ def _list_for(
         return "not_commissioned_device_ids"
     if not _is_applicable(device, image, entries):
         return "not_applicable_firmware_device_ids"
-    assert device.chf is not None
-    chf = desk.inventory.get(device.chf)
-    versions = (device.gbcs_version, None if chf is None else chf.gbcs_version)
-    least = version_numbers(desk.options.least_gbcs_version)
-    if any(version is None or version_numbers(version) < least for version in versions):
+    if not gbcs_version_fits(desk, device):
         return "invalid_gbcs_version"
     if desk.updates.open_update(device.device_id) is not None:
         return "other_request_in_progress"
     return None
+
+
+def gbcs_version_fits(desk: Desk, device: SmiDevice) -> bool:
+    """Whether a device and the hub it is on have a GBCS that knows firmware over the air for Type 1
+    devices: 11.1 to an HCALCS, and 11.4 (SECMP0007, consequential changes)."""
+    chf = None if device.chf is None else desk.inventory.get(device.chf)
+    versions = (device.gbcs_version, None if chf is None else chf.gbcs_version)
+    least = version_numbers(desk.options.least_gbcs_version)
+    return all(version is not None and version_numbers(version) >= least for version in versions)
 
 
 def _takes_firmware(desk: Desk, device: SmiDevice) -> bool:

@@ -7,7 +7,8 @@ is raised and no row changes for it.
 
     verified                    effects
     --------------------------  ---------------------------------------------------------------
-    CCS01 response, success     the device is Whitelisted on the hub; the user gets it, and N24
+    CCS01 response, success     the device is Whitelisted on the hub, and of its SMETS; the user
+                                gets it, and N24
     CCS01 response, failure     the user gets it, and N25
     CS08 response               the user gets it; the inventory follows a version of the CPL
     CCS08 alert                 the update is transferred or over; CommsHubAlert
@@ -23,6 +24,7 @@ from datetime import datetime
 
 from dsp_stub.broker import Command
 from dsp_stub.desk import CANNOT_COMMUNICATE, SUCCESS, Desk
+from dsp_stub.dual_mode import let_in
 from dsp_stub.requests import RequestId
 from dsp_stub.responses import (
     CommsHubAlert,
@@ -34,7 +36,7 @@ from dsp_stub.responses import (
     PpmidAlert,
     UpdateHanDeviceLogResult,
 )
-from dsp_stub.smi import DeviceStatus, SmiDevice
+from dsp_stub.smi import SmiDevice
 from dsp_stub.updates import Update, UpdateState
 from gbcs.acb import Alert, Outcome, Rejected, Response
 from gbcs.device_log import AddDeviceResult
@@ -147,11 +149,7 @@ def _added(
     codes = desk.codes
     request_id = RequestId.parse(command.request_id)
     if result.succeeded:
-        device = desk.inventory.get(command.subject)
-        if device is not None:
-            desk.inventory.attach(command.subject, chf=hub.device_id, premises=hub.premises)
-            if device.status is DeviceStatus.PENDING:
-                desk.inventory.set_status(command.subject, DeviceStatus.WHITELISTED)
+        let_in(desk, hub, command.subject)
     code = codes.device_log_updated if result.succeeded else codes.device_log_not_updated
     alert = UpdateHanDeviceLogResult(request_id)
     desk.alert((request_id.originator,), code, alert, now)

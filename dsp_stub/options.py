@@ -330,6 +330,9 @@ class Options(Table):
         pattern=r"^[0-9]{1,5}(\.[0-9]{1,5}){1,3}$",
         description='a version such as "4.1"',
     )
+    s1sp: Literal["succeeds", "fails"] = Field(
+        default="succeeds", description='"succeeds" or "fails"'
+    )
     assurance: Literal["optional", "required"] = Field(
         default="optional", description='"optional" or "required"'
     )

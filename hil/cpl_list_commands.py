@@ -16,7 +16,7 @@ import click
 
 from dsp_stub.applicability import Applicability
 from dsp_stub.assurance import notices
-from dsp_stub.cpl import Cpl, CplIdentity, CplStatus
+from dsp_stub.cpl import Cpl, CplIdentity
 from dsp_stub.cpl_admission import EligibleProduct, Epcl, Submitter, remove_entry
 from dsp_stub.cpl_files import (
     MAX_FILE_CHARACTERS,
@@ -58,9 +58,7 @@ day_option = click.option(
 
 @cpl_group.command("list")
 @data_option
-@click.option(
-    "--status", type=click.Choice([str(status) for status in CplStatus]), help="Only those."
-)
+@click.option("--status", type=click.Choice(["Current", "Removed"]), help="Only those.")
 @json_option
 def list_command(folder: Path, status: str | None, as_json: bool) -> None:
     """Show the list."""

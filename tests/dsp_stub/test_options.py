@@ -77,6 +77,7 @@ def test_a_file_that_says_everything_is_read_as_it_says(tmp_path: Path) -> None:
         "in_progress_timeout_s": 60,
         "response_timeout_s": 5,
         "least_gbcs_version": "4.3",
+        "s1sp": "succeeds",
         "assurance": "optional",
         "check_certificate_times": False,
     }
@@ -97,6 +98,7 @@ def test_an_empty_file_is_every_default(tmp_path: Path) -> None:
         "in_progress_timeout_s": 604_800,
         "response_timeout_s": 1800,
         "least_gbcs_version": "4.1",
+        "s1sp": "succeeds",
         "assurance": "optional",
         "xsd": None,
         "check_certificate_times": True,
