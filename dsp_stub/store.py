@@ -138,6 +138,15 @@ CREATE TABLE gbcs_applicability (
     PRIMARY KEY (specification, gbcs_version)
 );
 
+-- What AltHANCo says it has installed.
+CREATE TABLE althan_bridges (
+    device_id TEXT PRIMARY KEY,
+    variant TEXT NOT NULL,
+    manufacturer TEXT NOT NULL,
+    model TEXT NOT NULL,
+    firmware_version TEXT NOT NULL
+);
+
 CREATE TABLE requests (
     request_id TEXT PRIMARY KEY,
     originator TEXT,

@@ -19,7 +19,6 @@ from dsp_stub.assurance import notices
 from dsp_stub.cpl import Cpl, CplIdentity
 from dsp_stub.cpl_admission import EligibleProduct, Epcl, Submitter, remove_entry
 from dsp_stub.cpl_files import (
-    MAX_FILE_CHARACTERS,
     export_cpl,
     export_tables,
     read_cpl,
@@ -28,6 +27,7 @@ from dsp_stub.cpl_files import (
 from dsp_stub.errors import DspValueError
 from dsp_stub.inventory import Inventory
 from dsp_stub.options import DATABASE_FILE
+from dsp_stub.row_files import MAX_FILE_CHARACTERS
 from dsp_stub.smi import require_digits
 from dsp_stub.store import Store
 from dsp_stub.updates import Updates
