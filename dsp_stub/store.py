@@ -87,14 +87,6 @@ CREATE INDEX future_dated_by_due ON future_dated (due);
 
 CREATE TABLE schedules (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, device TEXT NOT NULL);
 
--- The certificate a device uses now, where it is another than the one it was made with.
-CREATE TABLE certificates_in_use (
-    device TEXT NOT NULL,
-    use TEXT NOT NULL,
-    certificate BLOB NOT NULL,
-    PRIMARY KEY (device, use)
-);
-
 CREATE TABLE cpl (
     manufacturer TEXT NOT NULL,
     model_id TEXT NOT NULL,
