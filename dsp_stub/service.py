@@ -20,23 +20,24 @@ from datetime import datetime
 from lxml import etree
 
 from dsp_stub import (
-    device_services,
+    command_services,
     firmware_service,
     gateway,
     inbound,
     inventory_services,
+    meter_firmware,
 )
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.desk import NO_RESPONSE, Answered, Desk, DspEvent, Refusal
 from dsp_stub.errors import DoctypeError, DuisError
 from dsp_stub.outbox import Delivery
 from dsp_stub.requests import (
+    TRANSFORM_VARIANT,
     DevicePrenotification,
-    ReadFirmwareVersion,
     ReadInventory,
     Request,
     RequestId,
-    UpdateHanDeviceLog,
+    UpdateFirmware,
     UpdatePpmidFirmware,
     parse_request,
     peek_header,
@@ -81,11 +82,12 @@ class Dsp:
             with desk.store.transaction():
                 code, content = self._serve(path, request, root, now)
                 desk.store.connection.execute(
-                    "INSERT INTO requests VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
                     (
                         str(request.request_id),
+                        request.command_variant == TRANSFORM_VARIANT,
                         eui64_text(request.request_id.originator),
-                        request.service_reference,
+                        request.service_reference_variant,
                         time_text(now),
                         code,
                     ),
@@ -93,7 +95,7 @@ class Dsp:
         except Refusal as refusal:
             desk.events.clear()
             return self._refuse(header, refusal, now)
-        desk.events.append(Answered(header[1], header[0], code, ""))
+        desk.events.append(Answered(header[2], header[0], code, ""))
         self._tell()
         return self._reply(request.request_id, header, code, content, now)
 
@@ -108,16 +110,12 @@ class Dsp:
                 return inventory_services.prenotify(desk, user, body, now)
             case ReadInventory() as body:
                 return inventory_services.read(desk, user, body, now)
-            case UpdateHanDeviceLog() as body:
-                return device_services.update_han_device_log(
-                    desk, user, request_id, body, now
-                ), None
-            case ReadFirmwareVersion() as body:
-                return device_services.read_firmware_version(
-                    desk, user, request_id, body, now
-                ), None
+            case UpdateFirmware() as body:
+                return meter_firmware.update_firmware(desk, user, request_id, body, now)
             case UpdatePpmidFirmware() as body:
                 return firmware_service.update_ppmid_firmware(desk, user, request_id, body, now)
+            case _:
+                return command_services.serve(desk, user, request, now)
 
     def _refuse(
         self, header: tuple[str | None, str, str], refusal: Refusal, now: datetime
@@ -126,7 +124,7 @@ class Dsp:
         desk = self.desk
         with desk.store.transaction():
             desk.updates.record(now, header[0], None, "refused", str(refusal))
-        desk.events.append(Answered(header[1], header[0], refusal.code, refusal.sentence))
+        desk.events.append(Answered(header[2], header[0], refusal.code, refusal.sentence))
         self._tell()
         return self._reply(_request_id(header[0]), header, refusal.code, refusal.warning, now)
 
@@ -187,6 +185,7 @@ class Dsp:
         desk = self.desk
         times = (
             desk.commands.next_deadline(),
+            desk.user_commands.next_deadline(),
             desk.updates.next_deadline(),
             desk.outbox.next_at(now),
         )
@@ -195,7 +194,8 @@ class Dsp:
     def handle_timeout(self, now: datetime) -> None:
         """End what is overdue: a command without a response, an update without an end."""
         desk = self.desk
-        commands, updates = desk.commands.overdue(now), desk.updates.overdue(now)
+        commands = [*desk.commands.overdue(now), *desk.user_commands.overdue(now)]
+        updates = desk.updates.overdue(now)
         if not commands and not updates:
             return
         with desk.store.transaction():

@@ -189,6 +189,11 @@ class Premises:
 # -- forms -------------------------------------------------------------------------------------
 
 
+def version_numbers(text: str) -> tuple[int, ...]:
+    """4.1 is below 4.10."""
+    return tuple(int(part) for part in text.split("."))
+
+
 def require_digits(name: str, text: str, digits: int) -> None:
     """Refuse what is not so many hexadecimal digits, letters large."""
     if not re.fullmatch(f"[0-9A-F]{{{digits}}}", text):
