@@ -23,7 +23,14 @@ from dsp_stub.desk import Desk, DspEvent
 from dsp_stub.http import DspServer
 from dsp_stub.inventory import Inventory
 from dsp_stub.options import Codes, Options
-from dsp_stub.requests import Body, Request, RequestId, build_request, service_path
+from dsp_stub.requests import (
+    Body,
+    Request,
+    RequestId,
+    build_request,
+    service_path,
+    service_reference,
+)
 from dsp_stub.responses import DccAlertMessage, Response, ResponseMessage, parse_response
 from dsp_stub.safe_xml import parse_xml
 from dsp_stub.service import Dsp
@@ -295,7 +302,8 @@ class Rig:
         )
         if variant is None:
             variant = 8 if target is None else 1
-        octets = build_request(Request(request_id, variant, service, service, body))
+        reference = service_reference(service)
+        octets = build_request(Request(request_id, variant, reference, service, body))
         return sign(octets, user)
 
     async def post(self, octets: bytes, path: str | None = None) -> Response:
