@@ -88,9 +88,9 @@ def take_response(
             _tell_log_result(desk, command, result.succeeded, now)
         case RemoveDeviceResult() as result:
             succeeded = result.unregister_device is DlmsResult.SUCCESS
+            _tell_log_result(desk, command, succeeded, now)
             if succeeded:
                 _removed(desk, device, command, now)
-            _tell_log_result(desk, command, succeeded, now)
         case RestoreLogResult(restore_pan=DlmsResult.SUCCESS):
             _restored(desk, device, command, now)
         case FirmwareVersion(result=ReadResult.READ_SUCCESS) as version:
