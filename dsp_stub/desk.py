@@ -19,15 +19,16 @@ from dsp_stub.cpl import Cpl
 from dsp_stub.errors import DspValueError
 from dsp_stub.future_dated import FutureDated
 from dsp_stub.inventory import Inventory
+from dsp_stub.known_parties import DeviceLogs, UserCommand, UserCommands
 from dsp_stub.options import Codes, Options
 from dsp_stub.outbox import Outbox
 from dsp_stub.registrations import Registrations
-from dsp_stub.requests import RequestId
+from dsp_stub.requests import RequestId, service_reference
 from dsp_stub.responses import (
+    Content,
     DccAlert,
     DccAlertMessage,
     FirmwareWarning,
-    GbcsPayload,
     Message,
     Response,
     ResponseMessage,
@@ -39,7 +40,7 @@ from dsp_stub.store import Store
 from dsp_stub.updates import Update, Updates
 from dsp_stub.users import User, Users
 from gbcs.acb import AccessControlBroker
-from gbcs.certificates import CertificateStore
+from gbcs.certificates import Certificate, CertificateStore, parse_certificate
 from gbcs.errors import GbcsValueError
 from gbcs.protection import KeyUse
 from gbcs.wan import CommandForDevice
@@ -127,9 +128,12 @@ class Desk:
         self.outbox = Outbox(store, self.updates)
         self.commands = StoredBroker(store)
         self.broker = AccessControlBroker(acb, keys, self.commands)
+        self.user_commands = UserCommands(store)
+        self.device_logs = DeviceLogs(store)
         self.events: list[DspEvent] = []
         self._certificate = certificate
         self._key = key
+        self._load_certificates_in_use()
 
     # -- devices ---------------------------------------------------------------------------
 
@@ -152,6 +156,25 @@ class Desk:
         if responsible and user.eui64 not in responsible:
             sentence = f"user {eui64_text(user.eui64)} is not responsible for the device"
             raise Refusal("E4", sentence)
+
+    def keys_of(self, _device: int) -> CertificateStore:
+        """The keys that hold between the DCC and a device."""
+        return self.keys
+
+    def use_certificate(self, certificate: Certificate) -> None:
+        """A device speaks with the key of this certificate from now on."""
+        if certificate.eui64 is None or certificate.use is None:
+            raise DspValueError("a certificate in use is one of a device")
+        self.store.connection.execute(
+            "INSERT OR REPLACE INTO certificates_in_use VALUES (?, ?, ?)",
+            (eui64_text(certificate.eui64), certificate.use, certificate.der),
+        )
+        self.keys.add(certificate)
+
+    def _load_certificates_in_use(self) -> None:
+        rows = self.store.connection.execute("SELECT certificate FROM certificates_in_use")
+        for (der,) in rows:
+            self.keys.add(parse_certificate(bytes(der)))
 
     # -- commands --------------------------------------------------------------------------
 
@@ -176,6 +199,27 @@ class Desk:
         self.commands.note(command)
         self.outbox.add_message(CommandForDevice(hub, device, counter, frame), now)
 
+    def send_user_command(
+        self, hub: int, device: int, frame: bytes, request_id: RequestId, service: str,
+        subject: int, message_code: int, payload: bytes, now: datetime,
+    ) -> None:  # fmt: skip
+        """Put a frame in the user's name into the outbox, and note that the user waits for it."""
+        deadline = now + timedelta(seconds=self.options.response_timeout_s)
+        reference = self.user_commands.note(
+            UserCommand(
+                device, request_id.counter, str(request_id), service, subject, deadline,
+                request_id.originator, message_code, payload,
+            )
+        )  # fmt: skip
+        self.outbox.add_message(CommandForDevice(hub, device, reference, frame), now)
+
+    def forget(self, command: Command) -> None:
+        """Wait no longer for the response to a command."""
+        if isinstance(command, UserCommand):
+            self.user_commands.forget(command)
+        else:
+            self.broker.forget(command.device, command.counter)
+
     # -- what users are told ---------------------------------------------------------------
 
     def sign(self, response: Response) -> bytes:
@@ -183,12 +227,22 @@ class Desk:
         octets = build_response(response, self.profile)
         return xml_signature.sign(octets, self._key, self._certificate)
 
-    def respond(self, command: Command, code: str, frame: bytes | None, now: datetime) -> None:
+    def respond(self, command: Command, code: str, content: Content | None, now: datetime) -> None:
         """Tell a user what became of the command its request led to."""
         request_id = RequestId.parse(command.request_id)
+        self.respond_to(request_id, command.service, code, content, now)
+
+    def respond_to(
+        self,
+        request_id: RequestId,
+        service: str,
+        code: str,
+        content: Content | None,
+        now: datetime,
+    ) -> None:
+        """The same, of a request whose command is not waited for any more."""
         response_id = RequestId(request_id.target, request_id.originator, request_id.counter)
-        content = None if frame is None else GbcsPayload(frame)
-        message = ResponseMessage(command.service, command.service, content)
+        message = ResponseMessage(service_reference(service), service, content)
         response = Response(request_id, response_id, code, now, message)
         self._post(request_id.originator, self.sign(response), now)
 

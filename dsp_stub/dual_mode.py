@@ -16,6 +16,8 @@ the hub has said that it let the device in; a device that is installed stays wha
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from dsp_stub.cpl import CplEntry
 from dsp_stub.desk import Desk, Refusal
 from dsp_stub.errors import DspValueError
@@ -38,6 +40,21 @@ def entry_on(desk: Desk, device: SmiDevice, hub: SmiDevice) -> CplEntry:
     if not current:
         raise Refusal("E081110", f"every entry of {smets} for {model} is Removed from the CPL")
     return _best(device, current)
+
+
+def require_installable(desk: Desk, hub: SmiDevice, device_id: int, now: datetime) -> None:
+    """A new device is of a model on the CPL for the hub's SMETS, within the installation validity
+    period, and of a GBCS that is applicable. Raises Refusal."""
+    device = desk.inventory.get(device_id)
+    if device is None or device.status is not DeviceStatus.PENDING:
+        return
+    versions = device.smets_chts_version, device.gbcs_version
+    if device.device_type is DeviceType.PPMID:
+        entry = entry_on(desk, device, hub)
+        versions = entry.smets_chts_version, entry.gbcs_version
+    why_not = desk.applicability.why_not_installed(*versions, now.date())
+    if why_not is not None:
+        raise Refusal("E081109", why_not)
 
 
 def let_in(desk: Desk, hub: SmiDevice, device_id: int) -> None:

@@ -59,25 +59,24 @@ class DspScheduleRemoval:
 InventoryAlert = DeviceStatusChangeEvent | CommandFailure | DspScheduleRemoval
 
 
-def write_inventory_alert(writer: XmlWriter, alert: InventoryAlert) -> None:
-    match alert:
-        case DeviceStatusChangeEvent():
-            with writer.inside("DeviceStatusChangeEvent"):
-                writer.leaf("DeviceID", eui64_to_xml(alert.device_id))
-                with writer.inside("DeviceStatusChange"), writer.inside("MeterIdentity"):
-                    with writer.inside("MeterMPxNs"):
-                        writer.leaf("ImportMPxN", alert.import_mpxn)
-                        writer.optional("SecondaryImportMPAN", alert.secondary_import_mpan)
-                        writer.optional("ExportMPAN", alert.export_mpan)
-                    writer.optional("ESMEVariant", alert.esme_variant)
-        case CommandFailure():
-            with writer.inside("CommandFailure"):
-                writer.leaf("CommandRequestID", str(alert.request_id))
-                writer.leaf("DeviceID", eui64_to_xml(alert.device_id))
-        case DspScheduleRemoval():
-            with writer.inside("DSPScheduleRemoval"):
-                writer.leaf("DeviceID", eui64_to_xml(alert.device_id))
-                writer.leaf("DSPScheduleID", str(alert.schedule_id))
+def write_status_change(writer: XmlWriter, alert: DeviceStatusChangeEvent) -> None:
+    writer.leaf("DeviceID", eui64_to_xml(alert.device_id))
+    with writer.inside("DeviceStatusChange"), writer.inside("MeterIdentity"):
+        with writer.inside("MeterMPxNs"):
+            writer.leaf("ImportMPxN", alert.import_mpxn)
+            writer.optional("SecondaryImportMPAN", alert.secondary_import_mpan)
+            writer.optional("ExportMPAN", alert.export_mpan)
+        writer.optional("ESMEVariant", alert.esme_variant)
+
+
+def write_command_failure(writer: XmlWriter, alert: CommandFailure) -> None:
+    writer.leaf("CommandRequestID", str(alert.request_id))
+    writer.leaf("DeviceID", eui64_to_xml(alert.device_id))
+
+
+def write_schedule_removal(writer: XmlWriter, alert: DspScheduleRemoval) -> None:
+    writer.leaf("DeviceID", eui64_to_xml(alert.device_id))
+    writer.leaf("DSPScheduleID", str(alert.schedule_id))
 
 
 def read_status_change(element: etree._Element) -> DeviceStatusChangeEvent:

@@ -22,6 +22,7 @@ from typing import Final
 
 from lxml import etree
 
+from dsp_stub.body_xml import BodyXml
 from dsp_stub.errors import DspValueError
 from dsp_stub.fields import eui64_to_xml
 from dsp_stub.safe_xml import children, local_name, token
@@ -96,9 +97,7 @@ class UpdateInventory:
     change: Change
 
 
-InventoryRequest = DecommissionDevice | UpdateInventory
-
-_DETAILS: Final = {
+DETAIL_ELEMENTS: Final = {
     "manufacturer": "DeviceManufacturer",
     "model": "DeviceModel",
     "smets_chts_version": "SMETSCHTSVersion",
@@ -106,18 +105,18 @@ _DETAILS: Final = {
     "esme_variant": "ESMEVariant",
     "ppmid_variant": "PPMIDVariant",
 }
-_MPXNS: Final = {
+MPXN_ELEMENTS: Final = {
     "import_mpxn": "ImportMPxN",
     "secondary_import_mpan": "SecondaryImportMPAN",
     "export_mpan": "ExportMPAN",
 }
 
 
-def read_decommission(element: etree._Element) -> DecommissionDevice:
+def _read_decommission(element: etree._Element) -> DecommissionDevice:
     return DecommissionDevice(read_eui64(element, "DeviceID"))
 
 
-def read_update(element: etree._Element) -> UpdateInventory:
+def _read_update(element: etree._Element) -> UpdateInventory:
     changes = [one for one in children(element) if local_name(one) != "DeviceID"]
     if len(changes) != 1:
         raise refused(element, f"has {len(changes)} changes, not one")
@@ -132,27 +131,25 @@ def _read_change(element: etree._Element) -> Change:
             return NewHubStatus(token(element))
         case "UpdateDeviceDetails":
             return DeviceDetails(
-                **{field: optional_text(element, name) for field, name in _DETAILS.items()}
+                **{field: optional_text(element, name) for field, name in DETAIL_ELEMENTS.items()}
             )
         case "DeleteDevice":
             return DeleteDevice()
         case "UpdateMPxN":
             return NewMpxn(
-                **{field: optional_text(element, name) for field, name in _MPXNS.items()}
+                **{field: optional_text(element, name) for field, name in MPXN_ELEMENTS.items()}
             )
         case name:
             raise refused(element, f"{name} is no change of an inventory")
 
 
-def write_inventory_request(writer: XmlWriter, body: InventoryRequest) -> None:
-    match body:
-        case DecommissionDevice():
-            with writer.inside("DecommissionDevice"):
-                writer.leaf("DeviceID", eui64_to_xml(body.device_id))
-        case UpdateInventory():
-            with writer.inside("UpdateInventory"):
-                writer.leaf("DeviceID", eui64_to_xml(body.device_id))
-                _write_change(writer, body.change)
+def _write_decommission(writer: XmlWriter, body: DecommissionDevice) -> None:
+    writer.leaf("DeviceID", eui64_to_xml(body.device_id))
+
+
+def _write_update(writer: XmlWriter, body: UpdateInventory) -> None:
+    writer.leaf("DeviceID", eui64_to_xml(body.device_id))
+    _write_change(writer, body.change)
 
 
 def _write_change(writer: XmlWriter, change: Change) -> None:
@@ -163,12 +160,20 @@ def _write_change(writer: XmlWriter, change: Change) -> None:
             writer.leaf("UpdateDeviceStatusCH", change.status)
         case DeviceDetails():
             with writer.inside("UpdateDeviceDetails"):
-                for field, name in _DETAILS.items():
+                for field, name in DETAIL_ELEMENTS.items():
                     writer.optional(name, getattr(change, field))
         case DeleteDevice():
             with writer.inside("DeleteDevice"):
                 pass
         case NewMpxn():
             with writer.inside("UpdateMPxN"):
-                for field, name in _MPXNS.items():
+                for field, name in MPXN_ELEMENTS.items():
                     writer.optional(name, getattr(change, field))
+
+
+INVENTORY_BODIES = (
+    BodyXml(
+        "DecommissionDevice", "8.3", DecommissionDevice, _read_decommission, _write_decommission
+    ),
+    BodyXml("UpdateInventory", "8.4", UpdateInventory, _read_update, _write_update),
+)

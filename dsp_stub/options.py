@@ -274,6 +274,8 @@ class Codes(Table):
 
     bad_signature: str = _response_code("E40")
     replay: str = _response_code("E42")
+    pre_command: str = _response_code("E48")
+    pre_command_signature: str = _response_code("E49")
     doctype: str = _response_code("E100")
     schema_: str = Field(
         default="E100",
@@ -291,6 +293,9 @@ class Codes(Table):
     firmware_version_mismatch: str = _alert_code("N49")
     device_log_updated: str = _alert_code("N24")
     device_log_not_updated: str = _alert_code("N25")
+    device_log_restored: str = _alert_code("N26")
+    ppmid_removal: str = _alert_code("N43")
+    security_credentials_updated: str = _alert_code("N42")
     mpxn_updated: str = _alert_code("N16")
     future_dated_cancelled: str = _alert_code("N36")
     schedule_removed: str = _alert_code("N37")
@@ -304,6 +309,9 @@ class Options(Table):
     )
     commissioned: Literal["relaxed", "strict"] = Field(
         default="relaxed", description='"relaxed" or "strict"'
+    )
+    bridge_as_other_device: Literal["intent", "literal"] = Field(
+        default="intent", description='"intent" or "literal"'
     )
     image_limit_kb: Whole = Field(
         default=750, ge=1, le=MAX_LIMIT_KB, description=f"a whole number from 1 to {MAX_LIMIT_KB}"

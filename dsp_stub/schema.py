@@ -33,7 +33,16 @@ class SchemaProfile(StrEnum):
 
 
 # What is never repeated in a sentence: a secret, and what is long and says nothing.
-_NOT_SHOWN = ("InstallCode", "FirmwareImage", "GBCSPayload")
+_NOT_SHOWN = (
+    "InstallCode",
+    "FirmwareImage",
+    "GBCSPayload",
+    "Certificate",
+    "DeviceCertificate",
+    "DigitalSigningCertificate",
+    "KeyAgreementCertificate",
+    "KeyAgreementTopUpCertificate",
+)
 _SAYS: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -42,6 +51,7 @@ _SAYS: dict[str, str] = {
             "CommsHubDeviceID",
             "TargetDeviceID",
             "OtherDeviceID",
+            "OldCHFID",
         ),
         "an EUI-64 such as 00-DB-12-34-56-78-90-A4",
     ),
@@ -60,6 +70,12 @@ _SAYS: dict[str, str] = {
     "RequestType": "Add or Remove",
     "UpdateDeviceStatusExceptCH": "Pending or InstalledNotCommissioned",
     "UpdateDeviceStatusCH": "Commissioned, InstalledNotCommissioned or Withdrawn",
+    "FirmwareHash": "32 octets in hexadecimal",
+    "CredentialType": "Digital Signature or Key Agreement",
+    "RemotePartyRole": (
+        "ACB, NetworkOperator, Recovery, Root, Supplier, TransCoS or LoadController"
+    ),
+    "ApplyTimeBasedCPVChecks": "true or false",
     "UPRN": "1 to 12 digits without leading zeros",
     "PostCode": "6 to 8 characters",
     "AddressIdentifier": "1 to 30 characters",

@@ -21,25 +21,26 @@ from datetime import datetime
 from lxml import etree
 
 from dsp_stub import (
-    device_services,
+    command_services,
     firmware_service,
     gateway,
     inbound,
     inventory_services,
     inventory_updates,
+    meter_firmware,
 )
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.desk import NO_RESPONSE, Answered, Desk, DspEvent, Refusal
 from dsp_stub.errors import DoctypeError, DuisError
 from dsp_stub.outbox import Delivery
 from dsp_stub.requests import (
+    TRANSFORM_VARIANT,
     DecommissionDevice,
     DevicePrenotification,
-    ReadFirmwareVersion,
     ReadInventory,
     Request,
     RequestId,
-    UpdateHanDeviceLog,
+    UpdateFirmware,
     UpdateInventory,
     UpdatePpmidFirmware,
     parse_request,
@@ -85,11 +86,12 @@ class Dsp:
             with desk.store.transaction():
                 code, content = self._serve(path, request, root, now)
                 desk.store.connection.execute(
-                    "INSERT INTO requests VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
                     (
                         str(request.request_id),
+                        request.command_variant == TRANSFORM_VARIANT,
                         eui64_text(request.request_id.originator),
-                        request.service_reference,
+                        request.service_reference_variant,
                         time_text(now),
                         code,
                     ),
@@ -97,7 +99,7 @@ class Dsp:
         except Refusal as refusal:
             desk.events.clear()
             return self._refuse(header, refusal, now)
-        desk.events.append(Answered(header[1], header[0], code, ""))
+        desk.events.append(Answered(header[2], header[0], code, ""))
         self._tell()
         return self._reply(request.request_id, header, code, content, now)
 
@@ -116,16 +118,12 @@ class Dsp:
                 return inventory_updates.decommission(desk, user, body, now)
             case UpdateInventory() as body:
                 return inventory_updates.update(desk, user, body, now)
-            case UpdateHanDeviceLog() as body:
-                return device_services.update_han_device_log(
-                    desk, user, request_id, body, now
-                ), None
-            case ReadFirmwareVersion() as body:
-                return device_services.read_firmware_version(
-                    desk, user, request_id, body, now
-                ), None
+            case UpdateFirmware() as body:
+                return meter_firmware.update_firmware(desk, user, request_id, body, now)
             case UpdatePpmidFirmware() as body:
                 return firmware_service.update_ppmid_firmware(desk, user, request_id, body, now)
+            case _:
+                return command_services.serve(desk, user, request, now)
 
     def _refuse(
         self, header: tuple[str | None, str, str], refusal: Refusal, now: datetime
@@ -133,8 +131,8 @@ class Dsp:
         """A refused request changes nothing; that it was made is on record all the same."""
         desk = self.desk
         with desk.store.transaction():
-            desk.refuse(header[0], header[1], refusal, now)
-        desk.events.append(Answered(header[1], header[0], refusal.code, refusal.sentence))
+            desk.refuse(header[0], header[2], refusal, now)
+        desk.events.append(Answered(header[2], header[0], refusal.code, refusal.sentence))
         self._tell()
         return self._reply(_request_id(header[0]), header, refusal.code, refusal.warning, now)
 
@@ -195,6 +193,7 @@ class Dsp:
         desk = self.desk
         times = (
             desk.commands.next_deadline(),
+            desk.user_commands.next_deadline(),
             desk.updates.next_deadline(),
             desk.future_dated.next_due(),
             desk.outbox.next_at(now),
@@ -205,14 +204,15 @@ class Dsp:
         """End what is overdue: a command without a response, an update without an end. Begin what
         is due."""
         desk = self.desk
-        commands, updates = desk.commands.overdue(now), desk.updates.overdue(now)
+        commands = [*desk.commands.overdue(now), *desk.user_commands.overdue(now)]
+        updates = desk.updates.overdue(now)
         due = desk.future_dated.due(now)
         if not commands and not updates and not due:
             return
         with desk.store.transaction():
             for request in due:
                 desk.future_dated.done(request)
-                device_services.carry_out(desk, request, now)
+                command_services.carry_out(desk, request, now)
             for command in commands:
                 inbound.give_up(desk, command, NO_RESPONSE, now)
             for update in updates:

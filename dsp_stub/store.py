@@ -139,12 +139,15 @@ CREATE TABLE althan_bridges (
     firmware_version TEXT NOT NULL
 );
 
+-- A Transform and what is signed after it have one RequestID.
 CREATE TABLE requests (
-    request_id TEXT PRIMARY KEY,
+    request_id TEXT NOT NULL,
+    is_transform INTEGER NOT NULL,
     originator TEXT,
     service TEXT,
     received_at TEXT,
-    response_code TEXT
+    response_code TEXT,
+    PRIMARY KEY (request_id, is_transform)
 );
 
 CREATE TABLE images (sha256 TEXT PRIMARY KEY, data BLOB);
@@ -195,6 +198,32 @@ CREATE TABLE commands (
     subject TEXT,
     deadline TEXT,
     PRIMARY KEY (device, counter)
+);
+
+-- Commands in the name of a user, each known to its hub by the id.
+CREATE TABLE user_commands (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    device TEXT NOT NULL,
+    originator TEXT NOT NULL,
+    counter TEXT NOT NULL,
+    message_code INTEGER NOT NULL,
+    request_id TEXT NOT NULL,
+    service TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    deadline TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    UNIQUE (device, originator, counter)
+);
+
+-- What each hub last told of its device log.
+CREATE TABLE device_logs (chf TEXT PRIMARY KEY, payload BLOB NOT NULL);
+
+-- The certificate a device uses now, where it is another than the one it was made with.
+CREATE TABLE certificates_in_use (
+    device TEXT NOT NULL,
+    use TEXT NOT NULL,
+    certificate BLOB NOT NULL,
+    PRIMARY KEY (device, use)
 );
 
 CREATE TABLE accepted (device TEXT PRIMARY KEY, counter TEXT);

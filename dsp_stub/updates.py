@@ -1,7 +1,7 @@
 """The firmware updates of devices: one at a time each, and the record of everything tried.
 
 Source: MP170 (an update blocks a further one until it ended; every attempt is on record). One row
-is one device of one accepted 11.4:
+is one device of one accepted 11.4 or 11.1:
 
     state              event                                      next
     -----------------  -----------------------------------------  ---------------------------------
@@ -12,6 +12,9 @@ is one device of one accepted 11.4:
                                                                   transfer-failed
     open               CS09 0x8F8B, result 0                      activated
     open               CS09 0x8F8B, result 1                      activation-failed
+    open, of an 11.1   receipt 0x8F72                             distributed
+    open, of an 11.1   receipt 0x8F1C                             verification-failed
+    open, of an 11.1   CS06, result 0                             activated
     open               its time is up                             timed-out
     open               the device was decommissioned              cancelled
 
@@ -42,6 +45,8 @@ class UpdateState(StrEnum):
     TRANSFERRED = "transferred"
     ACTIVATED = "activated"
     ACTIVATION_FAILED = "activation-failed"
+    DISTRIBUTED = "distributed"
+    VERIFICATION_FAILED = "verification-failed"
     TRANSFER_FAILED = "transfer-failed"
     DISCARDED = "discarded"
     HARDWARE_MISMATCH = "hardware-mismatch"
@@ -56,7 +61,7 @@ _IS_OPEN = f"state IN ({', '.join(repr(str(state)) for state in OPEN_STATES)})"
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One device's update, as far as it has come. `request_id` is that of the 11.4."""
+    """One device's update, as far as it has come. `request_id` is that of the request."""
 
     id: int
     request_id: str

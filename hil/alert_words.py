@@ -10,13 +10,17 @@ from dsp_stub.responses import (
     CommsHubAlert,
     CspFirmwareDeliveryStatus,
     DccAlertMessage,
+    DeviceLogRestored,
     DeviceStatusChangeEvent,
     DspScheduleRemoval,
+    FirmwareDistributionFailure,
     FirmwareVersionMismatch,
     FirmwareWarning,
     PpmidAlert,
+    PpmidRemoval,
     Response,
     ResponseMessage,
+    SecurityCredentialsUpdated,
     Unread,
     UpdateHanDeviceLogResult,
 )
@@ -38,6 +42,12 @@ def alert_devices(message: DccAlertMessage) -> tuple[int, ...]:
         case CommsHubAlert() as alert:
             transfer = alert.firmware_transfer
             return (alert.comms_hub_device_id if transfer is None else transfer.device_id,)
+        case FirmwareDistributionFailure() as alert:
+            return alert.meters
+        case PpmidRemoval() as alert:
+            return (alert.ppmid,)
+        case SecurityCredentialsUpdated() as alert:
+            return (alert.device_id,)
         case _:
             return ()
 
@@ -67,6 +77,16 @@ def alert_words(message: DccAlertMessage) -> str:
             return f"{alert.request_id} will not be carried out"
         case DspScheduleRemoval() as alert:
             return f"schedule {alert.schedule_id} is deleted"
+        case FirmwareDistributionFailure() as alert:
+            meters = ", ".join(f"{meter:016X}" for meter in alert.meters)
+            return f"the image of {alert.update_firmware_request_id} was not taken by {meters}"
+        case PpmidRemoval() as alert:
+            return f"the PPMID is not in the log of {alert.chf:016X} any more"
+        case DeviceLogRestored() as alert:
+            return f"hub {alert.new_chf:016X} has the log of {alert.old_chf:016X}"
+        case SecurityCredentialsUpdated() as alert:
+            kinds = ", ".join(change.certificate_type for change in alert.certificates)
+            return f"the device holds other certificates of {alert.remote_party_role}: {kinds}"
         case Unread() as alert:
             return alert.element
 

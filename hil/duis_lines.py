@@ -8,42 +8,33 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import datetime
 
+from dsp_stub.dcc_alerts import ALERTS
 from dsp_stub.responses import (
-    CommsHubAlert,
     Content,
-    CspFirmwareDeliveryStatus,
     DccAlert,
     DccAlertMessage,
     DeviceAlertMessage,
     DspInventory,
-    FirmwareVersionMismatch,
     FirmwareWarning,
+    FutureDatedDeviceAlert,
     GbcsPayload,
     InventoryDevice,
+    LocalCommand,
     Message,
-    PpmidAlert,
+    PreCommand,
     Response,
     ResponseMessage,
     Unread,
-    UpdateHanDeviceLogResult,
 )
 from gbcs.codes import use_case
 from gbcs.envelope import parse_frame
 from gbcs.errors import GbcsError
 from hil.alert_words import alert_devices, alert_words
 
-_ELEMENTS: dict[type[DccAlert], str] = {
-    PpmidAlert: "PPMIDAlert",
-    CspFirmwareDeliveryStatus: "CSPFirmwareDeliveryStatus",
-    CommsHubAlert: "CommsHubAlert",
-    FirmwareVersionMismatch: "FirmwareVersionMismatch",
-    UpdateHanDeviceLogResult: "UpdateHANDeviceLogResult",
-}
-
 
 def alert_element(alert: DccAlert) -> str:
     """The name of an alert's element."""
-    return alert.element if isinstance(alert, Unread) else _ELEMENTS[type(alert)]
+    return alert.element if isinstance(alert, Unread) else ALERTS[type(alert)].element
 
 
 def message_devices(response: Response) -> tuple[int, ...]:
@@ -65,7 +56,7 @@ def message_title(message: Message) -> str:
     """What a message is, in a word or three."""
     match message:
         case ResponseMessage():
-            return f"response {message.service_reference}".rstrip()
+            return f"response {message.service_reference_variant}".rstrip()
         case DeviceAlertMessage():
             return f"device alert {message.alert_code:04X}"
         case DccAlertMessage():
@@ -91,8 +82,10 @@ def _content_words(content: Content | None) -> str:
             return f"{len(content.devices)} device(s)"
         case FirmwareWarning():
             return ", ".join(f"{name}: {len(ids)}" for name, ids in content.lists().items())
-        case GbcsPayload():
+        case GbcsPayload() | LocalCommand() | PreCommand():
             return _frame_words(content.octets)
+        case FutureDatedDeviceAlert():
+            return f"{content.alert_code:04X} {_frame_words(content.octets)}"
         case Unread():
             return content.element
 
@@ -138,7 +131,12 @@ def response_lines(response: Response) -> list[str]:
         case ResponseMessage(content=FirmwareWarning() as warning):
             for name, ids in warning.lists().items():
                 lines += [f"  {name} {device:016X}" for device in ids]
-        case ResponseMessage(content=GbcsPayload(octets)):
+        case ResponseMessage(
+            content=GbcsPayload(octets=octets)
+            | LocalCommand(octets=octets)
+            | PreCommand(octets=octets)
+            | FutureDatedDeviceAlert(octets=octets)
+        ):
             lines.append(f"  {octets.hex().upper()}")
         case DeviceAlertMessage(gbcs_payload=octets):
             lines.append(f"  {octets.hex().upper()}")
@@ -164,7 +162,7 @@ def response_document(response: Response) -> dict[str, object]:
     kind, service, alert_code, element = "response", None, None, None
     match message:
         case ResponseMessage():
-            service = message.service_reference or None
+            service = message.service_reference_variant or None
         case DeviceAlertMessage():
             kind, alert_code = "device-alert", f"{message.alert_code:04X}"
         case DccAlertMessage():

@@ -23,7 +23,14 @@ from dsp_stub.desk import Desk, DspEvent
 from dsp_stub.http import DspServer
 from dsp_stub.inventory import Inventory
 from dsp_stub.options import Codes, Options
-from dsp_stub.requests import Body, Request, RequestId, build_request, service_path
+from dsp_stub.requests import (
+    Body,
+    Request,
+    RequestId,
+    build_request,
+    service_path,
+    service_reference,
+)
 from dsp_stub.responses import DccAlertMessage, Response, ResponseMessage, parse_response
 from dsp_stub.safe_xml import parse_xml
 from dsp_stub.service import Dsp
@@ -74,6 +81,7 @@ PPMID, BRIDGE = 0x00DB1234567890A4, 0x00DB1234567890B1
 STRANGER = 0x00DB1234567890FF
 DISTRIBUTOR_EUI64 = 0x90B3D51F30020000
 OTHER_SUPPLIER_EUI64 = 0x90B3D51F30030000
+OTHER_USER_EUI64 = 0x90B3D51F30040000
 OLD, NEW = 0x00010100, 0x00010200
 INSTALL_CODE = bytes.fromhex("83FED3407A939723A5C639B26916D505")
 SIGN_AND_XML = (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT, KeyUse.XML_SIGNATURE)
@@ -81,6 +89,7 @@ ORGANISATIONS = (
     *BENCH_ORGANISATIONS,
     Organisation(DISTRIBUTOR_EUI64, Role.NETWORK_OPERATOR, SIGN_AND_XML),
     Organisation(OTHER_SUPPLIER_EUI64, Role.SUPPLIER, SIGN_AND_XML),
+    Organisation(OTHER_USER_EUI64, Role.SUPPLIER, SIGN_AND_XML),
 )
 ROLES = {
     SUPPLIER_EUI64: UserRole.IMPORT_SUPPLIER,
@@ -306,7 +315,8 @@ class Rig:
         )
         if variant is None:
             variant = 8 if target is None else 1
-        octets = build_request(Request(request_id, variant, service, service, body))
+        reference = service_reference(service)
+        octets = build_request(Request(request_id, variant, reference, service, body))
         return sign(octets, user)
 
     async def post(self, octets: bytes, path: str | None = None) -> Response:

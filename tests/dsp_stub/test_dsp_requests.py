@@ -14,6 +14,7 @@ from dsp_rig import (
     DISTRIBUTOR_EUI64,
     EPOCH,
     ESME,
+    GPF,
     HUB,
     INSTALL_CODE,
     NEW,
@@ -168,9 +169,10 @@ async def test_a_command_variant_that_is_not_the_services_is_refused(rig: Rig) -
     await refused(rig, "E12", octets, "/api/v1/serviceS")
 
 
-async def test_local_delivery_is_not_offered(rig: Rig) -> None:
-    octets = rig.request("11.2", ReadFirmwareVersion(), target=PPMID, variant=3)
-    await refused(rig, "E17", octets)
+async def test_a_service_of_the_dccs_own_has_no_command_to_hand_back(rig: Rig) -> None:
+    for variant, path in ((2, "/api/v1/serviceD"), (3, "/api/v1/serviceS")):
+        octets = rig.request("8.2", ReadInventory(device_id=PPMID), variant=variant)
+        await refused(rig, "E17", octets, path)
 
 
 async def test_an_accepted_request_again_is_refused_and_changes_nothing_more(rig: Rig) -> None:
@@ -466,7 +468,7 @@ async def pending(rig: Rig, device_id: int = STRANGER) -> None:
         ("E081101", HUB, add(PPMID)),
         ("E081104", HUB, add(OTHER_HUB)),
         ("E081105", HUB, add(install_code=None, join_time_period_s=None)),
-        ("E12", HUB, add(request_type="Remove", install_code=None, join_time_period_s=None)),
+        ("E12", HUB, add(execution_date_time="2027-01-01T00:00:00Z")),
     ],
 )
 async def test_an_addition_that_cannot_be_is_refused(
@@ -486,9 +488,7 @@ async def test_the_seventh_type_1_device_of_a_hub_is_refused(rig: Rig) -> None:
         assert answer.response_code == code, "one that waits for its answer counts too"
 
 
-@pytest.mark.parametrize(
-    ("code", "target"), [("E19", STRANGER), ("E11", HUB), ("E11", 0x00DB1234567890A3)]
-)
+@pytest.mark.parametrize(("code", "target"), [("E19", STRANGER), ("E11", GPF)])
 async def test_a_version_read_from_who_has_none_to_read_is_refused(
     rig: Rig, code: str, target: int
 ) -> None:
