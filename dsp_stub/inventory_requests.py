@@ -17,6 +17,8 @@ Source: DUIS XSD V5.4; MP170, annex B, Tables 231 to 233 (UpdateInventory, with 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -26,8 +28,12 @@ from dsp_stub.body_xml import BodyXml
 from dsp_stub.errors import DspValueError
 from dsp_stub.fields import eui64_to_xml
 from dsp_stub.safe_xml import children, local_name, token
+from dsp_stub.smi import PpmidVariant
 from dsp_stub.xml_reader import optional_text, read_eui64, refused
 from dsp_stub.xml_writer import XmlWriter
+
+DEVICE_STATUSES: Final = ("Pending", "InstalledNotCommissioned")
+HUB_STATUSES: Final = ("Commissioned", "InstalledNotCommissioned", "Withdrawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +49,18 @@ class NewDeviceStatus:
 
     status: str
 
+    def __post_init__(self) -> None:
+        _require_one_of("a device's new status", self.status, DEVICE_STATUSES)
+
 
 @dataclass(frozen=True, slots=True)
 class NewHubStatus:
     """The status of a CHF, which its GPF follows."""
 
     status: str
+
+    def __post_init__(self) -> None:
+        _require_one_of("a CHF's new status", self.status, HUB_STATUSES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +73,10 @@ class DeviceDetails:
     firmware_version: str | None = None
     esme_variant: str | None = None
     ppmid_variant: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.ppmid_variant is not None:
+            _require_one_of("PPMIDVariant", self.ppmid_variant, tuple(PpmidVariant))
 
     def given(self) -> dict[str, str]:
         """The details that are there, by the names of their fields."""
@@ -82,8 +98,12 @@ class NewMpxn:
     export_mpan: str | None = None
 
     def __post_init__(self) -> None:
-        if sum(getattr(self, field.name) is not None for field in fields(self)) != 1:
+        points = [getattr(self, field.name) for field in fields(self)]
+        given = [point for point in points if point is not None]
+        if len(given) != 1:
             raise DspValueError("an UpdateMPxN has exactly one metering point")
+        if not re.fullmatch("[0-9]{1,13}", given[0]):
+            raise DspValueError(f"{given[0]!r} is no MPxN of 1 to 13 digits")
 
 
 Change = NewDeviceStatus | NewHubStatus | DeviceDetails | DeleteDevice | NewMpxn
@@ -110,6 +130,11 @@ MPXN_ELEMENTS: Final = {
     "secondary_import_mpan": "SecondaryImportMPAN",
     "export_mpan": "ExportMPAN",
 }
+
+
+def _require_one_of(name: str, value: str, valid: Collection[str]) -> None:
+    if value not in valid:
+        raise DspValueError(f"{name} {value!r} is none of {', '.join(valid)}")
 
 
 def _read_decommission(element: etree._Element) -> DecommissionDevice:

@@ -46,7 +46,10 @@ def prenotify(
     held = desk.inventory.get(body.device_id)
     if held is not None and held.status not in ENDED:
         raise Refusal("E120201", f"device {body.device_id:016X} is in the inventory already")
-    device_type = DeviceType(body.device_type)
+    try:
+        device_type = DeviceType(body.device_type)
+    except ValueError as error:  # which a schema of the user's let through
+        raise Refusal(desk.codes.schema_, str(error)) from None
     if device_type is DeviceType.GPF:
         raise Refusal("E120207", "a GPF comes with its CHF and is not pre-notified")
     _require_items(desk, body, device_type)
@@ -56,20 +59,23 @@ def prenotify(
         if needs_gbcs_4(body.esme_variant) and version_numbers(gbcs_version) < (4, 0):
             sentence = f"ESMEVariant {body.esme_variant} is not applicable to GBCS {gbcs_version}"
             raise Refusal("E120204", sentence)
-    device = SmiDevice(
-        device_id=body.device_id,
-        device_type=device_type,
-        status=None if device_type in TYPE_2 else DeviceStatus.PENDING,
-        manufacturer=body.manufacturer,
-        model=body.model,
-        firmware_version=body.firmware_version,
-        smets_chts_version=body.smets_chts_version,
-        gbcs_version=gbcs_version,
-        esme_variant=body.esme_variant,
-        ppmid_variant=None if body.ppmid_variant is None else PpmidVariant(body.ppmid_variant),
-        associated_gpf=body.associated_gpf,
-        prenotified_by=user.eui64,
-    )
+    try:
+        device = SmiDevice(
+            device_id=body.device_id,
+            device_type=device_type,
+            status=None if device_type in TYPE_2 else DeviceStatus.PENDING,
+            manufacturer=body.manufacturer,
+            model=body.model,
+            firmware_version=body.firmware_version,
+            smets_chts_version=body.smets_chts_version,
+            gbcs_version=gbcs_version,
+            esme_variant=body.esme_variant,
+            ppmid_variant=None if body.ppmid_variant is None else PpmidVariant(body.ppmid_variant),
+            associated_gpf=body.associated_gpf,
+            prenotified_by=user.eui64,
+        )
+    except ValueError as error:
+        raise Refusal(desk.codes.schema_, str(error)) from None
     desk.inventory.add(device)
     if device.associated_gpf is not None:
         _announce_gpf(desk, device)

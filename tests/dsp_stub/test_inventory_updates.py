@@ -30,6 +30,7 @@ from dsp_rig import (
     found_as,
     made_image,
     running,
+    sign,
     smi_device,
 )
 
@@ -514,6 +515,42 @@ async def test_under_duis_5_4_there_is_no_variant_to_correct() -> None:
         assert (await rig.ask("12.2", body)).response_code == "I99"
         await refused(rig, "E100", STRANGER, DeviceDetails(ppmid_variant="PPMID"))
         assert await change(rig, STRANGER, DeviceDetails(model="00841111")) == "I99"
+
+
+LAX = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"
+ targetNamespace="http://www.dccinterface.co.uk/ServiceUserGateway"><xs:element name="Request"/>
+ <xs:element name="Response"/></xs:schema>"""
+
+
+@pytest.mark.parametrize(
+    ("service", "body", "old", "new"),
+    [
+        ("8.4", UpdateInventory(BRIDGE, NewDeviceStatus("Pending")), "Pending", "Commissioned"),
+        ("8.4", UpdateInventory(HUB, NewHubStatus("Withdrawn")), "Withdrawn", "Pending"),
+        ("8.4", UpdateInventory(ESME, NewMpxn(import_mpxn=NEW_MPAN)), NEW_MPAN, "A" * 13),
+        (
+            "8.4",
+            UpdateInventory(BRIDGE, DeviceDetails(ppmid_variant="AltHAN Bridge 2")),
+            "Bridge 2",
+            "Bridge 9",
+        ),
+        ("12.2", prenotification(), ">PPMID</sr:DeviceType", ">TOASTER</sr:DeviceType"),
+        ("12.2", prenotification(ppmid_variant="AltHAN Bridge 2"), "Bridge 2", "Bridge 9"),
+    ],
+)
+async def test_what_a_lax_schema_lets_through_is_refused_all_the_same(
+    tmp_path: Path, service: str, body: Any, old: str, new: str
+) -> None:
+    lax = tmp_path / "lax.xsd"
+    lax.write_text(LAX)
+    async with running(None, Options(xsd=str(lax))) as rig:
+        rig.desk.inventory.add(meter())
+        before = rig.smi()
+        octets = rig.request(service, body)
+        assert octets.decode().count(old) == 1
+        answer = await rig.post(sign(octets.replace(old.encode(), new.encode())))
+        assert answer.response_code == "E100"
+        assert rig.smi() == before
 
 
 # -- metering points ---------------------------------------------------------------------------
