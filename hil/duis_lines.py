@@ -8,7 +8,11 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import datetime
 
+from lxml import etree
+
 from dsp_stub.dcc_alerts import ALERTS
+from dsp_stub.mmc import parsed_items, parsed_view
+from dsp_stub.response_codes import meaning
 from dsp_stub.responses import (
     Content,
     DccAlert,
@@ -97,6 +101,21 @@ def _originator(octets: bytes) -> int | None:
         return None
 
 
+def _payload(message: Message) -> bytes | None:
+    """The GBCS message in a response or alert."""
+    match message:
+        case ResponseMessage(
+            content=GbcsPayload(octets=octets)
+            | LocalCommand(octets=octets)
+            | PreCommand(octets=octets)
+            | FutureDatedDeviceAlert(octets=octets)
+        ):
+            return octets
+        case DeviceAlertMessage(gbcs_payload=octets):
+            return octets
+    return None
+
+
 def _frame_words(octets: bytes) -> str:
     try:
         frame = parse_frame(octets).frame
@@ -121,6 +140,8 @@ def response_lines(response: Response) -> list[str]:
     words = message_words(response.message)
     title = message_title(response.message)
     lines = [response.response_code, f"  {title}{': ' if words else ''}{words}"]
+    if response.response_code[:1] in "EW" and (reason := meaning(response.response_code)):
+        lines.append(f"  {reason}")
     for name, request_id in (("request", response.request_id), ("response", response.response_id)):
         if request_id is not None:
             lines.append(f"  {name} {request_id}")
@@ -131,15 +152,12 @@ def response_lines(response: Response) -> list[str]:
         case ResponseMessage(content=FirmwareWarning() as warning):
             for name, ids in warning.lists().items():
                 lines += [f"  {name} {device:016X}" for device in ids]
-        case ResponseMessage(
-            content=GbcsPayload(octets=octets)
-            | LocalCommand(octets=octets)
-            | PreCommand(octets=octets)
-            | FutureDatedDeviceAlert(octets=octets)
-        ):
-            lines.append(f"  {octets.hex().upper()}")
-        case DeviceAlertMessage(gbcs_payload=octets):
-            lines.append(f"  {octets.hex().upper()}")
+    payload = _payload(response.message)
+    if payload is not None:
+        lines.append(f"  {payload.hex().upper()}")
+        parsed = parsed_view(payload)
+        if parsed is not None:
+            lines += [f"  {name}: {text}" for name, text in parsed_items(parsed)]
     return lines
 
 
@@ -159,6 +177,8 @@ def _device_lines(device: InventoryDevice) -> list[str]:
 def response_document(response: Response) -> dict[str, object]:
     """A response as one JSON object; what it has not is null."""
     message = response.message
+    payload = _payload(message)
+    parsed = None if payload is None else parsed_view(payload)
     kind, service, alert_code, element = "response", None, None, None
     match message:
         case ResponseMessage():
@@ -179,6 +199,8 @@ def response_document(response: Response) -> dict[str, object]:
         "element": element,
         "device_ids": [f"{device:016X}" for device in message_devices(response)],
         "detail": message_words(message),
+        "payload": None if payload is None else payload.hex().upper(),
+        "parsed": None if parsed is None else etree.tostring(parsed, encoding="unicode"),
     }
 
 

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from command_rig import ESME, GSME, HCALCS, HUB, PPMID, Bench, answer, content_of, endpoint, meter
+from command_rig import (
+    ESME,
+    GSME,
+    HCALCS,
+    HUB,
+    PPMID,
+    Bench,
+    answer,
+    content_of,
+    endpoint,
+    meter,
+    payload_of,
+    signed,
+)
 from dsp_rig import (
     BRIDGE,
     DISTRIBUTOR_EUI64,
@@ -14,13 +29,20 @@ from dsp_rig import (
     NEW,
     OTHER_SUPPLIER_EUI64,
     STRANGER,
+    device_keys,
     organisation,
+    running,
 )
 from test_credential_services import alert_to_supplier
 
 from dsp_stub.cpl import CplEntry
 from dsp_stub.options import Options
-from dsp_stub.requests import ActivateFirmware, UpdateFirmware, UpdatePpmidFirmware
+from dsp_stub.requests import (
+    ActivateFirmware,
+    SignedPreCommand,
+    UpdateFirmware,
+    UpdatePpmidFirmware,
+)
 from dsp_stub.responses import (
     CommsHubAlert,
     FirmwareDistributionFailure,
@@ -50,7 +72,7 @@ from gbcs.firmware import (
 from gbcs.protection import KeyUse, sign
 from gbcs.smki import ACB_EUI64, SUPPLIER_EUI64
 from gbcs.use_cases import answering
-from gbcs.wan import ImageOffer
+from gbcs.wan import CommandForDevice, ImageOffer
 
 NOW = bytes.fromhex("07EA0101FF000000008000FF")
 BODY = b"a meter's own firmware " * 20
@@ -85,17 +107,23 @@ def update(*devices: int, file: FirmwareImage | None = None, version: str = "") 
     return UpdateFirmware(file.data, version or f"{NEW:08X}", devices or (HCALCS,))
 
 
+def entry(device_id: int) -> CplEntry:
+    return CplEntry(
+        device_type=TYPES[device_id],
+        manufacturer="FFF0",
+        model=MODELS[device_id],
+        firmware_version=f"{NEW:08X}",
+        smets_chts_version=SMETS[device_id],
+        gbcs_version="4.1",
+        image_hash=HASH.hex(),
+    )
+
+
 @pytest.fixture
 def bench() -> Bench:
     bench = Bench()
-    for device_id, model in MODELS.items():
-        bench.desk.cpl.add(
-            CplEntry(
-                device_type=TYPES[device_id], manufacturer="FFF0", model=model,
-                firmware_version=f"{NEW:08X}", smets_chts_version=SMETS[device_id],
-                gbcs_version="4.1", image_hash=HASH.hex(),
-            )
-        )  # fmt: skip
+    for device_id in MODELS:
+        bench.desk.cpl.add(entry(device_id))
     bench.desk.inventory.set_status(
         HCALCS, DeviceStatus.COMMISSIONED, date_commissioned="2026-01-01"
     )
@@ -341,3 +369,41 @@ def test_an_activation_for_later_is_told_when_its_time_came(bench: Bench, succee
     assert told.request_id.counter == counter
     expected = f"{NEW:08X}" if succeeds else "00010000"
     assert bench.device(ESME).firmware_version == expected
+
+
+@pytest.mark.real_clock
+async def test_over_http_an_activation_goes_from_its_transform_to_the_users_port(
+    tmp_path: Path,
+) -> None:
+    outcome = ActivationOutcome(ActivationResult.SUCCESS, NEW)
+    esme = meter(ESME, answering(0x0012, lambda _: FirmwareActivated(outcome)))
+    async with running(tmp_path) as rig:
+        rig.desk.inventory.add(Bench().device(ESME))
+        rig.desk.cpl.add(entry(ESME))
+        for certificate in (
+            *device_keys(ESME)[1],
+            organisation(SUPPLIER_EUI64, KeyUse.DIGITAL_SIGNATURE)[0],
+        ):
+            rig.desk.keys.add(certificate)
+        transform = rig.request("11.3", ActivateFirmware(HASH), target=ESME, variant=4)
+        pre_command = await rig.post(transform, "/api/v1/serviceT")
+        assert pre_command.request_id is not None
+
+        body = SignedPreCommand(signed(payload_of(pre_command)))
+        counter = pre_command.request_id.counter
+        send = rig.request("11.3", body, target=ESME, variant=5, counter=counter)
+        assert (await rig.post(send, "/api/v1/serviceS")).response_code == "I99"
+
+        command = rig.wan[HUB].take(CommandForDevice)
+        frame = answer(esme, command.frame)
+        rig.refuse_callbacks = 1
+        rig.from_device(ESME, frame)
+        await rig.quiet()
+        assert not rig.told, "the user's port would not have it"
+        rig.now += timedelta(seconds=2)
+        rig.server.pump()
+        told = await rig.response(str(pre_command.request_id))
+        assert told.response_code == "I0"
+        assert payload_of(told) == frame
+        (device,) = [one for one in rig.smi() if one.device_id == ESME]
+        assert device.firmware_version == f"{NEW:08X}"
