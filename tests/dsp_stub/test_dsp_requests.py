@@ -339,6 +339,7 @@ async def test_gbcs_versions_are_numbers_not_texts(rig: Rig) -> None:
     assert (await rig.ask("11.4", update())).response_code == "I99"
 
 
+@pytest.mark.requirement("MP170-STATUS")
 @pytest.mark.parametrize(
     ("status", "relaxed", "strict"),
     [
@@ -362,6 +363,7 @@ async def test_which_statuses_take_firmware(
             assert warning(answer).lists() == {"NotCommissionedDeviceIDList": (BRIDGE,)}
 
 
+@pytest.mark.requirement("MP170-STATUS")
 async def test_a_ppmid_beside_a_meter_must_be_commissioned_and_a_bridge_need_not(rig: Rig) -> None:
     rig.desk.inventory.add(
         smi_device(
@@ -398,6 +400,7 @@ async def test_a_prenotified_device_is_pending_with_its_variant(rig: Rig) -> Non
     assert (device.device_status, device.ppmid_variant) == ("Pending", "AltHAN Bridge 1")
 
 
+@pytest.mark.requirement("MP170-R11")
 async def test_the_variant_is_taken_from_the_request_not_from_the_cpl(rig: Rig) -> None:
     body = prenotification(ppmid_variant="AltHAN Bridge 3")
     assert (await rig.ask("12.2", body)).response_code == "I99"
@@ -406,6 +409,7 @@ async def test_the_variant_is_taken_from_the_request_not_from_the_cpl(rig: Rig) 
     assert device.ppmid_variant == "AltHAN Bridge 3"
 
 
+@pytest.mark.requirement("MP170-SR122")
 @pytest.mark.parametrize(
     ("code", "changes"),
     [
@@ -427,6 +431,7 @@ async def test_a_wrong_prenotification_is_refused(
     await refused(rig, code, rig.request("12.2", prenotification(**changes)))
 
 
+@pytest.mark.requirement("MP170-SR122")
 async def test_under_duis_5_4_there_is_no_variant(tmp_path: Path) -> None:
     async with running(tmp_path, Options(profile="duis-5.4")) as rig:
         await refused(rig, "E100", rig.request("12.2", prenotification()))
@@ -437,10 +442,12 @@ async def test_under_duis_5_4_there_is_no_variant(tmp_path: Path) -> None:
         assert answer.message.content.devices[0].ppmid_variant is None
 
 
+@pytest.mark.requirement("MP170-SR82")
 async def test_an_inventory_that_names_no_premises_is_refused(rig: Rig) -> None:
     await refused(rig, "E080201", rig.request("8.2", ReadInventory(uprn="999")))
 
 
+@pytest.mark.requirement("MP170-SR82")
 async def test_the_inventory_of_a_home_has_its_hub_first(rig: Rig) -> None:
     answer = await rig.ask("8.2", ReadInventory(mpxn="1312345678111"))
     assert isinstance(answer.message, ResponseMessage)
@@ -479,6 +486,7 @@ async def test_an_addition_that_cannot_be_is_refused(
     await refused(rig, code, rig.request("8.11", body, target=target, **how))
 
 
+@pytest.mark.requirement("MP170-SIX")
 async def test_the_seventh_type_1_device_of_a_hub_is_refused(rig: Rig) -> None:
     for number in range(3):
         rig.desk.inventory.add(smi_device(0x1000 + number))

@@ -851,6 +851,17 @@ async def test_an_eighteenth_device_is_not_found_at_premises_either(rig: Rig) ->
         rig.desk.inventory.attach(0x2000, HUB, 1)
 
 
+@pytest.mark.requirement("MP170-SIX")
+async def test_a_device_log_has_room_for_fifteen(rig: Rig) -> None:
+    for number in range(14):
+        rig.desk.inventory.add(replace(ihd_at(0x1000 + number, OTHER_HUB), premises=None))
+    for device_id, code in ((STRANGER, "I99"), (STRANGER + 1, "E081111")):
+        await announce(rig, device_id)
+        body = UpdateHanDeviceLog(device_id, "Add", 90, INSTALL_CODE)
+        answer = await rig.ask("8.11", body, target=OTHER_HUB)
+        assert answer.response_code == code, "one that waits for its answer counts too"
+
+
 @pytest.mark.requirement("MP170-SR82")
 async def test_a_supplier_reads_a_home_it_is_not_responsible_for(rig: Rig) -> None:
     body = ReadInventory(uprn="123")
