@@ -25,6 +25,7 @@ from dsp_rig import (
 )
 
 from dsp_stub.cpl import CplEntry
+from dsp_stub.inventory_requests import NewDeviceStatus, UpdateInventory
 from dsp_stub.options import Options
 from dsp_stub.requests import (
     DevicePrenotification,
@@ -178,6 +179,21 @@ async def test_a_ppmid_that_is_installed_is_left_alone(rig: Rig) -> None:
     body = UpdateHanDeviceLog(PPMID, "Add", 90, INSTALL_CODE)
     assert (await rig.ask("8.11", body, target=OTHER_HUB)).response_code == "E081101"
     assert held(rig, PPMID) == before
+
+
+@pytest.mark.requirement("MP202-R5")
+async def test_a_ppmid_that_was_installed_meanwhile_is_left_alone(rig: Rig) -> None:
+    for entry in (IN_SMETS1, IN_SMETS2):
+        rig.desk.cpl.add(entry)
+    await announce(rig, SMETS1)
+    assert await add(rig, HUB) == "I99"
+    installed = UpdateInventory(STRANGER, NewDeviceStatus("InstalledNotCommissioned"))
+    assert (await rig.ask("8.4", installed)).response_code == "I99"
+    confirm(rig, HUB)
+    await rig.alert(UpdateHanDeviceLogResult)
+    left = held(rig)
+    assert (left.chf, left.status) == (HUB, DeviceStatus.INSTALLED_NOT_COMMISSIONED)
+    assert left.smets_chts_version == SMETS1
 
 
 @pytest.mark.requirement("MP202-R5")

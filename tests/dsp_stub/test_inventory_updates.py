@@ -247,6 +247,15 @@ async def test_a_recovered_device_is_judged_by_its_status_before(rig: Rig) -> No
     assert held(rig, BRIDGE).status is DeviceStatus.PENDING
 
 
+async def test_details_of_a_recovered_device_are_judged_by_its_status_before(rig: Rig) -> None:
+    await announce(rig)
+    right = DeviceDetails(ppmid_variant="AltHAN Bridge 1")
+    found_as(rig.store, STRANGER, status="Recovered", before_recovery="Whitelisted")
+    await refused(rig, "E080407", STRANGER, right)
+    found_as(rig.store, STRANGER, status="Recovered", before_recovery="Pending")
+    assert await change(rig, STRANGER, right) == "I99"
+
+
 # -- withdrawing a hub -------------------------------------------------------------------------
 
 
