@@ -18,6 +18,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from dsp_stub.assurance import (
+    AssuranceCertificate,
+    certificates_from_text,
+    certificates_to_text,
+)
 from dsp_stub.errors import DspValueError
 from dsp_stub.smi import (
     FIRMWARE_VERSION_DIGITS,
@@ -26,7 +31,9 @@ from dsp_stub.smi import (
     MODEL_DIGITS,
     TYPE_2,
     DeviceType,
+    is_gbcs_version,
     require_digits,
+    version_numbers,
 )
 from dsp_stub.store import Store
 from firmware_images.checks import AUTHORISATION_MARK, AUTHORISATION_OCTETS, METER_IMAGE_TYPES
@@ -38,12 +45,9 @@ HashScope = Literal["manufacturer-image", "whole-file"]
 HASH_SCOPE: HashScope = "manufacturer-image"
 
 HASH_DIGITS = 64
-MAX_GBCS_CHARACTERS = 20
-
-_GBCS_VERSION = re.compile(r"[0-9]{1,5}(\.[0-9]{1,5}){1,3}")
 _COLUMNS = (
     "device_type, manufacturer, model_id || hardware_version || hardware_revision, "
-    "firmware_version, smets_chts_version, gbcs_version, image_hash, status"
+    "firmware_version, smets_chts_version, gbcs_version, image_hash, status, certificates"
 )
 
 
@@ -82,6 +86,7 @@ class CplEntry:
     gbcs_version: str
     image_hash: str | None = None
     status: CplStatus = CplStatus.CURRENT
+    certificates: tuple[AssuranceCertificate, ...] = ()
 
     def __post_init__(self) -> None:
         if self.device_type in (*TYPE_2, DeviceType.GPF):
@@ -149,8 +154,14 @@ class Cpl:
             connection.execute(
                 "INSERT INTO cpl (manufacturer, model_id, hardware_version, hardware_revision, "
                 "firmware_version, smets_chts_version, gbcs_version, device_type, image_hash, "
-                "status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*entry.identity, entry.device_type, entry.image_hash, entry.status),
+                "status, certificates) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *entry.identity,
+                    entry.device_type,
+                    entry.image_hash,
+                    entry.status,
+                    certificates_to_text(entry.certificates),
+                ),
             )
 
     def remove(self, identity: CplIdentity) -> CplEntry:
@@ -218,13 +229,36 @@ class Cpl:
         return tuple(map(_entry, rows))
 
 
+def approved_entry(
+    cpl: Cpl,
+    device_type: DeviceType,
+    manufacturer: str,
+    model: str,
+    firmware_version: str | None,
+    smets_chts_version: str | None,
+) -> CplEntry | None:
+    """The Current entry for what a device is said to be; of several, that of the latest GBCS."""
+    entries = [
+        entry
+        for entry in cpl.find(
+            device_type=device_type,
+            manufacturer=manufacturer,
+            model=model,
+            firmware_version=firmware_version or "",
+            smets_chts_version=smets_chts_version or "",
+        )
+        if entry.is_current
+    ]
+    return max(entries, key=lambda one: version_numbers(one.gbcs_version), default=None)
+
+
 _IS_IDENTITY = " AND ".join(f"{column} = ?" for column in CplIdentity._fields)
 
 
-def _entry(row: tuple[str, str, str, str, str, str, str | None, str]) -> CplEntry:
-    device_type, manufacturer, model, firmware_version, smets_chts, gbcs, digest, status = row
+def _entry(row: tuple[str, str, str, str, str, str, str | None, str, str]) -> CplEntry:
+    kind, manufacturer, model, firmware_version, smets_chts, gbcs, digest, status, held = row
     return CplEntry(
-        device_type=DeviceType(device_type),
+        device_type=DeviceType(kind),
         manufacturer=manufacturer,
         model=model,
         firmware_version=firmware_version,
@@ -232,6 +266,7 @@ def _entry(row: tuple[str, str, str, str, str, str, str | None, str]) -> CplEntr
         gbcs_version=gbcs,
         image_hash=digest,
         status=CplStatus(status),
+        certificates=certificates_from_text(held),
     )
 
 
@@ -269,7 +304,3 @@ def from_cpl_text(text: str) -> str:
     if not re.fullmatch("[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})*", text):
         raise DspValueError(f'{text!r} is not octets with colons, such as "12:1D"')
     return text.replace(":", "").upper()
-
-
-def is_gbcs_version(text: str) -> bool:
-    return len(text) <= MAX_GBCS_CHARACTERS and _GBCS_VERSION.fullmatch(text) is not None

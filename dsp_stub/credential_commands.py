@@ -25,11 +25,11 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from dsp_stub.desk import Desk
-from dsp_stub.device_services import REACHABLE
 from dsp_stub.errors import DspValueError
 from dsp_stub.key_ring import ACB_CELLS, KEY_USAGES, cell_place
 from dsp_stub.orders import Order, Purpose
 from dsp_stub.smi import SmiDevice
+from dsp_stub.targets import REACHABLE
 from gbcs import credential_replacement
 from gbcs.acb import AccessControlBroker
 from gbcs.certificates import Certificate

@@ -97,10 +97,16 @@ def judge(desk: Desk, frame: Frame, order: Order | None, octets: bytes) -> Outco
     again = AccessControlBroker(recipient, offered, broker.state).receive(octets)
     if isinstance(again, Rejected):
         return outcome if again.reason is Rejection.PROTECTION else again
-    certificate = desk.key_ring.offered(device).get(KeyUse.DIGITAL_SIGNATURE)
-    if frame.signature and certificate is not None:
-        desk.key_ring.hold(device, KeyUse.DIGITAL_SIGNATURE, certificate)
+    if frame.signature:
+        prove(desk, device)
     return again
+
+
+def prove(desk: Desk, device: int) -> None:
+    """A device signed with the key of the certificate it was offered: only it can have that key."""
+    certificate = desk.key_ring.offered(device).get(KeyUse.DIGITAL_SIGNATURE)
+    if certificate is not None:
+        desk.key_ring.hold(device, KeyUse.DIGITAL_SIGNATURE, certificate)
 
 
 def _memory_of(desk: Desk, order: Order | None) -> BrokerState:

@@ -12,21 +12,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dsp_stub import xml_signature
+from dsp_stub.applicability import Applicability
 from dsp_stub.broker import Command, StoredBroker
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.cpl import Cpl
 from dsp_stub.errors import DspValueError
+from dsp_stub.future_dated import FutureDated
 from dsp_stub.inventory import Inventory
 from dsp_stub.key_ring import KeyRing
+from dsp_stub.known_parties import DeviceLogs, UserCommand, UserCommands
 from dsp_stub.options import Codes, Options
 from dsp_stub.orders import Orders
 from dsp_stub.outbox import Outbox
-from dsp_stub.requests import RequestId
+from dsp_stub.registrations import Registrations
+from dsp_stub.requests import RequestId, service_reference
 from dsp_stub.responses import (
+    Content,
     DccAlert,
     DccAlertMessage,
     FirmwareWarning,
-    GbcsPayload,
     Message,
     Response,
     ResponseMessage,
@@ -41,13 +45,17 @@ from gbcs.acb import AccessControlBroker
 from gbcs.certificates import Certificate, CertificateStore
 from gbcs.certification_requests import CertificationRequest
 from gbcs.errors import GbcsValueError
-from gbcs.protection import KeyUse
+from gbcs.protection import KeyStore, KeyUse
 from gbcs.wan import CommandForDevice
 
 SUCCESS = "I0"
 CANNOT_COMMUNICATE = "E20"
 NO_RESPONSE = "E21"
 ACCEPTED = "I99"
+
+MAX_REFUSALS = 10_000
+MAX_SECURITY_EVENTS = 100_000
+MAX_SENTENCE_CHARACTERS = 500
 
 
 class Refusal(Exception):
@@ -131,6 +139,9 @@ class Desk:
         self.profile = SchemaProfile(self.options.profile)
         self.inventory = Inventory(store)
         self.cpl = Cpl(store)
+        self.applicability = Applicability(store)
+        self.registrations = Registrations(store)
+        self.future_dated = FutureDated(store)
         self.updates = Updates(store)
         self.outbox = Outbox(store, self.updates)
         self.commands = StoredBroker(store)
@@ -138,6 +149,8 @@ class Desk:
         self.orders = Orders(store)
         self.broker = AccessControlBroker(acb, keys, self.commands, self.key_ring.of)
         self.certify = certify
+        self.user_commands = UserCommands(store)
+        self.device_logs = DeviceLogs(store)
         self.events: list[DspEvent] = []
         self._certificate = certificate
         self._key = key
@@ -164,6 +177,10 @@ class Desk:
             sentence = f"user {eui64_text(user.eui64)} is not responsible for the device"
             raise Refusal("E4", sentence)
 
+    def keys_of(self, device: int) -> KeyStore:
+        """The keys that hold between the DCC and a device."""
+        return self.key_ring.of(device)
+
     # -- commands --------------------------------------------------------------------------
 
     @contextmanager
@@ -187,6 +204,27 @@ class Desk:
         self.commands.note(command)
         self.outbox.add_message(CommandForDevice(hub, device, counter, frame), now)
 
+    def send_user_command(
+        self, hub: int, device: int, frame: bytes, request_id: RequestId, service: str,
+        subject: int, message_code: int, payload: bytes, now: datetime,
+    ) -> None:  # fmt: skip
+        """Put a frame in the user's name into the outbox, and note that the user waits for it."""
+        deadline = now + timedelta(seconds=self.options.response_timeout_s)
+        reference = self.user_commands.note(
+            UserCommand(
+                device, request_id.counter, str(request_id), service, subject, deadline,
+                request_id.originator, message_code, payload,
+            )
+        )  # fmt: skip
+        self.outbox.add_message(CommandForDevice(hub, device, reference, frame), now)
+
+    def forget(self, command: Command) -> None:
+        """Wait no longer for the response to a command."""
+        if isinstance(command, UserCommand):
+            self.user_commands.forget(command)
+        else:
+            self.broker.forget(command.device, command.counter)
+
     # -- what users are told ---------------------------------------------------------------
 
     def sign(self, response: Response) -> bytes:
@@ -194,12 +232,22 @@ class Desk:
         octets = build_response(response, self.profile)
         return xml_signature.sign(octets, self._key, self._certificate)
 
-    def respond(self, command: Command, code: str, frame: bytes | None, now: datetime) -> None:
+    def respond(self, command: Command, code: str, content: Content | None, now: datetime) -> None:
         """Tell a user what became of the command its request led to."""
         request_id = RequestId.parse(command.request_id)
+        self.respond_to(request_id, command.service, code, content, now)
+
+    def respond_to(
+        self,
+        request_id: RequestId,
+        service: str,
+        code: str,
+        content: Content | None,
+        now: datetime,
+    ) -> None:
+        """The same, of a request whose command is not waited for any more."""
         response_id = RequestId(request_id.target, request_id.originator, request_id.counter)
-        content = None if frame is None else GbcsPayload(frame)
-        message = ResponseMessage(command.service, command.service, content)
+        message = ResponseMessage(service_reference(service), service, content)
         response = Response(request_id, response_id, code, now, message)
         self._post(request_id.originator, self.sign(response), now)
 
@@ -226,12 +274,31 @@ class Desk:
 
     # -- what is kept ----------------------------------------------------------------------
 
+    def refuse(self, request_id: str | None, service: str, refusal: Refusal, now: datetime) -> None:
+        """Keep the last requests that were refused: who sends what is refused may send for ever."""
+        row = self.store.connection.execute(
+            "INSERT INTO refusals (at, request_id, service, code, detail) VALUES (?, ?, ?, ?, ?)",
+            (
+                time_text(now),
+                request_id,
+                service,
+                refusal.code,
+                refusal.sentence[:MAX_SENTENCE_CHARACTERS],
+            ),
+        )
+        self._keep_last("refusals", row.lastrowid, MAX_REFUSALS)
+
+    def _keep_last(self, table: str, last: int | None, rows: int) -> None:
+        assert last is not None
+        self.store.connection.execute(f"DELETE FROM {table} WHERE id <= ?", (last - rows,))
+
     def secure(self, device: int | None, reason: str, detail: str, now: datetime) -> None:
-        """Note a security event, in the database and for whoever watches."""
-        self.store.connection.execute(
+        """Note a security event, among the last in the database and for whoever watches."""
+        row = self.store.connection.execute(
             "INSERT INTO security_log (at, device, reason, detail) VALUES (?, ?, ?, ?)",
             (time_text(now), None if device is None else eui64_text(device), reason, detail),
         )
+        self._keep_last("security_log", row.lastrowid, MAX_SECURITY_EVENTS)
         self.events.append(SecurityEvent(device, reason, detail))
 
     def flag(self, device: int, reason: str, detail: str, now: datetime) -> None:

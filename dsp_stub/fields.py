@@ -99,6 +99,22 @@ def octets_from_xml(text: str, place: str = "base64") -> bytes:
         raise DuisError(THING, place, "is not base64") from None
 
 
+def number_from_xml(text: str, place: str = "number") -> int:
+    if not _COUNTER.fullmatch(text):
+        raise DuisError(THING, place, f"is {shorten(text)!r}, which is no number")
+    return int(text)
+
+
+def octets_from_hex(text: str, place: str = "hexadecimal") -> bytes:
+    try:
+        # The function takes white space between octets, which xs:hexBinary does not.
+        if not text.isalnum():
+            raise ValueError(text)
+        return bytes.fromhex(text)
+    except ValueError:
+        raise DuisError(THING, place, "is not hexadecimal") from None
+
+
 def code_to_xml(code: int) -> str:
     """An alert code: 8F8B"""
     if not 0 <= code <= 0xFFFF:

@@ -10,6 +10,7 @@ device; a device that is refused goes into one of the lists, and the others go a
     not larger than the limit                              E110405
     FirmwareVersion is the version of its header           E110402
     its hash is on the CPL, Current, with that version     E110401
+    its specification and GBCS may be maintained today     E110401
 
     of each device                                         list
     -----------------------------------------------------  --------------------------
@@ -25,18 +26,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from dsp_stub.cpl import CplEntry, image_hash
 from dsp_stub.desk import ACCEPTED, Desk, Refusal
-from dsp_stub.requests import RequestId, UpdatePpmidFirmware
+from dsp_stub.requests import RequestId, UpdateFirmware, UpdatePpmidFirmware
 from dsp_stub.responses import FirmwareWarning
-from dsp_stub.smi import ENDED, DeviceStatus, DeviceType, PpmidVariant, SmiDevice
+from dsp_stub.smi import (
+    ENDED,
+    DeviceStatus,
+    DeviceType,
+    PpmidVariant,
+    SmiDevice,
+    is_smets1,
+    version_numbers,
+)
 from dsp_stub.users import User
 from firmware_images.checks import check_image
 from firmware_images.errors import ImageError
 from firmware_images.image import FirmwareImage, read_image
 
-PARTLY_ACCEPTED = "W110401"
+
+class FirmwareCodes(NamedTuple):
+    """What a service that sends images answers, and for which types of device they are."""
+
+    types: tuple[DeviceType, ...]
+    not_on_list: str
+    bad_image: str
+    nobody_left: str
+    too_large: str
+    partly: str
+
+
+PPMID_CODES = FirmwareCodes(
+    (DeviceType.PPMID,), "E110401", "E110402", "E110403", "E110405", "W110401"
+)
 # What waits to be joined to a meter: never a bridge's end (MP170), and a PPMID's only where there
 # is no meter.
 _UNCOMMISSIONED = (DeviceStatus.WHITELISTED, DeviceStatus.INSTALLED_NOT_COMMISSIONED)
@@ -46,8 +70,9 @@ def update_ppmid_firmware(
     desk: Desk, user: User, request_id: RequestId, body: UpdatePpmidFirmware, now: datetime
 ) -> tuple[str, FirmwareWarning | None]:
     """11.4: the updates begin, in the order of the list; who was refused is in the warning."""
-    image = _acceptable(desk, body)
-    entries = _current_entries(desk, image)
+    image = acceptable_image(desk, body, PPMID_CODES)
+    digest = image_hash(image, desk.options.cpl_hash)
+    entries = current_entries(desk, image, digest, PPMID_CODES, now)
     refused: dict[str, list[int]] = {}
     taken: list[SmiDevice] = []
     for device_id in body.devices:
@@ -62,39 +87,46 @@ def update_ppmid_firmware(
     if refused:
         warning = FirmwareWarning(**{name: tuple(ids) for name, ids in refused.items()})
     if not taken:
-        raise Refusal("E110403", "no device of the list can be updated", warning)
-    _start(desk, request_id, image, taken, now)
-    return (ACCEPTED if warning is None else PARTLY_ACCEPTED), warning
+        sentence = "no device of the list can be updated"
+        raise Refusal(PPMID_CODES.nobody_left, sentence, warning)
+    start_updates(desk, request_id, image, taken, now)
+    return (ACCEPTED if warning is None else PPMID_CODES.partly), warning
 
 
-def _acceptable(desk: Desk, body: UpdatePpmidFirmware) -> FirmwareImage:
+def acceptable_image(
+    desk: Desk, body: UpdateFirmware | UpdatePpmidFirmware, codes: FirmwareCodes
+) -> FirmwareImage:
+    """The file of a request, when it can be one. Raises Refusal."""
     try:
         image = read_image(body.firmware_image)
     except ImageError as error:
-        raise Refusal("E110402", str(error)) from None
+        raise Refusal(codes.bad_image, str(error)) from None
     limit = desk.options.size_limit()
     size_bytes = limit.measured_bytes(image)
     if size_bytes > limit.limit_bytes:
         sentence = f"the {limit.scope} has {size_bytes} bytes, the limit is {limit.limit_bytes}"
-        raise Refusal("E110405", sentence)
+        raise Refusal(codes.too_large, sentence)
     for finding in check_image(image.data, limit=limit):
         if finding.severity == "error":
-            raise Refusal("E110402", finding.sentence)
+            raise Refusal(codes.bad_image, finding.sentence)
     version = f"{image.header.file_version:08X}"
     if body.firmware_version.upper() != version:
         sentence = f"FirmwareVersion is {body.firmware_version}, the image's header says {version}"
-        raise Refusal("E110402", sentence)
+        raise Refusal(codes.bad_image, sentence)
     return image
 
 
-def _current_entries(desk: Desk, image: FirmwareImage) -> Sequence[CplEntry]:
-    digest = image_hash(image, desk.options.cpl_hash)
+def current_entries(
+    desk: Desk, image: FirmwareImage, digest: str, codes: FirmwareCodes, now: datetime
+) -> Sequence[CplEntry]:
+    """What the Central Products List has for a file that may be sent today. Raises Refusal when
+    that is nothing."""
     header = image.header
     entries = [
         entry
         for entry in desk.cpl.with_hash(digest)
         if entry.is_current
-        and entry.device_type == DeviceType.PPMID
+        and entry.device_type in codes.types
         and entry.firmware_version == f"{header.file_version:08X}"
         and entry.manufacturer == f"{header.manufacturer_code:04X}"
     ]
@@ -104,8 +136,17 @@ def _current_entries(desk: Desk, image: FirmwareImage) -> Sequence[CplEntry]:
             f"{header.file_version:08X} of manufacturer {header.manufacturer_code:04X} "
             f"with hash {digest}"
         )
-        raise Refusal("E110401", sentence)
-    return entries
+        raise Refusal(codes.not_on_list, sentence)
+    why_not = [
+        desk.applicability.why_not_maintained(
+            entry.smets_chts_version, entry.gbcs_version, now.date()
+        )
+        for entry in entries
+    ]
+    maintained = [entry for entry, why in zip(entries, why_not, strict=True) if why is None]
+    if not maintained:
+        raise Refusal(codes.not_on_list, "; ".join(dict.fromkeys(filter(None, why_not))))
+    return maintained
 
 
 def _list_for(
@@ -123,13 +164,9 @@ def _list_for(
         return "invalid_device_ids"
     if not _takes_firmware(desk, device):
         return "not_commissioned_device_ids"
-    if not _is_applicable(device, image, entries):
+    if not is_applicable(device, image, entries):
         return "not_applicable_firmware_device_ids"
-    assert device.chf is not None
-    chf = desk.inventory.get(device.chf)
-    versions = (device.gbcs_version, None if chf is None else chf.gbcs_version)
-    least = _version(desk.options.least_gbcs_version)
-    if any(version is None or _version(version) < least for version in versions):
+    if not has_gbcs_version(desk, device):
         return "invalid_gbcs_version"
     if desk.updates.open_update(device.device_id) is not None:
         return "other_request_in_progress"
@@ -156,24 +193,29 @@ def _has_joined_meter(desk: Desk, device: SmiDevice) -> bool:
     return any(one.device_type in meters for one in desk.inventory.devices_on(device.chf))
 
 
-def _is_applicable(device: SmiDevice, image: FirmwareImage, entries: Sequence[CplEntry]) -> bool:
+def has_gbcs_version(desk: Desk, device: SmiDevice) -> bool:
+    """Whether the device and its hub are of a version that takes firmware so (SECMP0007)."""
+    chf = None if device.chf is None else desk.inventory.get(device.chf)
+    versions = (device.gbcs_version, None if chf is None else chf.gbcs_version)
+    least = version_numbers(desk.options.least_gbcs_version)
+    return all(version is not None and version_numbers(version) >= least for version in versions)
+
+
+def is_applicable(device: SmiDevice, image: FirmwareImage, entries: Sequence[CplEntry]) -> bool:
+    """Whether the file is for the model and the hardware of a device."""
     hardware_version = int(device.model[4:], 16)
     return (
         image.header.fits_hardware(hardware_version)
         and any(
-            (entry.manufacturer, entry.model) == (device.manufacturer, device.model)
+            (entry.device_type, entry.manufacturer, entry.model)
+            == (device.device_type, device.manufacturer, device.model)
             for entry in entries
         )
-        and not (device.smets_chts_version or "").startswith("SMETS V1")
+        and not is_smets1(device.smets_chts_version)
     )
 
 
-def _version(text: str) -> tuple[int, ...]:
-    """4.1 is below 4.10."""
-    return tuple(int(part) for part in text.split("."))
-
-
-def _start(
+def start_updates(
     desk: Desk,
     request_id: RequestId,
     image: FirmwareImage,

@@ -11,12 +11,13 @@ looked at unless an option says otherwise, and while no authority took it or its
     the schema of the profile                           codes.schema
     the originator of the RequestID is a user           E1
     signed with that user's certificate, which is valid codes.bad_signature
-    command variant and URL fit the service             E12, E17, E13
+    command variant, body and URL fit the service       E12, E17, E13
     the user's role may ask for the service             E2
     the RequestID was not accepted before               codes.replay
 
-A refused request leaves nothing behind but a line in the log of attempts, and so does not use up
-its RequestID.
+A refused request leaves nothing behind but a line among the last refusals, and so does not use up
+its RequestID. A Transform and the signed pre-command that follows it have one RequestID, which
+counts once for each.
 """
 
 from __future__ import annotations
@@ -34,15 +35,20 @@ from dsp_stub.requests import (
     NON_DEVICE_PATH,
     SEND_COMMAND_PATH,
     TRANSFORM_PATH,
+    TRANSFORM_VARIANT,
     Request,
+    SignedPreCommand,
     service_path,
 )
 from dsp_stub.users import EVERYBODY, SUPPLIERS, User, UserRole
 
 PATHS = (SEND_COMMAND_PATH, NON_DEVICE_PATH, TRANSFORM_PATH)
 
-SEND_OVER_WAN = 1
-LOCAL_DELIVERY = (2, 3)
+DCC_ONLY = (DCC_ONLY_VARIANT,)
+NON_CRITICAL = (1, 2, 3)
+CRITICAL = (4, 5, 6, 7)
+SIGNED_PRE_COMMAND = (5, 6, 7)
+LOCAL_DELIVERY = (2, 3, 6, 7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +59,33 @@ class ServiceRule:
     roles: frozenset[UserRole]
 
 
+_SUPPLIERS_AND_OTHERS = SUPPLIERS | {UserRole.OTHER_USER}
+_WITH_NETWORK_OPERATORS = SUPPLIERS | {
+    UserRole.ELECTRICITY_DISTRIBUTOR,
+    UserRole.GAS_TRANSPORTER,
+}
 RULES = {
-    "8.2": ServiceRule((DCC_ONLY_VARIANT,), EVERYBODY),
-    "8.11": ServiceRule((SEND_OVER_WAN, *LOCAL_DELIVERY), SUPPLIERS | {UserRole.OTHER_USER}),
-    "11.2": ServiceRule((SEND_OVER_WAN, *LOCAL_DELIVERY), EVERYBODY),
-    "11.4": ServiceRule((DCC_ONLY_VARIANT,), SUPPLIERS),
-    "12.2": ServiceRule((DCC_ONLY_VARIANT,), EVERYBODY),
+    "6.15.1": ServiceRule(CRITICAL, _WITH_NETWORK_OPERATORS),
+    "6.15.2": ServiceRule(CRITICAL, SUPPLIERS),
+    "6.17": ServiceRule(CRITICAL, SUPPLIERS),
+    "6.24.1": ServiceRule(NON_CRITICAL, _WITH_NETWORK_OPERATORS),
+    "6.24.2": ServiceRule(CRITICAL, SUPPLIERS),
+    "8.2": ServiceRule(DCC_ONLY, EVERYBODY),
+    # Of 8.3 no public text says who may; MP170 has the user who re-uses a device.
+    "8.3": ServiceRule(DCC_ONLY, SUPPLIERS),
+    "8.4": ServiceRule(DCC_ONLY, EVERYBODY),
+    "8.7.1": ServiceRule(CRITICAL, SUPPLIERS),
+    "8.7.2": ServiceRule(NON_CRITICAL, _SUPPLIERS_AND_OTHERS),
+    "8.8.1": ServiceRule(CRITICAL, SUPPLIERS),
+    "8.8.2": ServiceRule(NON_CRITICAL, _SUPPLIERS_AND_OTHERS),
+    "8.9": ServiceRule(NON_CRITICAL, _SUPPLIERS_AND_OTHERS),
+    "8.11": ServiceRule(NON_CRITICAL, _SUPPLIERS_AND_OTHERS),
+    "8.12.1": ServiceRule(NON_CRITICAL, SUPPLIERS),
+    "11.1": ServiceRule(DCC_ONLY, SUPPLIERS),
+    "11.2": ServiceRule(NON_CRITICAL, EVERYBODY),
+    "11.3": ServiceRule(CRITICAL, SUPPLIERS),
+    "11.4": ServiceRule(DCC_ONLY, SUPPLIERS),
+    "12.2": ServiceRule(DCC_ONLY, EVERYBODY),
 }
 
 
@@ -72,7 +99,7 @@ def admit(desk: Desk, path: str, request: Request, root: etree._Element, now: da
     rule = _rule(request)
     _require_path(desk, path, request)
     if user.role not in rule.roles:
-        sentence = f"a user in role {user.role} may not send {request.service_reference}"
+        sentence = f"a user in role {user.role} may not send {request.service_reference_variant}"
         raise Refusal("E2", sentence)
     if _was_accepted(desk, request):
         raise Refusal(desk.codes.replay, f"RequestID {request.request_id} was accepted before")
@@ -95,28 +122,35 @@ def _require_signature(desk: Desk, user: User, root: etree._Element, now: dateti
 
 
 def _rule(request: Request) -> ServiceRule:
-    rule = RULES[request.service_reference]
-    variant = request.command_variant
-    if variant not in rule.variants:
-        sentence = f"command variant {variant} is not one of {request.service_reference}"
+    service, variant = request.service_reference_variant, request.command_variant
+    rule = RULES.get(service)
+    if rule is None:
+        # What is signed is of any service; the schema knows them by their form alone.
+        raise Refusal("E12", f"{service} has no command that could be signed")
+    if variant not in rule.variants and rule.variants == DCC_ONLY and variant in LOCAL_DELIVERY:
+        raise Refusal("E17", f"{service} is the DCC's own and has no command to hand back")
+    is_signed = isinstance(request.body, SignedPreCommand)
+    if variant not in rule.variants or is_signed is not (variant in SIGNED_PRE_COMMAND):
+        sentence = f"command variant {variant} is not one of {service} with this body"
         raise Refusal("E12", sentence)
-    if variant in LOCAL_DELIVERY:
-        raise Refusal("E17", f"command variant {variant}: local delivery is not offered")
     return rule
 
 
 def _require_path(desk: Desk, path: str, request: Request) -> None:
     wanted = service_path(request)
     if path != wanted:
-        sentence = f"{request.service_reference} goes to {wanted}, it was posted to {path}"
+        service = request.service_reference_variant
+        sentence = f"variant {request.command_variant} of {service} goes to {wanted}, not to {path}"
         raise Refusal("E13", sentence)
     if request.command_variant == DCC_ONLY_VARIANT and request.request_id.target != desk.acb:
-        sentence = f"the target of {request.service_reference} is the DCC, {desk.acb:016X}"
+        service = request.service_reference_variant
+        sentence = f"the target of {service} is the DCC, {desk.acb:016X}"
         raise Refusal("E12", sentence)
 
 
 def _was_accepted(desk: Desk, request: Request) -> bool:
     row = desk.store.connection.execute(
-        "SELECT 1 FROM requests WHERE request_id = ?", (str(request.request_id),)
+        "SELECT 1 FROM requests WHERE request_id = ? AND is_transform = ?",
+        (str(request.request_id), request.command_variant == TRANSFORM_VARIANT),
     ).fetchone()
     return row is not None

@@ -7,54 +7,64 @@ is raised and no row changes for it.
 
     verified                    effects
     --------------------------  ---------------------------------------------------------------
-    CCS01 response, success     the device is Whitelisted on the hub; the user gets it, and N24
-    CCS01 response, failure     the user gets it, and N25
-    CS08 response               the user gets it; the inventory follows a version of the CPL
     CCS08 alert                 the update is transferred or over; CommsHubAlert
     CS09 alert, result 0        the update is over; N39; the inventory follows a version of the CPL
     CS09 alert, result 1        the update is over; N39; the inventory stays
-    another response, alert     the user gets it; a Device Alert
+    a firmware receipt          the 11.1 is over; a Device Alert; FirmwareDistributionFailure
+    CS06, CS02b, when it was    FutureDatedDeviceAlertMessage to whose command it was; the effects
+      for later                 of the response
+    CS14 alert                  the device log of the hub is kept, for 8.12.1
+    another alert               a Device Alert
+    a response                  the user gets it; `inbound_responses` has the effects
     about credentials           besides: as in `credential_outcomes`
+
+A frame to a user is signed, and so verified, or MACed with a key that only the user has: then it is
+a response a command waits for, which goes to the user, and nothing follows from it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from dsp_stub import credential_outcomes
 from dsp_stub.broker import Command
 from dsp_stub.desk import CANNOT_COMMUNICATE, SUCCESS, Desk
+from dsp_stub.inbound_responses import follow, take_outcome, take_response
+from dsp_stub.meter_firmware import METER_CODES
 from dsp_stub.requests import RequestId
 from dsp_stub.responses import (
     CommsHubAlert,
     CspFirmwareDeliveryStatus,
     DeviceAlertMessage,
+    FirmwareDistributionFailure,
     FirmwareTransferAlert,
     FirmwareUpgradeAlert,
-    FirmwareVersionMismatch,
+    FutureDatedDeviceAlert,
+    GbcsPayload,
     PpmidAlert,
     UpdateHanDeviceLogResult,
 )
-from dsp_stub.smi import DeviceStatus, SmiDevice
+from dsp_stub.smi import SmiDevice
 from dsp_stub.updates import Update, UpdateState
+from dsp_stub.users import User
 from gbcs.acb import Alert, Outcome, Rejected, Response
-from gbcs.credentials import FutureCredentialsUpdate
-from gbcs.device_log import AddDeviceResult
-from gbcs.envelope import Frame, parse_frame
+from gbcs.alerts import FIRMWARE_VERIFIED, FirmwareReceipt, GasFirmwareReceipt
+from gbcs.codes import parse_payload
+from gbcs.credentials import FutureCredentialsUpdate, UpdateOutcome
+from gbcs.envelope import Cra, Frame, ReceivedFrame, parse_frame
 from gbcs.errors import GbcsError
 from gbcs.firmware import (
     ActivateImageResult,
     FirmwareActivation,
     FirmwareTransfer,
-    FirmwareVersion,
-    ReadResult,
+    FutureFirmwareActivation,
     TransferResult,
 )
+from gbcs.hub_log import DeviceLogChanged
+from gbcs.user_commands import Proof, judge
 from gbcs.wan import DeliveryOutcome, DeliveryResult, MessageFromDevice
-
-# What a mismatch says the inventory had where it had none.
-NO_VERSION = "00000000"
 
 _ENDED: dict[TransferResult, UpdateState] = {
     TransferResult.FIRMWARE_IMAGE_DISCARDED: UpdateState.DISCARDED,
@@ -85,13 +95,18 @@ class _Source:
 def receive_frame(desk: Desk, message: MessageFromDevice, now: datetime) -> None:
     """A frame a hub says a device sent."""
     try:
-        frame = parse_frame(message.frame).frame
+        received = parse_frame(message.frame)
+        frame = received.frame
         source = _source(desk, message, frame)
     except _Foreign as error:
         desk.secure(message.device, "FOREIGN", str(error), now)
         return
     except GbcsError as error:
         desk.secure(message.device, "SYNTAX", str(error), now)
+        return
+    user = desk.users.get(frame.recipient)
+    if user is not None:
+        _receive_for_user(desk, source.device, user, received, now)
         return
     # Looked up before the broker takes the command off its list.
     device, counter = frame.originator, frame.originator_counter
@@ -103,16 +118,21 @@ def receive_frame(desk: Desk, message: MessageFromDevice, now: datetime) -> None
             desk.secure(outcome.originator, outcome.reason.name, outcome.detail, now)
         case Response():
             if command is not None:
-                _respond(desk, source, command, outcome, message.frame, now)
+                desk.respond(command, SUCCESS, GbcsPayload(message.frame), now)
+                take_response(desk, source.device, command, outcome.payload, now)
             credential_outcomes.follow(desk, order, outcome, now)
         case Alert(payload=FirmwareActivation() as activation):
             _activated(desk, source.device, activation, now)
         case Alert(payload=FirmwareTransfer() as transfer):
             _transferred(desk, source.hub, transfer, now)
+        case Alert(payload=DeviceLogChanged()):
+            # Its hashes of keys are for another hub, and for nobody else.
+            desk.device_logs.keep(source.hub.device_id, parse_frame(message.frame).frame.payload)
         case Alert():
             if isinstance(outcome.payload, FutureCredentialsUpdate):
                 credential_outcomes.follow_alert(desk, device, outcome.payload, now)
-            alert = DeviceAlertMessage(outcome.message_code, message.frame)
+            code = getattr(outcome.payload, "alert_code", outcome.message_code)
+            alert = DeviceAlertMessage(code, message.frame)
             desk.tell(desk.responsible(source.device), alert, now)
 
 
@@ -128,53 +148,118 @@ def _source(desk: Desk, message: MessageFromDevice, frame: Frame) -> _Source:
     return _Source(hub, device)
 
 
-def _respond(
+# -- frames to users ---------------------------------------------------------------------------
+
+
+def _receive_for_user(
+    desk: Desk, device: SmiDevice, user: User, received: ReceivedFrame, now: datetime
+) -> None:
+    frame = received.frame
+    proof = judge(received, desk.keys_of(device.device_id))
+    if not isinstance(proof, Proof):
+        proof = _judged_by_offered(desk, device.device_id, received, proof)
+    if not isinstance(proof, Proof):
+        desk.secure(device.device_id, "PROTECTION", proof, now)
+        return
+    try:
+        payload = parse_payload(
+            frame.message_code, frame.cra, frame.payload, received.payload_offset
+        )
+    except GbcsError as error:
+        desk.secure(device.device_id, "PAYLOAD", str(error), now)
+        return
+    if frame.cra is Cra.RESPONSE:
+        _respond_to_user(desk, device, user, received, proof, payload, now)
+    elif proof is Proof.UNPROVEN:
+        desk.secure(device.device_id, "UNPROVEN", "an alert that only the user can verify", now)
+    else:
+        _alert_user(desk, device, user, received, payload, now)
+
+
+def _judged_by_offered(
+    desk: Desk, device: int, received: ReceivedFrame, problem: str
+) -> Proof | str:
+    """A frame under a key the device was certified for, and has not answered about: it has it."""
+    offered = desk.key_ring.offered_to(device)
+    proof = problem if offered is None else judge(received, offered)
+    if proof is Proof.PROVEN and received.frame.signature:
+        credential_outcomes.prove(desk, device)
+    return proof if isinstance(proof, Proof) else problem
+
+
+def _respond_to_user(
     desk: Desk,
-    source: _Source,
-    command: Command,
-    response: Response,
-    frame: bytes,
+    device: SmiDevice,
+    user: User,
+    received: ReceivedFrame,
+    proof: Proof,
+    payload: Any,
     now: datetime,
 ) -> None:
-    desk.respond(command, SUCCESS, frame, now)
-    match response.payload:
-        case AddDeviceResult() as result:
-            _added(desk, source.hub, command, result, now)
-        case FirmwareVersion(result=ReadResult.READ_SUCCESS) as version:
-            _follow(desk, source.device, version.firmware_version, now)
-
-
-def _added(
-    desk: Desk, hub: SmiDevice, command: Command, result: AddDeviceResult, now: datetime
-) -> None:
-    codes = desk.codes
-    request_id = RequestId.parse(command.request_id)
-    if result.succeeded:
-        device = desk.inventory.get(command.subject)
-        if device is not None:
-            desk.inventory.attach(command.subject, chf=hub.device_id, premises=hub.premises)
-            if device.status is DeviceStatus.PENDING:
-                desk.inventory.set_status(command.subject, DeviceStatus.WHITELISTED)
-    code = codes.device_log_updated if result.succeeded else codes.device_log_not_updated
-    alert = UpdateHanDeviceLogResult(request_id)
-    desk.alert((request_id.originator,), code, alert, now)
-
-
-def _follow(desk: Desk, device: SmiDevice, version: int, now: datetime) -> None:
-    """The inventory follows what the device says it runs, if the CPL knows that of its model."""
-    text = f"{version:08X}"
-    if device.firmware_version == text:
+    frame = received.frame
+    command = desk.user_commands.find(device.device_id, user.eui64, frame.originator_counter)
+    if command is None or command.message_code != frame.message_code:
+        detail = f"no command {frame.originator_counter} of {user.eui64:016X} waits for it"
+        desk.secure(device.device_id, "UNEXPECTED", detail, now)
         return
-    known = desk.cpl.is_known(device.device_type, device.manufacturer, device.model, text)
-    if known:
-        desk.inventory.set_firmware_version(device.device_id, text)
-    mismatch = FirmwareVersionMismatch(
-        device.device_id, device.device_type, device.firmware_version or NO_VERSION, text
-    )
-    code = desk.codes.firmware_version_mismatch
-    desk.alert(desk.responsible(device), code, mismatch, now)
-    detail = f"the device says {text}, the inventory said {device.firmware_version}"
-    desk.flag(device.device_id, "firmware-version-mismatch", detail, now)
+    desk.forget(command)
+    desk.respond(command, SUCCESS, GbcsPayload(received.octets), now)
+    if proof is Proof.PROVEN:
+        take_response(desk, device, command, payload, now)
+
+
+def _alert_user(
+    desk: Desk,
+    device: SmiDevice,
+    user: User,
+    received: ReceivedFrame,
+    payload: Any,
+    now: datetime,
+) -> None:
+    frame = received.frame
+    last = desk.commands.accepted.get(device.device_id, 0)
+    if frame.originator_counter <= last:
+        detail = f"counter {frame.originator_counter} after {last} was accepted"
+        desk.secure(device.device_id, "REPLAY", detail, now)
+        return
+    desk.commands.accepted[device.device_id] = frame.originator_counter
+    match payload:
+        case (
+            FutureFirmwareActivation(originator_counter=counter)
+            | FutureCredentialsUpdate(outcome=UpdateOutcome(sequence_number=counter))
+        ):
+            is_firmware = isinstance(payload, FutureFirmwareActivation)
+            service = "11.3" if is_firmware else "6.15.1"
+            request_id = RequestId(user.eui64, device.device_id, counter)
+            alert = FutureDatedDeviceAlert(payload.alert_code, received.octets)
+            desk.respond_to(request_id, service, SUCCESS, alert, now)
+            take_outcome(desk, device, payload.outcome, now)
+        case FirmwareReceipt() | GasFirmwareReceipt():
+            message = DeviceAlertMessage(payload.alert_code, received.octets)
+            desk.tell((user.eui64,), message, now)
+            _received_image(desk, device, payload.alert_code == FIRMWARE_VERIFIED, now)
+        case _:
+            code = getattr(payload, "alert_code", frame.message_code)
+            desk.tell((user.eui64,), DeviceAlertMessage(code, received.octets), now)
+
+
+def _received_image(desk: Desk, device: SmiDevice, verified: bool, now: datetime) -> None:
+    """The receipt of an 11.1: the device verified the image, or would not have it."""
+    update = desk.updates.open_update(device.device_id)
+    if update is None or device.device_type not in METER_CODES.types:
+        detail = "a firmware receipt, and no update is in progress"
+        desk.flag(device.device_id, "alert-out-of-turn", detail, now)
+        return
+    if verified:
+        desk.updates.move(update, UpdateState.DISTRIBUTED, now, "0x8F72")
+        return
+    desk.updates.move(update, UpdateState.VERIFICATION_FAILED, now, "0x8F1C")
+    failure = FirmwareDistributionFailure(RequestId.parse(update.request_id), (device.device_id,))
+    code = desk.codes.firmware_distribution_failure
+    desk.alert(desk.audience(device, update), code, failure, now)
+
+
+# -- alerts about updates ----------------------------------------------------------------------
 
 
 def _activated(
@@ -201,7 +286,7 @@ def _activated(
     if update is not None and activation.firmware_version == update.firmware_version:
         desk.inventory.set_firmware_version(device.device_id, f"{update.firmware_version:08X}")
     else:
-        _follow(desk, device, activation.firmware_version, now)
+        follow(desk, device, activation.firmware_version, now)
 
 
 def _flag_order(
@@ -267,7 +352,9 @@ def receive_outcome(desk: Desk, outcome: DeliveryOutcome, now: datetime) -> None
         return
     if outcome.result is DeliveryResult.DELIVERED:
         return
-    command = desk.commands.find(outcome.device, outcome.reference)
+    command: Command | None = desk.user_commands.by_reference(outcome.reference, outcome.device)
+    if command is None:
+        command = desk.commands.find(outcome.device, outcome.reference)
     if command is not None:
         give_up(desk, command, CANNOT_COMMUNICATE, now)
         return
@@ -297,7 +384,7 @@ def _offered(desk: Desk, update: Update, outcome: DeliveryOutcome, now: datetime
 
 def give_up(desk: Desk, command: Command, code: str, now: datetime) -> None:
     """Tell the user that no response came, and expect none any more."""
-    desk.broker.forget(command.device, command.counter)
+    desk.forget(command)
     desk.respond(command, code, None, now)
     if command.service == "8.11":
         request_id = RequestId.parse(command.request_id)

@@ -32,6 +32,7 @@ from dsp_stub.errors import DspValueError
 from dsp_stub.smi import (
     ENDED,
     EUI64_FIELDS,
+    MAX_AT_PREMISES,
     MPAN_DIGITS,
     TYPE_2,
     UNKNOWN_HAN_VARIANT,
@@ -40,7 +41,10 @@ from dsp_stub.smi import (
     PpmidVariant,
     Premises,
     SmiDevice,
+    is_twin_element,
+    may_export,
 )
+from dsp_stub.statuses import effective, require_transition
 from dsp_stub.store import Store
 
 _COLUMNS = tuple(field.name for field in fields(SmiDevice))
@@ -49,6 +53,8 @@ _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM devices"
 _IS_LAST_LIFE = (
     "life = (SELECT MAX(life) FROM devices AS lives WHERE lives.device_id = devices.device_id)"
 )
+# What hubs and homes have: a device that was decommissioned is gone from there, its row is not.
+_IS_THERE = f"{_IS_LAST_LIFE} AND NOT deleted AND status IS NOT '{DeviceStatus.DECOMMISSIONED}'"
 # CHF and GPF first, then the meters, as an answer to 8.2 is read.
 _ORDER = (
     DeviceType.CHF,
@@ -70,16 +76,18 @@ class Inventory:
     # -- devices ---------------------------------------------------------------------------
 
     def add(self, device: SmiDevice) -> None:
-        """A new device, or a new life of one that is Decommissioned or Withdrawn."""
+        """A new device, or a new life of one that is Decommissioned, Withdrawn or deleted."""
         with self._store.transaction() as connection:
             lives = self.lives(device.device_id)
-            if lives and lives[-1].status not in ENDED:
+            if lives and lives[-1].status not in ENDED and not lives[-1].deleted:
                 held = lives[-1]
                 status = "" if held.status is None else f", {held.status}"
                 raise DspValueError(
                     f"{held.device_type} {eui64_text(device.device_id)} is in the inventory "
                     f"already{status}"
                 )
+            if device.premises is not None:
+                self._require_room(device.premises)
             marks = ", ".join("?" * (1 + len(_COLUMNS)))
             connection.execute(
                 f"INSERT INTO devices (life, {', '.join(_COLUMNS)}) VALUES ({marks})",
@@ -91,7 +99,8 @@ class Inventory:
         row = self._store.connection.execute(
             f"{_SELECT} WHERE device_id = ? ORDER BY life DESC LIMIT 1", (eui64_text(device_id),)
         ).fetchone()
-        return None if row is None else _device(row)
+        device = None if row is None else _device(row)
+        return None if device is None or device.deleted else device
 
     def lives(self, device_id: int) -> tuple[SmiDevice, ...]:
         """Every life of a device as it was last known, the present one last."""
@@ -100,11 +109,27 @@ class Inventory:
     def set_status(
         self, device_id: int, status: DeviceStatus, *, date_commissioned: str | None = None
     ) -> SmiDevice:
-        """To Commissioned a date belongs, unless the device has one."""
+        """To Commissioned a date belongs, unless the device has one. Raises DspValueError for an
+        empty cell of the table of statuses; a new life is added, not set."""
         changes: dict[str, Any] = {"status": status}
         if date_commissioned is not None:
             changes["date_commissioned"] = date_commissioned
-        return self._change(device_id, **changes)
+        with self._store.transaction():
+            held = self._held(device_id)
+            if held.status in ENDED:
+                raise DspValueError(f"device {eui64_text(device_id)} is {held.status} for good")
+            require_transition(held, status)
+            if status is DeviceStatus.RECOVERY:
+                changes["before_recovery"] = effective(held)
+            return self._change(device_id, **changes)
+
+    def set_details(self, device_id: int, **details: Any) -> SmiDevice:
+        """What was announced and is now known better; which may change is the service's to say."""
+        return self._change(device_id, **details)
+
+    def delete(self, device_id: int) -> None:
+        """Take a device out that was never installed; its row stays, as a life that is over."""
+        self._change(device_id, deleted=True)
 
     def set_firmware_version(
         self, device_id: int, firmware_version: str, *, gbcs_version: str | None = None
@@ -117,34 +142,47 @@ class Inventory:
 
     def attach(self, device_id: int, chf: int | None, premises: int | None) -> SmiDevice:
         """Which hub a device is on, and at which premises; None takes it off."""
-        if premises is not None:
-            self.premises(premises)
-        return self._change(device_id, chf=chf, premises=premises)
+        with self._store.transaction():
+            held = self._held(device_id)
+            if premises is not None:
+                self.premises(premises)
+                if held.premises != premises:
+                    self._require_room(premises)
+            return self._change(device_id, chf=chf, premises=premises)
 
     def devices_on(self, chf: int) -> tuple[SmiDevice, ...]:
         """The devices of one hub, without the hub."""
-        return _sorted(self._devices(f"chf = ? AND {_IS_LAST_LIFE}", eui64_text(chf)))
+        return _sorted(self._devices(f"chf = ? AND {_IS_THERE}", eui64_text(chf)))
 
     def devices_at(self, premises_id: int) -> tuple[SmiDevice, ...]:
         """The devices of one home, the hub first."""
-        return _sorted(self._devices(f"premises = ? AND {_IS_LAST_LIFE}", premises_id))
+        return _sorted(self._devices(f"premises = ? AND {_IS_THERE}", premises_id))
 
     def all_devices(self) -> tuple[SmiDevice, ...]:
         """Every device in its present life, by id."""
-        return self._devices(f"{_IS_LAST_LIFE} ORDER BY device_id")
+        return self._devices(f"{_IS_LAST_LIFE} AND NOT deleted ORDER BY device_id")
 
     def _change(self, device_id: int, **changes: Any) -> SmiDevice:
         with self._store.transaction() as connection:
-            held = self.get(device_id)
-            if held is None:
-                raise DspValueError(f"device {eui64_text(device_id)} is not in the inventory")
-            device = replace(held, **changes)
+            device = replace(self._held(device_id), **changes)
             settings = ", ".join(f"{column} = ?" for column in _COLUMNS)
             connection.execute(
                 f"UPDATE devices SET {settings} WHERE device_id = ? AND {_IS_LAST_LIFE}",
                 (*_values(device), eui64_text(device_id)),
             )
             return device
+
+    def _held(self, device_id: int) -> SmiDevice:
+        held = self.get(device_id)
+        if held is None:
+            raise DspValueError(f"device {eui64_text(device_id)} is not in the inventory")
+        return held
+
+    def _require_room(self, premises_id: int) -> None:
+        if len(self.devices_at(premises_id)) >= MAX_AT_PREMISES:
+            raise DspValueError(
+                f"premises {premises_id} have {MAX_AT_PREMISES} devices, which is all they can have"
+            )
 
     def _devices(self, condition: str, *values: str | int) -> tuple[SmiDevice, ...]:
         rows = self._store.connection.execute(f"{_SELECT} WHERE {condition}", values)
@@ -209,6 +247,18 @@ class Inventory:
             )
         return self._premises("address_key = ?", _address_key(post_code, address_identifier))
 
+    def set_mpxn(self, premises_id: int, point: str, mpxn: str) -> Premises:
+        """Associate another metering point; `point` is the field of Premises."""
+        with self._store.transaction() as connection:
+            changes: dict[str, Any] = {point: mpxn}
+            premises = replace(self.premises(premises_id), **changes)
+            columns = ("import_mpxn", "secondary_import_mpan", "export_mpan", "import_mprn")
+            connection.execute(
+                f"UPDATE premises SET {', '.join(f'{one} = ?' for one in columns)} WHERE id = ?",
+                (*(getattr(premises, one) for one in columns), premises_id),
+            )
+            return premises
+
     def _premises(self, condition: str, *values: object) -> list[Premises]:
         rows = self._store.connection.execute(
             f"SELECT {', '.join(_PREMISES_COLUMNS)} FROM premises WHERE {condition} ORDER BY id",
@@ -240,8 +290,10 @@ def _device(row: tuple[Any, ...]) -> SmiDevice:
         if known[name] is not None:
             known[name] = eui64_of(known[name])
     known["device_type"] = DeviceType(known["device_type"])
-    if known["status"] is not None:
-        known["status"] = DeviceStatus(known["status"])
+    for name in ("status", "before_recovery"):
+        if known[name] is not None:
+            known[name] = DeviceStatus(known[name])
+    known["deleted"] = bool(known["deleted"])
     if known["ppmid_variant"] is not None:
         known["ppmid_variant"] = PpmidVariant(known["ppmid_variant"])
     return SmiDevice(**known)
@@ -266,7 +318,6 @@ def presence(device: SmiDevice, premises: Premises | None, cpl: Cpl) -> dict[str
     """The items of sr:Device by their names, in the schema's order; None where there is none."""
     type_ = device.device_type
     has_firmware = type_ not in TYPE_2
-    variant = (device.esme_variant or "").partition(".")[0]
     status = _cpl_status(device, cpl) if has_firmware else None
     home = premises or Premises(id=0)
     is_esme = type_ is DeviceType.ESME
@@ -282,9 +333,7 @@ def presence(device: SmiDevice, premises: Premises | None, cpl: Cpl) -> dict[str
         "DeviceFirmwareVersionStatus": status,
         "CPLStatus": status,
         "DateCommissioned": _xml_date(device.date_commissioned) if has_firmware else None,
-        "ImportMPxN": _import_mpxn(type_, home),
-        "SecondaryImportMPAN": (home.secondary_import_mpan if is_esme and "B" in variant else None),
-        "ExportMPAN": home.export_mpan if is_esme and "G" not in variant else None,
+        **mpxns_of(device, home),
         "ESMEVariant": device.esme_variant if is_esme else None,
         "PPMIDVariant": (
             device.ppmid_variant or PpmidVariant.PPMID if type_ is DeviceType.PPMID else None
@@ -312,6 +361,19 @@ def _cpl_status(device: SmiDevice, cpl: Cpl) -> str:
         gbcs_version=device.gbcs_version,
     )
     return "Active" if any(entry.is_current for entry in entries) else "Cancelled"
+
+
+def mpxns_of(device: SmiDevice, premises: Premises) -> dict[str, str | None]:
+    """The metering points of a home that are recorded against one of its devices."""
+    is_esme = device.device_type is DeviceType.ESME
+    variant = device.esme_variant
+    return {
+        "ImportMPxN": _import_mpxn(device.device_type, premises),
+        "SecondaryImportMPAN": (
+            premises.secondary_import_mpan if is_esme and is_twin_element(variant) else None
+        ),
+        "ExportMPAN": premises.export_mpan if is_esme and may_export(variant) else None,
+    }
 
 
 def _import_mpxn(device_type: DeviceType, premises: Premises) -> str | None:

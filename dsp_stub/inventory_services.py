@@ -10,18 +10,32 @@ exactly where the type of the device has it.
     ESMEVariant        ESME
     AssociatedGPF      CHF
     PPMIDVariant       PPMID, where the profile has it
+
+A variant of ESME with F or G belongs to GBCS 4.0 and later only.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
+from dsp_stub.cpl import approved_entry
 from dsp_stub.desk import ACCEPTED, SUCCESS, Desk, Refusal
 from dsp_stub.inventory import presence
 from dsp_stub.requests import DevicePrenotification, ReadInventory
 from dsp_stub.responses import DspInventory, InventoryDevice
 from dsp_stub.schema import SchemaProfile
-from dsp_stub.smi import ENDED, TYPE_2, DeviceStatus, DeviceType, PpmidVariant, Premises, SmiDevice
+from dsp_stub.smi import (
+    ENDED,
+    TYPE_2,
+    DeviceStatus,
+    DeviceType,
+    PpmidVariant,
+    Premises,
+    SmiDevice,
+    needs_gbcs_4,
+    version_numbers,
+)
 from dsp_stub.users import User
 
 
@@ -32,30 +46,56 @@ def prenotify(
     held = desk.inventory.get(body.device_id)
     if held is not None and held.status not in ENDED:
         raise Refusal("E120201", f"device {body.device_id:016X} is in the inventory already")
-    device_type = DeviceType(body.device_type)
+    try:
+        device_type = DeviceType(body.device_type)
+    except ValueError as error:  # which a schema of the user's let through
+        raise Refusal(desk.codes.schema_, str(error)) from None
     if device_type is DeviceType.GPF:
         raise Refusal("E120207", "a GPF comes with its CHF and is not pre-notified")
     _require_items(desk, body, device_type)
-    if device_type in TYPE_2:
-        gbcs_version = None
-    else:
+    gbcs_version = None
+    if device_type not in TYPE_2:
         gbcs_version = _approved_gbcs_version(desk, body, device_type)
-    device = SmiDevice(
-        device_id=body.device_id,
-        device_type=device_type,
-        status=None if device_type in TYPE_2 else DeviceStatus.PENDING,
-        manufacturer=body.manufacturer,
-        model=body.model,
-        firmware_version=body.firmware_version,
-        smets_chts_version=body.smets_chts_version,
-        gbcs_version=gbcs_version,
-        esme_variant=body.esme_variant,
-        ppmid_variant=None if body.ppmid_variant is None else PpmidVariant(body.ppmid_variant),
-        associated_gpf=body.associated_gpf,
-        prenotified_by=user.eui64,
-    )
+        if needs_gbcs_4(body.esme_variant) and version_numbers(gbcs_version) < (4, 0):
+            sentence = f"ESMEVariant {body.esme_variant} is not applicable to GBCS {gbcs_version}"
+            raise Refusal("E120204", sentence)
+    try:
+        device = SmiDevice(
+            device_id=body.device_id,
+            device_type=device_type,
+            status=None if device_type in TYPE_2 else DeviceStatus.PENDING,
+            manufacturer=body.manufacturer,
+            model=body.model,
+            firmware_version=body.firmware_version,
+            smets_chts_version=body.smets_chts_version,
+            gbcs_version=gbcs_version,
+            esme_variant=body.esme_variant,
+            ppmid_variant=None if body.ppmid_variant is None else PpmidVariant(body.ppmid_variant),
+            associated_gpf=body.associated_gpf,
+            prenotified_by=user.eui64,
+        )
+    except ValueError as error:
+        raise Refusal(desk.codes.schema_, str(error)) from None
     desk.inventory.add(device)
+    if device.associated_gpf is not None:
+        _announce_gpf(desk, device)
     return ACCEPTED, None
+
+
+def _announce_gpf(desk: Desk, chf: SmiDevice) -> None:
+    """A GPF is announced with its CHF, whose details it shares."""
+    assert chf.associated_gpf is not None
+    held = desk.inventory.get(chf.associated_gpf)
+    if held is not None and held.status not in ENDED:
+        raise Refusal("E120201", f"device {held.device_id:016X} is in the inventory already")
+    gpf = replace(
+        chf,
+        device_id=chf.associated_gpf,
+        device_type=DeviceType.GPF,
+        associated_gpf=None,
+        chf=chf.device_id,
+    )
+    desk.inventory.add(gpf)
 
 
 def _require_items(desk: Desk, body: DevicePrenotification, device_type: DeviceType) -> None:
@@ -75,14 +115,16 @@ def _require_items(desk: Desk, body: DevicePrenotification, device_type: DeviceT
 
 def _approved_gbcs_version(desk: Desk, body: DevicePrenotification, device_type: DeviceType) -> str:
     """The GBCS version the Central Products List has for what is announced."""
-    for entry in desk.cpl.find(
-        device_type=device_type,
-        manufacturer=body.manufacturer,
-        model=body.model,
-        firmware_version=body.firmware_version,
-    ):
-        if entry.is_current and entry.smets_chts_version == body.smets_chts_version:
-            return entry.gbcs_version
+    entry = approved_entry(
+        desk.cpl,
+        device_type,
+        body.manufacturer,
+        body.model,
+        body.firmware_version,
+        body.smets_chts_version,
+    )
+    if entry is not None:
+        return entry.gbcs_version
     sentence = (
         f"{device_type} {body.manufacturer} {body.model} with firmware {body.firmware_version} "
         f"and {body.smets_chts_version} is not on the Central Products List as Current"
@@ -91,10 +133,12 @@ def _approved_gbcs_version(desk: Desk, body: DevicePrenotification, device_type:
 
 
 def read(desk: Desk, _user: User, body: ReadInventory, _now: datetime) -> tuple[str, DspInventory]:
-    """8.2: the devices of one premises; of a device that is on none yet, that device alone."""
+    """8.2: the devices of one premises; of a device that is at none, or none any more, that device
+    alone."""
     if body.device_id is not None:
         device = desk.inventory.get(body.device_id)
-        if device is not None and device.premises is None:
+        is_gone = device is not None and device.status is DeviceStatus.DECOMMISSIONED
+        if device is not None and (device.premises is None or is_gone):
             return SUCCESS, _answer(desk, (device,), None)
     found = desk.inventory.find_premises(
         uprn=body.uprn,

@@ -116,6 +116,10 @@ class KeyRing:
     def offered(self, device: int) -> dict[str, Certificate]:
         return self._rows(device, Standing.OFFERED)
 
+    def certificate(self, device: int, use: KeyUse) -> Certificate | None:
+        """The one a device uses now."""
+        return self.held(device).get(use) or self._keys.certificate(device, use)
+
     def require_settled(self, device: int, change: Mapping[str, Certificate]) -> None:
         """Raises DspValueError while it is not known what a device made of an earlier change; the
         same one again may be sent."""

@@ -15,6 +15,10 @@ of DUIS where the public text gives them (docs/open-points.md, "DUIS codes").
     [[premises.device]]
                     eui64 = "00-DB-12-34-56-78-90-A2", type = "CHF", status = "Commissioned",
                     manufacturer = "121D", model = "00CF0101", firmware_version = "00010000"
+    [[registration]]
+                    mpxn = "1312345678111", supplier = "90-B3-D5-1F-30-01-00-00",
+                    network_operator = "90-B3-D5-1F-30-02-00-00"
+    [[schedule]]    id = 1, owner = "90-B3-...", device = "00-DB-..."
     [codes]         replay = "E42", ppmid_alert = "N39", ...
     [options]       profile = "mp170", commissioned = "relaxed", ...
 """
@@ -32,7 +36,9 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, Valid
 
 from dsp_stub.cpl import HASH_SCOPE, HashScope
 from dsp_stub.errors import DspValueError
+from dsp_stub.future_dated import MAX_SCHEDULE_ID, FutureDated, Schedule
 from dsp_stub.inventory import Inventory
+from dsp_stub.registrations import Registration, Registrations
 from dsp_stub.smi import (
     MAX_AT_PREMISES,
     TYPE_2,
@@ -231,6 +237,11 @@ class FoundPremises(Table):
     post_code: Text | None = Field(default=None, description="6 to 8 characters")
     address_identifier: Text | None = Field(default=None, description="at most 30 characters")
     import_mpxn: Text | None = Field(default=None, description="an MPAN or MPRN")
+    secondary_import_mpan: Text | None = Field(default=None, description="an MPAN of 13 digits")
+    export_mpan: Text | None = Field(default=None, description="an MPAN of 13 digits")
+    import_mprn: Text | None = Field(
+        default=None, description="the MPRN of a home that has an MPAN as import_mpxn"
+    )
     responsible: tuple[Eui64, ...] = Field(default=(), description="a list of users' EUI-64s")
     devices: tuple[FoundDevice, ...] = Field(
         default=(),
@@ -240,11 +251,31 @@ class FoundPremises(Table):
     )
 
 
+class FoundRegistration(Table):
+    """Whose a metering point is."""
+
+    mpxn: Text = Field(description="1 to 13 digits, an MPAN or MPRN")
+    supplier: Eui64 = Field(description="the EUI-64 of a user")
+    network_operator: Eui64 | None = Field(default=None, description="the EUI-64 of a user")
+
+
+class FoundSchedule(Table):
+    """A schedule of the DSP's that stands before the first request."""
+
+    id: Whole = Field(
+        ge=0, le=MAX_SCHEDULE_ID, description=f"a whole number from 0 to {MAX_SCHEDULE_ID}"
+    )
+    owner: Eui64 = Field(description="the EUI-64 of a user")
+    device: Eui64 = Field(description="the EUI-64 of a device")
+
+
 class Codes(Table):
     """Which code says what, where the public documents leave it open."""
 
     bad_signature: str = _response_code("E40")
     replay: str = _response_code("E42")
+    pre_command: str = _response_code("E48")
+    pre_command_signature: str = _response_code("E49")
     doctype: str = _response_code("E100")
     schema_: str = Field(
         default="E100",
@@ -262,6 +293,12 @@ class Codes(Table):
     firmware_version_mismatch: str = _alert_code("N49")
     device_log_updated: str = _alert_code("N24")
     device_log_not_updated: str = _alert_code("N25")
+    device_log_restored: str = _alert_code("N26")
+    ppmid_removal: str = _alert_code("N43")
+    security_credentials_updated: str = _alert_code("N42")
+    mpxn_updated: str = _alert_code("N16")
+    future_dated_cancelled: str = _alert_code("N36")
+    schedule_removed: str = _alert_code("N37")
 
 
 class Options(Table):
@@ -272,6 +309,9 @@ class Options(Table):
     )
     commissioned: Literal["relaxed", "strict"] = Field(
         default="relaxed", description='"relaxed" or "strict"'
+    )
+    bridge_as_other_device: Literal["intent", "literal"] = Field(
+        default="intent", description='"intent" or "literal"'
     )
     image_limit_kb: Whole = Field(
         default=750, ge=1, le=MAX_LIMIT_KB, description=f"a whole number from 1 to {MAX_LIMIT_KB}"
@@ -298,6 +338,12 @@ class Options(Table):
         pattern=r"^[0-9]{1,5}(\.[0-9]{1,5}){1,3}$",
         description='a version such as "4.1"',
     )
+    s1sp: Literal["succeeds", "fails"] = Field(
+        default="succeeds", description='"succeeds" or "fails"'
+    )
+    assurance: Literal["optional", "required"] = Field(
+        default="optional", description='"optional" or "required"'
+    )
     xsd: FilePath | None = Field(
         default=None, description="the path of an XSD, seen from the folder of dsp.toml"
     )
@@ -312,6 +358,12 @@ class DspFile(Table):
 
     users: tuple[UserTable, ...] = Field(default=(), alias="user", description="tables, [[user]]")
     premises: tuple[FoundPremises, ...] = Field(default=(), description="tables, [[premises]]")
+    registrations: tuple[FoundRegistration, ...] = Field(
+        default=(), alias="registration", description="tables, [[registration]]"
+    )
+    schedules: tuple[FoundSchedule, ...] = Field(
+        default=(), alias="schedule", description="tables, [[schedule]]"
+    )
     codes: Codes = Field(default=Codes(), description="a table, [codes]")
     options: Options = Field(default=Options(), description="a table, [options]")
 
@@ -343,6 +395,9 @@ def furnish(inventory: Inventory, premises: Iterable[FoundPremises], today: str)
                     post_code=home.post_code,
                     address_identifier=home.address_identifier,
                     import_mpxn=home.import_mpxn,
+                    secondary_import_mpan=home.secondary_import_mpan,
+                    export_mpan=home.export_mpan,
+                    import_mprn=home.import_mprn,
                     responsible=home.responsible,
                 )
             )
@@ -351,3 +406,13 @@ def furnish(inventory: Inventory, premises: Iterable[FoundPremises], today: str)
                 inventory.add(device.smi_device(home.id, today))
                 added += 1
     return added
+
+
+def furnish_registrations(
+    registrations: Registrations, future_dated: FutureDated, file: DspFile
+) -> None:
+    """Registration Data as the file has it now, and the schedules as found."""
+    for one in file.registrations:
+        registrations.put(Registration(one.mpxn, one.supplier, one.network_operator))
+    for schedule in file.schedules:
+        future_dated.add_schedule(Schedule(schedule.id, schedule.owner, schedule.device))

@@ -16,8 +16,9 @@ from dsp_stub.errors import DspValueError
 from dsp_stub.store import Store
 from gbcs.envelope import OtherInformation, build_other_information, parse_other_information
 
-# Set in the reference of a command that has another party's counter; updates have the bit above.
-_RELAYED = 1 << 62
+# Set in the reference of a command that has another party's counter; updates and commands of users
+# have the bits above.
+_RELAYED = 1 << 61
 
 
 class Purpose(StrEnum):

@@ -1,15 +1,13 @@
 """DUIS requests: read from XML, written as XML.
 
-Source: DUIS XSD V5.4, service requests 8.2, 8.11, 11.2, 11.4 and 12.2; MP170, annex B, for
-PPMIDVariant.
+Source: DUIS XSD V5.4, `Request`; MP170, annex B, for PPMIDVariant.
 
-    service   element                  class
-    --------  -----------------------  ----------------------
-    8.2       ReadInventory            ReadInventory
-    8.11      UpdateHANDeviceLog       UpdateHanDeviceLog
-    11.2      ReadFirmwareVersion      ReadFirmwareVersion
-    11.4      UpdatePPMIDFirmware      UpdatePpmidFirmware
-    12.2      DevicePrenotification    DevicePrenotification
+    bodies of                                     are in
+    --------------------------------------------  -------------------------------
+    8.2, 12.2, a signed pre-command               this module
+    6.15.1, 6.15.2, 6.17, 6.24.1, 6.24.2          dsp_stub.credential_requests
+    8.7.1, 8.7.2, 8.8.1, 8.8.2, 8.9, 8.11, 8.12.1 dsp_stub.han_requests
+    11.1, 11.2, 11.3, 11.4                        dsp_stub.firmware_requests
 
 The schema is asked first: what is read after that has the form the schema says, and only what a
 schema cannot say is checked here. No `repr` shows an install code or an image.
@@ -18,23 +16,51 @@ schema cannot say is checked here. No `repr` shows an install code or an image.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
 
 from lxml import etree
 
+from dsp_stub.body_xml import BodyXml, service_reference
+from dsp_stub.credential_requests import (
+    CREDENTIAL_BODIES,
+    IssueSecurityCredentials,
+    RetrieveDeviceSecurityCredentialsDevice,
+    RetrieveDeviceSecurityCredentialsKrp,
+    UpdateSecurityCredentialsDevice,
+    UpdateSecurityCredentialsKrp,
+)
 from dsp_stub.errors import DspValueError, DuisError, SchemaError
 from dsp_stub.fields import RequestId, eui64_from_xml, eui64_to_xml, octets_to_xml
+from dsp_stub.firmware_requests import (
+    FIRMWARE_BODIES,
+    MAX_DEVICES,
+    ActivateFirmware,
+    ReadFirmwareVersion,
+    UpdateFirmware,
+    UpdatePpmidFirmware,
+)
+from dsp_stub.han_requests import (
+    HAN_BODIES,
+    JoinServiceCritical,
+    JoinServiceNonCritical,
+    ReadDeviceLog,
+    RestoreHanDeviceLog,
+    UnjoinServiceCritical,
+    UnjoinServiceNonCritical,
+    UpdateHanDeviceLog,
+)
+from dsp_stub.inventory_requests import (
+    INVENTORY_BODIES,
+    DecommissionDevice,
+    UpdateInventory,
+)
 from dsp_stub.safe_xml import SR, child, children, local_name, shorten, token
 from dsp_stub.schema import SchemaProfile, validate
 from dsp_stub.xml_reader import (
     optional_field,
     optional_text,
-    read_devices,
     read_eui64,
-    read_field,
     read_octets,
     read_request_id,
     read_text,
@@ -44,23 +70,41 @@ from dsp_stub.xml_reader import (
 from dsp_stub.xml_writer import XmlWriter
 
 __all__ = [
+    "BODIES",
+    "MAX_DEVICES",
+    "ActivateFirmware",
     "Body",
+    "DecommissionDevice",
     "DevicePrenotification",
+    "IssueSecurityCredentials",
+    "JoinServiceCritical",
+    "JoinServiceNonCritical",
+    "ReadDeviceLog",
     "ReadFirmwareVersion",
     "ReadInventory",
     "Request",
     "RequestId",
+    "RestoreHanDeviceLog",
+    "RetrieveDeviceSecurityCredentialsDevice",
+    "RetrieveDeviceSecurityCredentialsKrp",
+    "SignedPreCommand",
+    "UnjoinServiceCritical",
+    "UnjoinServiceNonCritical",
+    "UpdateFirmware",
     "UpdateHanDeviceLog",
+    "UpdateInventory",
     "UpdatePpmidFirmware",
+    "UpdateSecurityCredentialsDevice",
+    "UpdateSecurityCredentialsKrp",
     "build_request",
     "parse_request",
     "peek_header",
     "service_path",
+    "service_reference",
     "variant_path",
 ]
 
 SCHEMA_VERSION = "5.4"
-MAX_DEVICES = 50_000
 TRANSFORM_VARIANT = 4
 DCC_ONLY_VARIANT = 8
 # Local delivery hands the command back and sends nothing.
@@ -74,28 +118,6 @@ _SERVICE = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,2}){1,2}", re.ASCII)
 
 
 # -- what a request asks for -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class UpdatePpmidFirmware:
-    """11.4: one image for PPMIDs; `firmware_version` as written, in 1 to 8 characters."""
-
-    firmware_image: bytes = field(repr=False)
-    firmware_version: str
-    devices: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.devices) <= MAX_DEVICES:
-            raise DspValueError(f"an 11.4 names 1 to {MAX_DEVICES} devices")
-        if len(set(self.devices)) != len(self.devices):
-            raise DspValueError("an 11.4 names each device once")
-
-
-@dataclass(frozen=True, slots=True)
-class ReadFirmwareVersion:
-    """11.2: what does the target of the RequestID run."""
-
-    execution_date_time: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,36 +154,35 @@ class ReadInventory:
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateHanDeviceLog:
-    """8.11: the CHF that is the target is to let a device in, or to strike it off.
+class SignedPreCommand:
+    """What a user signed after a Transform; which service it is of stands in the header."""
 
-    `install_code` has 6 to 16 octets, without its CRC. It and `join_time_period_s` go together, and
-    the metering points only with them.
-    """
-
-    device_id: int
-    request_type: Literal["Add", "Remove"]
-    join_time_period_s: int | None = None
-    install_code: bytes | None = field(default=None, repr=False)
-    import_mpxn: str | None = None
-    secondary_import_mpan: str | None = None
-    export_mpan: str | None = None
+    gbcs_payload: bytes = field(repr=False)
     execution_date_time: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.join_time_period_s is None) is not (self.install_code is None):
-            raise DspValueError("an 8.11 has join time period and install code together")
-        mpxns = (self.import_mpxn, self.secondary_import_mpan, self.export_mpan)
-        if self.install_code is None and any(mpxn is not None for mpxn in mpxns):
-            raise DspValueError("an 8.11 has metering points only beside an install code")
 
 
 Body = (
-    UpdatePpmidFirmware
+    UpdateFirmware
+    | UpdatePpmidFirmware
     | ReadFirmwareVersion
+    | ActivateFirmware
     | DevicePrenotification
     | ReadInventory
     | UpdateHanDeviceLog
+    | RestoreHanDeviceLog
+    | ReadDeviceLog
+    | JoinServiceCritical
+    | JoinServiceNonCritical
+    | UnjoinServiceCritical
+    | UnjoinServiceNonCritical
+    | UpdateSecurityCredentialsKrp
+    | UpdateSecurityCredentialsDevice
+    | IssueSecurityCredentials
+    | RetrieveDeviceSecurityCredentialsKrp
+    | RetrieveDeviceSecurityCredentialsDevice
+    | SignedPreCommand
+    | DecommissionDevice
+    | UpdateInventory
 )
 
 
@@ -214,44 +235,32 @@ def _read_request(root: etree._Element) -> Request:
     element = next(children(require(root, "Body")), None)
     if element is None:
         raise refused(root, "has no body")
-    service = _SERVICES.get(local_name(element))
+    name = local_name(element)
+    xml = _ELEMENTS.get(name)
     reference_element = require(header, "ServiceReference")
-    reference = token(reference_element)
     variant_element = require(header, "ServiceReferenceVariant")
-    if service is None:
+    variant = token(variant_element)
+    if xml is None:
         raise refused(element, "is no request this DSP knows")
-    for each in (reference_element, variant_element):
-        if token(each) != service.reference:
-            problem = f"is {shorten(token(each))}, {local_name(element)} is {service.reference}"
-            raise refused(each, problem)
+    # A signed pre-command has one element for every service.
+    wanted = xml.variant or variant
+    for each, right in (
+        (reference_element, service_reference(wanted)),
+        (variant_element, wanted),
+    ):
+        if token(each) != right:
+            raise refused(each, f"is {shorten(token(each))}, {name} is {right}")
     first = optional_text(header, "FirstInSequence")
     return Request(
         request_id=read_request_id(header, "RequestID"),
         command_variant=int(read_text(header, "CommandVariant")),
-        service_reference=reference,
-        service_reference_variant=token(variant_element),
-        body=service.read(element),
+        service_reference=token(reference_element),
+        service_reference_variant=variant,
+        body=xml.read(element),
         schema_version=(root.get("schemaVersion") or "").strip(" \t\r\n"),
         first_in_sequence=None if first is None else first in ("true", "1"),
         preceding_request_id=optional_field(header, "PrecedingServiceRequestID", RequestId.parse),
     )
-
-
-def _read_update(element: etree._Element) -> UpdatePpmidFirmware:
-    devices = read_field(element, "DeviceIDList", read_devices)
-    seen: set[int] = set()
-    for device in devices:
-        if device in seen:
-            listed = require(element, "DeviceIDList")
-            raise refused(listed, f"has {eui64_to_xml(device)} twice")
-        seen.add(device)
-    return UpdatePpmidFirmware(
-        read_octets(element, "FirmwareImage"), read_text(element, "FirmwareVersion"), devices
-    )
-
-
-def _read_read_version(element: etree._Element) -> ReadFirmwareVersion:
-    return ReadFirmwareVersion(optional_text(element, "ExecutionDateTime"))
 
 
 def _read_prenotification(element: etree._Element) -> DevicePrenotification:
@@ -279,35 +288,62 @@ def _read_read_inventory(element: etree._Element) -> ReadInventory:
     )
 
 
-def _read_device_log(element: etree._Element) -> UpdateHanDeviceLog:
-    details = child(element, "AddDeviceToCHFWhitelist")
-    period = optional_text(details, "JoinTimePeriod")
-    code = optional_text(details, "InstallCode")
-    return UpdateHanDeviceLog(
-        device_id=read_eui64(element, "DeviceID"),
-        request_type=cast(Literal["Add", "Remove"], read_text(element, "RequestType")),
-        join_time_period_s=None if period is None else int(period),
-        install_code=None if code is None else bytes.fromhex(code),
-        import_mpxn=optional_text(details, "ImportMPxN"),
-        secondary_import_mpan=optional_text(details, "SecondaryImportMPAN"),
-        export_mpan=optional_text(details, "ExportMPAN"),
-        execution_date_time=optional_text(element, "ExecutionDateTime"),
+def _write_prenotification(writer: XmlWriter, body: DevicePrenotification) -> None:
+    writer.leaf("DeviceID", eui64_to_xml(body.device_id))
+    writer.leaf("DeviceManufacturer", body.manufacturer)
+    writer.leaf("DeviceModel", body.model)
+    writer.leaf("DeviceType", body.device_type)
+    writer.optional("SMETSCHTSVersion", body.smets_chts_version)
+    writer.optional("FirmwareVersion", body.firmware_version)
+    writer.optional("ESMEVariant", body.esme_variant)
+    writer.optional_eui64("AssociatedGPFDeviceID", body.associated_gpf)
+    writer.optional("PPMIDVariant", body.ppmid_variant)
+
+
+def _write_read_inventory(writer: XmlWriter, body: ReadInventory) -> None:
+    writer.optional("UPRN", body.uprn)
+    writer.optional_eui64("DeviceID", body.device_id)
+    writer.optional("MPxN", body.mpxn)
+    writer.address(body.post_code, body.address_identifier)
+
+
+def _read_signed_pre_command(element: etree._Element) -> SignedPreCommand:
+    payload = read_octets(element, "GBCSPayload")
+    return SignedPreCommand(payload, optional_text(element, "ExecutionDateTime"))
+
+
+def _write_signed_pre_command(writer: XmlWriter, body: SignedPreCommand) -> None:
+    writer.optional("ExecutionDateTime", body.execution_date_time)
+    writer.leaf("GBCSPayload", octets_to_xml(body.gbcs_payload))
+
+
+BODIES: dict[type[Body], BodyXml] = {
+    xml.kind: xml
+    for xml in (
+        BodyXml("ReadInventory", "8.2", ReadInventory, _read_read_inventory, _write_read_inventory),
+        BodyXml(
+            "DevicePrenotification",
+            "12.2",
+            DevicePrenotification,
+            _read_prenotification,
+            _write_prenotification,
+        ),
+        BodyXml(
+            "SignedPreCommand",
+            "",
+            SignedPreCommand,
+            _read_signed_pre_command,
+            _write_signed_pre_command,
+        ),
+        *CREDENTIAL_BODIES,
+        *HAN_BODIES,
+        *INVENTORY_BODIES,
+        *FIRMWARE_BODIES,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Service:
-    reference: str
-    read: Callable[[etree._Element], Body]
-
-
-_SERVICES: dict[str, _Service] = {
-    "ReadInventory": _Service("8.2", _read_read_inventory),
-    "UpdateHANDeviceLog": _Service("8.11", _read_device_log),
-    "ReadFirmwareVersion": _Service("11.2", _read_read_version),
-    "UpdatePPMIDFirmware": _Service("11.4", _read_update),
-    "DevicePrenotification": _Service("12.2", _read_prenotification),
 }
+"""Every body by its class; a signed pre-command is of no service of its own."""
+
+_ELEMENTS = {xml.element: xml for xml in BODIES.values()}
 
 
 def peek_header(root: etree._Element) -> tuple[str | None, str, str]:
@@ -348,51 +384,7 @@ def build_request(request: Request) -> bytes:
         writer.leaf("CommandVariant", str(request.command_variant))
         writer.leaf("ServiceReference", request.service_reference)
         writer.leaf("ServiceReferenceVariant", request.service_reference_variant)
-    with writer.inside("Body"):
-        _write_body(writer, request.body)
+    xml = BODIES[type(request.body)]
+    with writer.inside("Body"), writer.inside(xml.element):
+        xml.write(writer, request.body)
     return writer.octets(SchemaProfile.MP170)
-
-
-def _write_body(writer: XmlWriter, body: Body) -> None:
-    match body:
-        case UpdatePpmidFirmware():
-            with writer.inside("UpdatePPMIDFirmware"):
-                writer.leaf("FirmwareImage", octets_to_xml(body.firmware_image))
-                writer.leaf("FirmwareVersion", body.firmware_version)
-                writer.leaf("DeviceIDList", ",".join(map(eui64_to_xml, body.devices)))
-        case ReadFirmwareVersion():
-            with writer.inside("ReadFirmwareVersion"):
-                writer.optional("ExecutionDateTime", body.execution_date_time)
-        case DevicePrenotification():
-            with writer.inside("DevicePrenotification"):
-                writer.leaf("DeviceID", eui64_to_xml(body.device_id))
-                writer.leaf("DeviceManufacturer", body.manufacturer)
-                writer.leaf("DeviceModel", body.model)
-                writer.leaf("DeviceType", body.device_type)
-                writer.optional("SMETSCHTSVersion", body.smets_chts_version)
-                writer.optional("FirmwareVersion", body.firmware_version)
-                writer.optional("ESMEVariant", body.esme_variant)
-                writer.optional_eui64("AssociatedGPFDeviceID", body.associated_gpf)
-                writer.optional("PPMIDVariant", body.ppmid_variant)
-        case ReadInventory():
-            with writer.inside("ReadInventory"):
-                writer.optional("UPRN", body.uprn)
-                writer.optional_eui64("DeviceID", body.device_id)
-                writer.optional("MPxN", body.mpxn)
-                writer.address(body.post_code, body.address_identifier)
-        case UpdateHanDeviceLog():
-            with writer.inside("UpdateHANDeviceLog"):
-                _write_device_log(writer, body)
-
-
-def _write_device_log(writer: XmlWriter, body: UpdateHanDeviceLog) -> None:
-    writer.optional("ExecutionDateTime", body.execution_date_time)
-    writer.leaf("DeviceID", eui64_to_xml(body.device_id))
-    writer.leaf("RequestType", body.request_type)
-    if body.install_code is not None:
-        with writer.inside("AddDeviceToCHFWhitelist"):
-            writer.leaf("JoinTimePeriod", str(body.join_time_period_s))
-            writer.leaf("InstallCode", body.install_code.hex().upper())
-            writer.optional("ImportMPxN", body.import_mpxn)
-            writer.optional("SecondaryImportMPAN", body.secondary_import_mpan)
-            writer.optional("ExportMPAN", body.export_mpan)

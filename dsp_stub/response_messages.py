@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import ClassVar
 
 from dsp_stub.errors import DspValueError
 from dsp_stub.fields import RequestId, eui64_from_xml
+from dsp_stub.inventory_alerts import InventoryAlert
 
 SCHEMA_VERSION = "5.4"
 
@@ -111,6 +113,8 @@ class DspInventory:
 class FirmwareWarning:
     """The answer to an 11.4 that leaves devices of its list out: which, and why."""
 
+    element: ClassVar[str] = "DSPUpdatePPMIDFirmwareWarning"
+
     invalid_device_ids: tuple[int, ...] = ()
     not_commissioned_device_ids: tuple[int, ...] = ()
     not_applicable_firmware_device_ids: tuple[int, ...] = ()
@@ -121,6 +125,13 @@ class FirmwareWarning:
         """The lists that are not empty, by the names of their elements, in the schema's order."""
         lists = {name: getattr(self, field) for name, field in WARNING_LISTS.items()}
         return {name: devices for name, devices in lists.items() if devices}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterFirmwareWarning(FirmwareWarning):
+    """The same of an 11.1."""
+
+    element: ClassVar[str] = "DSPUpdateFirmwareWarning"
 
 
 WARNING_LISTS = {
@@ -139,7 +150,40 @@ class GbcsPayload:
     octets: bytes
 
 
-Content = DspInventory | FirmwareWarning | GbcsPayload | Unread
+@dataclass(frozen=True, slots=True)
+class LocalCommand:
+    """A command that whoever stands beside the device is to give it."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PreCommand:
+    """The answer to a Transform: what the user is to sign, after which version of GBCS."""
+
+    gbcs_version: str
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FutureDatedDeviceAlert:
+    """What became of a command when its time came, as the device says it."""
+
+    alert_code: int
+    octets: bytes
+    instruction_number: int = 1
+    total_instructions: int = 1
+
+
+Content = (
+    DspInventory
+    | FirmwareWarning
+    | GbcsPayload
+    | LocalCommand
+    | PreCommand
+    | FutureDatedDeviceAlert
+    | Unread
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,12 +273,63 @@ class UpdateHanDeviceLogResult:
     request_id: RequestId
 
 
+@dataclass(frozen=True, slots=True)
+class FirmwareDistributionFailure:
+    """Meters that an image of an 11.1 reached and that would not have it."""
+
+    update_firmware_request_id: RequestId
+    meters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PpmidRemoval:
+    """A PPMID is no longer in the device log of its hub."""
+
+    ppmid: int
+    chf: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLogRestored:
+    """A communications hub has taken the place of another; the date is a UTC date."""
+
+    restored_date: str
+    old_chf: int
+    new_chf: int
+    old_gpf: int
+    new_gpf: int
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateChange:
+    """One certificate that is in a device now; its type is one of three names."""
+
+    certificate_type: str
+    sha1: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityCredentialsUpdated:
+    """A device holds other certificates of a party; floors are the text of their elements."""
+
+    device_id: int
+    remote_party_role: str
+    certificates: tuple[CertificateChange, ...]
+    floor: str | None = None
+    top_up_floor: str | None = None
+
+
 DccAlert = (
     PpmidAlert
     | CspFirmwareDeliveryStatus
     | CommsHubAlert
     | FirmwareVersionMismatch
+    | FirmwareDistributionFailure
     | UpdateHanDeviceLogResult
+    | InventoryAlert
+    | PpmidRemoval
+    | DeviceLogRestored
+    | SecurityCredentialsUpdated
     | Unread
 )
 

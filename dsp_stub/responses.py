@@ -6,53 +6,66 @@ other implementations send differs from the schema in places.
 
     element of the body    class                 holds
     ---------------------  --------------------  ------------------------------------------------
-    ResponseMessage        ResponseMessage       nothing, DspInventory, FirmwareWarning, GbcsPayload
+    ResponseMessage        ResponseMessage       nothing, or one of the classes of `Content`
     DeviceAlertMessage     DeviceAlertMessage    the alert of a device as it sent it
-    DCCAlertMessage        DccAlertMessage       an alert of the DCC, one of five
+    DCCAlertMessage        DccAlertMessage       an alert of the DCC (dsp_stub.dcc_alerts)
 
 A content or an alert that is none of these is read as `Unread`, and is never written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
-
 from lxml import etree
 
+from dsp_stub.dcc_alerts import ALERT_ELEMENTS, ALERTS
 from dsp_stub.errors import DspValueError
 from dsp_stub.fields import (
     RequestId,
     code_from_xml,
     code_to_xml,
     eui64_to_xml,
+    number_from_xml,
     octets_from_xml,
     octets_to_xml,
     time_from_xml,
     time_to_xml,
+)
+from dsp_stub.inventory_alerts import (
+    CommandFailure,
+    DeviceStatusChangeEvent,
+    DspScheduleRemoval,
 )
 from dsp_stub.response_messages import (
     ADDRESS_ITEMS,
     DEVICE_FIELDS,
     DEVICE_ITEMS,
     WARNING_LISTS,
+    CertificateChange,
     CommsHubAlert,
     Content,
     CspFirmwareDeliveryStatus,
     DccAlert,
     DccAlertMessage,
     DeviceAlertMessage,
+    DeviceLogRestored,
     DspInventory,
+    FirmwareDistributionFailure,
     FirmwareTransferAlert,
     FirmwareUpgradeAlert,
     FirmwareVersionMismatch,
     FirmwareWarning,
+    FutureDatedDeviceAlert,
     GbcsPayload,
     InventoryDevice,
+    LocalCommand,
     Message,
+    MeterFirmwareWarning,
     PpmidAlert,
+    PpmidRemoval,
+    PreCommand,
     Response,
     ResponseMessage,
+    SecurityCredentialsUpdated,
     Unread,
     UpdateHanDeviceLogResult,
 )
@@ -66,7 +79,6 @@ from dsp_stub.xml_reader import (
     read_eui64,
     read_field,
     read_octets,
-    read_request_id,
     read_text,
     refused,
     require,
@@ -74,23 +86,35 @@ from dsp_stub.xml_reader import (
 from dsp_stub.xml_writer import XmlWriter
 
 __all__ = [
+    "CertificateChange",
+    "CommandFailure",
     "CommsHubAlert",
     "Content",
     "CspFirmwareDeliveryStatus",
     "DccAlert",
     "DccAlertMessage",
     "DeviceAlertMessage",
+    "DeviceLogRestored",
+    "DeviceStatusChangeEvent",
     "DspInventory",
+    "DspScheduleRemoval",
+    "FirmwareDistributionFailure",
     "FirmwareTransferAlert",
     "FirmwareUpgradeAlert",
     "FirmwareVersionMismatch",
     "FirmwareWarning",
+    "FutureDatedDeviceAlert",
     "GbcsPayload",
     "InventoryDevice",
+    "LocalCommand",
     "Message",
+    "MeterFirmwareWarning",
     "PpmidAlert",
+    "PpmidRemoval",
+    "PreCommand",
     "Response",
     "ResponseMessage",
+    "SecurityCredentialsUpdated",
     "Unread",
     "UpdateHanDeviceLogResult",
     "build_response",
@@ -134,10 +158,6 @@ def _write_request_id(writer: XmlWriter, name: str, request_id: RequestId | None
     writer.optional(name, None if request_id is None else str(request_id))
 
 
-def _write_time(writer: XmlWriter, name: str, moment: datetime | None) -> None:
-    writer.optional(name, None if moment is None else time_to_xml(moment))
-
-
 def _write_content(writer: XmlWriter, content: Content | None, profile: SchemaProfile) -> None:
     match content:
         case None:
@@ -147,11 +167,24 @@ def _write_content(writer: XmlWriter, content: Content | None, profile: SchemaPr
                 for device in content.devices:
                     _write_device(writer, device, profile)
         case FirmwareWarning():
-            with writer.inside("DSPUpdatePPMIDFirmwareWarning"):
+            with writer.inside(content.element):
                 for name, devices in content.lists().items():
                     writer.leaf(name, ",".join(map(eui64_to_xml, devices)))
         case GbcsPayload():
             writer.leaf("GBCSPayload", octets_to_xml(content.octets))
+        case LocalCommand():
+            with writer.inside("LocalCommand"):
+                writer.leaf("GBCSPayload", octets_to_xml(content.octets))
+        case PreCommand():
+            with writer.inside("PreCommand"):
+                writer.leaf("GBCSVersion", content.gbcs_version)
+                writer.leaf("GBCSPayload", octets_to_xml(content.octets))
+        case FutureDatedDeviceAlert():
+            with writer.inside("FutureDatedDeviceAlertMessage"):
+                writer.leaf("FutureDatedAlertCode", code_to_xml(content.alert_code))
+                writer.leaf("GBCSPayload", octets_to_xml(content.octets))
+                writer.leaf("InstructionNumber", str(content.instruction_number))
+                writer.leaf("TotalCommandInstructions", str(content.total_instructions))
         case Unread():
             raise DspValueError(f"a {content.element} is not written")
 
@@ -169,54 +202,11 @@ def _write_device(writer: XmlWriter, device: InventoryDevice, profile: SchemaPro
 
 
 def _write_alert(writer: XmlWriter, alert: DccAlert) -> None:
-    match alert:
-        case PpmidAlert():
-            with writer.inside("PPMIDAlert"):
-                writer.leaf("DeviceID", eui64_to_xml(alert.device_id))
-                writer.leaf("DeviceAlertCode", code_to_xml(alert.device_alert_code))
-                _write_time(writer, "Timestamp", alert.timestamp)
-                if alert.firmware_upgrade is not None:
-                    with writer.inside("PPMIDFirmwareUpgradeAlert"):
-                        writer.leaf("FirmwareVersion", alert.firmware_upgrade.firmware_version)
-                        succeeded = alert.firmware_upgrade.succeeded
-                        result = "ActivationSuccess" if succeeded else "ActivationFailure"
-                        writer.leaf("ActivateImageResultCode", result)
-        case CspFirmwareDeliveryStatus():
-            with writer.inside("CSPFirmwareDeliveryStatus"):
-                writer.leaf("UpdateFirmwareRequestID", str(alert.update_firmware_request_id))
-                writer.leaf("CommsHubDeviceID", eui64_to_xml(alert.comms_hub_device_id))
-                writer.leaf("TargetDeviceID", eui64_to_xml(alert.target_device_id))
-                writer.leaf("FirmwareVersion", alert.firmware_version)
-                _write_time(writer, "TimeStamp", alert.time_stamp)
-                status = "Success" if alert.succeeded else "Failure"
-                writer.leaf("CommsHubTransferStatus", status)
-        case CommsHubAlert():
-            with writer.inside("CommsHubAlert"):
-                writer.leaf("CommsHubDeviceID", eui64_to_xml(alert.comms_hub_device_id))
-                writer.leaf("AlertCode", code_to_xml(alert.alert_code))
-                _write_time(writer, "TimeStamp", alert.time_stamp)
-                if alert.firmware_transfer is not None:
-                    _write_transfer(writer, alert.firmware_transfer)
-        case FirmwareVersionMismatch():
-            with writer.inside("FirmwareVersionMismatch"):
-                writer.leaf("DeviceID", eui64_to_xml(alert.device_id))
-                writer.leaf("DeviceType", alert.device_type)
-                writer.leaf("FirmwareVersionSMI", alert.firmware_version_smi)
-                writer.leaf("FirmwareVersionDevice", alert.firmware_version_device)
-        case UpdateHanDeviceLogResult():
-            with writer.inside("UpdateHANDeviceLogResult"):
-                writer.leaf("UpdateHANDeviceLogServiceRequestID", str(alert.request_id))
-        case Unread():
-            raise DspValueError(f"a {alert.element} is not written")
-
-
-def _write_transfer(writer: XmlWriter, transfer: FirmwareTransferAlert) -> None:
-    with writer.inside("FirmwareTransferAlert"):
-        request_id = transfer.update_firmware_request_id
-        _write_request_id(writer, "UpdateFirmwareRequestID", request_id)
-        writer.leaf("OtherDeviceID", eui64_to_xml(transfer.device_id))
-        writer.leaf("FirmwareVersion", transfer.firmware_version)
-        writer.leaf("TransferResponseCode", transfer.response_code)
+    if isinstance(alert, Unread):
+        raise DspValueError(f"a {alert.element} is not written")
+    xml = ALERTS[type(alert)]
+    with writer.inside(xml.element):
+        xml.write(writer, alert)
 
 
 # -- reading -----------------------------------------------------------------------------------
@@ -264,8 +254,8 @@ def _read_message(body: etree._Element) -> Message:
             alerts = list(children(require(element, "DCCAlert")))
             if len(alerts) != 1:
                 raise refused(element, f"has {len(alerts)} alerts, not one")
-            reader = _ALERTS.get(local_name(alerts[0]))
-            alert = Unread(local_name(alerts[0])) if reader is None else reader(alerts[0])
+            xml = ALERT_ELEMENTS.get(local_name(alerts[0]))
+            alert = Unread(local_name(alerts[0])) if xml is None else xml.read(alerts[0])
             return DccAlertMessage(read_text(element, "DCCAlertCode"), alert)
         case None:
             raise refused(body, "is empty")
@@ -286,12 +276,23 @@ def _read_content(message: etree._Element) -> Content | None:
         case "DSPInventory":
             devices = (one for one in children(element) if local_name(one) == "Device")
             return DspInventory(tuple(map(_read_device, devices)))
-        case "DSPUpdatePPMIDFirmwareWarning":
-            return FirmwareWarning(
-                **{field: _devices(element, name) for name, field in WARNING_LISTS.items()}
-            )
+        case "DSPUpdatePPMIDFirmwareWarning" | "DSPUpdateFirmwareWarning" as name:
+            kind = FirmwareWarning if name == FirmwareWarning.element else MeterFirmwareWarning
+            return kind(**{field: _devices(element, one) for one, field in WARNING_LISTS.items()})
         case "GBCSPayload":
             return GbcsPayload(read_as(element, octets_from_xml))
+        case "LocalCommand":
+            return LocalCommand(read_octets(element, "GBCSPayload"))
+        case "PreCommand":
+            octets = read_octets(element, "GBCSPayload")
+            return PreCommand(read_text(element, "GBCSVersion"), octets)
+        case "FutureDatedDeviceAlertMessage":
+            return FutureDatedDeviceAlert(
+                read_field(element, "FutureDatedAlertCode", code_from_xml),
+                read_octets(element, "GBCSPayload"),
+                read_field(element, "InstructionNumber", number_from_xml),
+                read_field(element, "TotalCommandInstructions", number_from_xml),
+            )
         case name:
             return Unread(name)
 
@@ -309,76 +310,3 @@ def _read_device(element: etree._Element) -> InventoryDevice:
 
 def _devices(element: etree._Element, name: str) -> tuple[int, ...]:
     return () if not optional_text(element, name) else read_field(element, name, read_devices)
-
-
-def _read_ppmid_alert(element: etree._Element) -> PpmidAlert:
-    upgrade = child(element, "PPMIDFirmwareUpgradeAlert")
-    return PpmidAlert(
-        read_eui64(element, "DeviceID"),
-        read_field(element, "DeviceAlertCode", code_from_xml),
-        optional_field(element, "Timestamp", time_from_xml),
-        None
-        if upgrade is None
-        else FirmwareUpgradeAlert(
-            read_text(upgrade, "FirmwareVersion"),
-            _either(upgrade, "ActivateImageResultCode", "ActivationSuccess", "ActivationFailure"),
-        ),
-    )
-
-
-def _read_delivery_status(element: etree._Element) -> CspFirmwareDeliveryStatus:
-    return CspFirmwareDeliveryStatus(
-        read_request_id(element, "UpdateFirmwareRequestID"),
-        read_eui64(element, "CommsHubDeviceID"),
-        read_eui64(element, "TargetDeviceID"),
-        read_text(element, "FirmwareVersion"),
-        read_field(element, "TimeStamp", time_from_xml),
-        _either(element, "CommsHubTransferStatus", "Success", "Failure"),
-    )
-
-
-def _read_comms_hub_alert(element: etree._Element) -> CommsHubAlert:
-    transfer = child(element, "FirmwareTransferAlert")
-    return CommsHubAlert(
-        read_eui64(element, "CommsHubDeviceID"),
-        read_field(element, "AlertCode", code_from_xml),
-        optional_field(element, "TimeStamp", time_from_xml),
-        None
-        if transfer is None
-        else FirmwareTransferAlert(
-            optional_field(transfer, "UpdateFirmwareRequestID", RequestId.parse),
-            read_eui64(transfer, "OtherDeviceID"),
-            read_text(transfer, "FirmwareVersion"),
-            read_text(transfer, "TransferResponseCode"),
-        ),
-    )
-
-
-def _read_mismatch(element: etree._Element) -> FirmwareVersionMismatch:
-    return FirmwareVersionMismatch(
-        read_eui64(element, "DeviceID"),
-        read_text(element, "DeviceType"),
-        read_text(element, "FirmwareVersionSMI"),
-        read_text(element, "FirmwareVersionDevice"),
-    )
-
-
-def _read_log_result(element: etree._Element) -> UpdateHanDeviceLogResult:
-    name = "UpdateHANDeviceLogServiceRequestID"
-    return UpdateHanDeviceLogResult(read_request_id(element, name))
-
-
-_ALERTS: dict[str, Callable[[etree._Element], DccAlert]] = {
-    "PPMIDAlert": _read_ppmid_alert,
-    "CSPFirmwareDeliveryStatus": _read_delivery_status,
-    "CommsHubAlert": _read_comms_hub_alert,
-    "FirmwareVersionMismatch": _read_mismatch,
-    "UpdateHANDeviceLogResult": _read_log_result,
-}
-
-
-def _either(parent: etree._Element, name: str, yes: str, no: str) -> bool:
-    element = require(parent, name)
-    if (text := token(element)) not in (yes, no):
-        raise refused(element, f"is neither {yes} nor {no}")
-    return text == yes

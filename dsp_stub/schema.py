@@ -5,7 +5,7 @@ Source: DUIS XSD V5.4 (its facts; schemas/ is our own text); MP170, annex B: PPM
     profile     PPMIDVariant
     ----------  -----------------------------------
     duis-5.4    refused: no public schema has it
-    mp170       in 12.2 and 8.2
+    mp170       in 12.2, 8.4 and 8.2
 
 An XSD of the user's may take the place of ours.
 """
@@ -33,7 +33,16 @@ class SchemaProfile(StrEnum):
 
 
 # What is never repeated in a sentence: a secret, and what is long and says nothing.
-_NOT_SHOWN = ("InstallCode", "FirmwareImage", "GBCSPayload")
+_NOT_SHOWN = (
+    "InstallCode",
+    "FirmwareImage",
+    "GBCSPayload",
+    "Certificate",
+    "DeviceCertificate",
+    "DigitalSigningCertificate",
+    "KeyAgreementCertificate",
+    "KeyAgreementTopUpCertificate",
+)
 _SAYS: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -42,6 +51,7 @@ _SAYS: dict[str, str] = {
             "CommsHubDeviceID",
             "TargetDeviceID",
             "OtherDeviceID",
+            "OldCHFID",
         ),
         "an EUI-64 such as 00-DB-12-34-56-78-90-A4",
     ),
@@ -58,6 +68,14 @@ _SAYS: dict[str, str] = {
     "InstallCode": "6 to 16 octets in hexadecimal",
     "JoinTimePeriod": "a number of seconds from 1 to 3600",
     "RequestType": "Add or Remove",
+    "UpdateDeviceStatusExceptCH": "Pending or InstalledNotCommissioned",
+    "UpdateDeviceStatusCH": "Commissioned, InstalledNotCommissioned or Withdrawn",
+    "FirmwareHash": "32 octets in hexadecimal",
+    "CredentialType": "Digital Signature or Key Agreement",
+    "RemotePartyRole": (
+        "ACB, NetworkOperator, Recovery, Root, Supplier, TransCoS or LoadController"
+    ),
+    "ApplyTimeBasedCPVChecks": "true or false",
     "UPRN": "1 to 12 digits without leading zeros",
     "PostCode": "6 to 8 characters",
     "AddressIdentifier": "1 to 30 characters",

@@ -9,7 +9,8 @@ is written in the same one.
     receive(message, now)      a WAN message of a hub
     next_delivery(...)         the oldest thing to hand over to a hub or a user
     delivered, not_delivered   what became of that
-    handle_timeout(now)        commands nobody answered, updates that never ended
+    handle_timeout(now)        commands nobody answered, updates that never ended, requests that
+                               were to wait till now
 """
 
 from __future__ import annotations
@@ -22,24 +23,28 @@ from typing import Any
 from lxml import etree
 
 from dsp_stub import (
+    command_services,
     credential_outcomes,
-    device_services,
     firmware_service,
     gateway,
     inbound,
     inventory_services,
+    inventory_updates,
+    meter_firmware,
 )
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.desk import NO_RESPONSE, Answered, Desk, DspEvent, Refusal
 from dsp_stub.errors import DoctypeError, DspValueError, DuisError
 from dsp_stub.outbox import Delivery
 from dsp_stub.requests import (
+    TRANSFORM_VARIANT,
+    DecommissionDevice,
     DevicePrenotification,
-    ReadFirmwareVersion,
     ReadInventory,
     Request,
     RequestId,
-    UpdateHanDeviceLog,
+    UpdateFirmware,
+    UpdateInventory,
     UpdatePpmidFirmware,
     parse_request,
     peek_header,
@@ -84,11 +89,12 @@ class Dsp:
             with desk.store.transaction():
                 code, content = self._serve(path, request, root, now)
                 desk.store.connection.execute(
-                    "INSERT INTO requests VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
                     (
                         str(request.request_id),
+                        request.command_variant == TRANSFORM_VARIANT,
                         eui64_text(request.request_id.originator),
-                        request.service_reference,
+                        request.service_reference_variant,
                         time_text(now),
                         code,
                     ),
@@ -96,7 +102,7 @@ class Dsp:
         except Refusal as refusal:
             desk.events.clear()
             return self._refuse(header, refusal, now)
-        desk.events.append(Answered(header[1], header[0], code, ""))
+        desk.events.append(Answered(header[2], header[0], code, ""))
         self._tell()
         return self._reply(request.request_id, header, code, content, now)
 
@@ -111,16 +117,16 @@ class Dsp:
                 return inventory_services.prenotify(desk, user, body, now)
             case ReadInventory() as body:
                 return inventory_services.read(desk, user, body, now)
-            case UpdateHanDeviceLog() as body:
-                return device_services.update_han_device_log(
-                    desk, user, request_id, body, now
-                ), None
-            case ReadFirmwareVersion() as body:
-                return device_services.read_firmware_version(
-                    desk, user, request_id, body, now
-                ), None
+            case DecommissionDevice() as body:
+                return inventory_updates.decommission(desk, user, body, now)
+            case UpdateInventory() as body:
+                return inventory_updates.update(desk, user, body, now)
+            case UpdateFirmware() as body:
+                return meter_firmware.update_firmware(desk, user, request_id, body, now)
             case UpdatePpmidFirmware() as body:
                 return firmware_service.update_ppmid_firmware(desk, user, request_id, body, now)
+            case _:
+                return command_services.serve(desk, user, request, now)
 
     def _refuse(
         self, header: tuple[str | None, str, str], refusal: Refusal, now: datetime
@@ -128,8 +134,8 @@ class Dsp:
         """A refused request changes nothing; that it was made is on record all the same."""
         desk = self.desk
         with desk.store.transaction():
-            desk.updates.record(now, header[0], None, "refused", str(refusal))
-        desk.events.append(Answered(header[1], header[0], refusal.code, refusal.sentence))
+            desk.refuse(header[0], header[2], refusal, now)
+        desk.events.append(Answered(header[2], header[0], refusal.code, refusal.sentence))
         self._tell()
         return self._reply(_request_id(header[0]), header, refusal.code, refusal.warning, now)
 
@@ -204,19 +210,26 @@ class Dsp:
         times = (
             desk.commands.next_deadline(),
             desk.orders.next_deadline(),
+            desk.user_commands.next_deadline(),
             desk.updates.next_deadline(),
+            desk.future_dated.next_due(),
             desk.outbox.next_at(now),
         )
         return min((time for time in times if time is not None), default=None)
 
     def handle_timeout(self, now: datetime) -> None:
-        """End what is overdue: a command without a response, an update without an end."""
+        """End what is overdue: a command without a response, an update without an end. Begin what
+        is due."""
         desk = self.desk
-        commands, updates = desk.commands.overdue(now), desk.updates.overdue(now)
-        orders = desk.orders.overdue(now)
-        if not commands and not updates and not orders:
+        commands = [*desk.commands.overdue(now), *desk.user_commands.overdue(now)]
+        updates, orders = desk.updates.overdue(now), desk.orders.overdue(now)
+        due = desk.future_dated.due(now)
+        if not commands and not updates and not orders and not due:
             return
         with desk.store.transaction():
+            for request in due:
+                desk.future_dated.done(request)
+                command_services.carry_out(desk, request, now)
             for command in commands:
                 inbound.give_up(desk, command, NO_RESPONSE, now)
             for order in orders:

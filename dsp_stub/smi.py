@@ -74,6 +74,11 @@ class PpmidVariant(StrEnum):
     BRIDGE_4 = "AltHAN Bridge 4"
 
 
+MAX_GBCS_CHARACTERS = 20
+_GBCS_VERSION = re.compile(r"[0-9]{1,5}(\.[0-9]{1,5}){1,3}")
+FIRST_SMETS2_VERSION = (1, 58)
+_SMETS_VERSION = re.compile(r"(?:SMETS([12]?) ?)?V?([0-9]{1,5})\.([0-9]{1,5})(?:\.[0-9]{1,5})*")
+
 EUI64_FIELDS = ("device_id", "associated_gpf", "chf", "prenotified_by")
 
 
@@ -81,7 +86,8 @@ EUI64_FIELDS = ("device_id", "associated_gpf", "chf", "prenotified_by")
 class SmiDevice:
     """One device as the inventory has it. `chf` is the hub it is on, `premises` the id of a
     Premises, `date_commissioned` a UTC date such as "2026-01-01"; only Type 2 devices have no
-    status."""
+    status. `before_recovery` is the status a device in Recovery or Recovered had; `deleted` is one
+    that 8.4 took out again before it was installed."""
 
     device_id: int
     device_type: DeviceType
@@ -100,6 +106,8 @@ class SmiDevice:
     han_variant: str | None = None
     csp_region: str | None = None
     prenotified_by: int | None = None
+    before_recovery: DeviceStatus | None = None
+    deleted: bool = False
 
     def __post_init__(self) -> None:
         for name in EUI64_FIELDS:
@@ -187,6 +195,42 @@ class Premises:
 
 
 # -- forms -------------------------------------------------------------------------------------
+
+
+def is_smets1(smets_chts_version: str | None) -> bool:
+    """Whether a version such as "SMETS V1.2" is one of SMETS1: SMETS2 began with 1.58."""
+    match = _SMETS_VERSION.fullmatch(smets_chts_version or "")
+    if match is None:
+        return False
+    return match[1] == "1" or (int(match[2]), int(match[3])) < FIRST_SMETS2_VERSION
+
+
+def is_twin_element(esme_variant: str | None) -> bool:
+    return "B" in elements_of(esme_variant)
+
+
+def may_export(esme_variant: str | None) -> bool:
+    """Every ESME but an SAPC, which meters nothing."""
+    return "G" not in elements_of(esme_variant)
+
+
+def needs_gbcs_4(esme_variant: str | None) -> bool:
+    """Variants with APC or SAPC are not applicable before GBCS 4.0."""
+    return not {"F", "G"}.isdisjoint(elements_of(esme_variant))
+
+
+def elements_of(esme_variant: str | None) -> str:
+    """The letters of an ESME variant, without a text behind them."""
+    return (esme_variant or "").partition(".")[0]
+
+
+def is_gbcs_version(text: str) -> bool:
+    return len(text) <= MAX_GBCS_CHARACTERS and _GBCS_VERSION.fullmatch(text) is not None
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    """4.1 is below 4.10."""
+    return tuple(int(part) for part in text.split("."))
 
 
 def require_digits(name: str, text: str, digits: int) -> None:

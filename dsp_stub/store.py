@@ -67,10 +67,25 @@ CREATE TABLE devices (
     han_variant TEXT,
     csp_region TEXT,
     prenotified_by TEXT,
+    before_recovery TEXT,
+    deleted INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (device_id, life)
 );
 CREATE INDEX devices_by_chf ON devices (chf);
 CREATE INDEX devices_by_premises ON devices (premises);
+
+-- Registration Data: whose a metering point is.
+CREATE TABLE registrations (mpxn TEXT PRIMARY KEY, supplier TEXT, network_operator TEXT);
+
+CREATE TABLE future_dated (
+    request_id TEXT PRIMARY KEY,
+    service TEXT NOT NULL,
+    device TEXT NOT NULL,
+    due TEXT NOT NULL
+);
+CREATE INDEX future_dated_by_due ON future_dated (due);
+
+CREATE TABLE schedules (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, device TEXT NOT NULL);
 
 CREATE TABLE cpl (
     manufacturer TEXT NOT NULL,
@@ -83,6 +98,7 @@ CREATE TABLE cpl (
     device_type TEXT NOT NULL,
     image_hash TEXT,
     status TEXT NOT NULL,
+    certificates TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (
         manufacturer, model_id, hardware_version, hardware_revision, firmware_version,
         smets_chts_version, gbcs_version
@@ -90,12 +106,48 @@ CREATE TABLE cpl (
 );
 CREATE INDEX cpl_by_hash ON cpl (image_hash);
 
+-- SMETS1 models with firmware that are eligible.
+CREATE TABLE epcl (
+    manufacturer TEXT NOT NULL,
+    model TEXT NOT NULL,
+    firmware_version TEXT NOT NULL,
+    PRIMARY KEY (manufacturer, model, firmware_version)
+);
+
+CREATE TABLE specifications (
+    version TEXT PRIMARY KEY,
+    ivp_start TEXT NOT NULL,
+    ivp_end TEXT,
+    mvp_start TEXT NOT NULL,
+    mvp_end TEXT
+);
+
+CREATE TABLE gbcs_applicability (
+    specification TEXT NOT NULL REFERENCES specifications (version),
+    gbcs_version TEXT NOT NULL,
+    start_on TEXT NOT NULL,
+    end_on TEXT,
+    PRIMARY KEY (specification, gbcs_version)
+);
+
+-- What AltHANCo says it has installed.
+CREATE TABLE althan_bridges (
+    device_id TEXT PRIMARY KEY,
+    variant TEXT NOT NULL,
+    manufacturer TEXT NOT NULL,
+    model TEXT NOT NULL,
+    firmware_version TEXT NOT NULL
+);
+
+-- A Transform and what is signed after it have one RequestID.
 CREATE TABLE requests (
-    request_id TEXT PRIMARY KEY,
+    request_id TEXT NOT NULL,
+    is_transform INTEGER NOT NULL,
     originator TEXT,
     service TEXT,
     received_at TEXT,
-    response_code TEXT
+    response_code TEXT,
+    PRIMARY KEY (request_id, is_transform)
 );
 
 CREATE TABLE images (sha256 TEXT PRIMARY KEY, data BLOB);
@@ -122,7 +174,19 @@ CREATE TABLE attempts (
     request_id TEXT,
     device TEXT,
     event TEXT,
-    detail TEXT
+    detail TEXT,
+    life INTEGER
+);
+CREATE INDEX attempts_by_device ON attempts (device, id);
+
+-- The last requests that were refused: a table that anybody can write to has an end.
+CREATE TABLE refusals (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    request_id TEXT,
+    service TEXT,
+    code TEXT NOT NULL,
+    detail TEXT NOT NULL
 );
 
 CREATE TABLE commands (
@@ -135,6 +199,24 @@ CREATE TABLE commands (
     deadline TEXT,
     PRIMARY KEY (device, counter)
 );
+
+-- Commands in the name of a user, each known to its hub by the id.
+CREATE TABLE user_commands (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    device TEXT NOT NULL,
+    originator TEXT NOT NULL,
+    counter TEXT NOT NULL,
+    message_code INTEGER NOT NULL,
+    request_id TEXT NOT NULL,
+    service TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    deadline TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    UNIQUE (device, originator, counter)
+);
+
+-- What each hub last told of its device log.
+CREATE TABLE device_logs (chf TEXT PRIMARY KEY, payload BLOB NOT NULL);
 
 CREATE TABLE accepted (device TEXT PRIMARY KEY, counter TEXT);
 
@@ -204,7 +286,7 @@ _TRIGGERS = (
     "OLD.firmware_version, OLD.smets_chts_version, OLD.gbcs_version, OLD.device_type) IS NOT "
     "(NEW.manufacturer, NEW.model_id, NEW.hardware_version, NEW.hardware_revision, "
     "NEW.firmware_version, NEW.smets_chts_version, NEW.gbcs_version, NEW.device_type) OR "
-    "OLD.image_hash IS NOT NEW.image_hash "
+    "(OLD.image_hash, OLD.certificates) IS NOT (NEW.image_hash, NEW.certificates) "
     "BEGIN SELECT RAISE(ABORT, 'an entry of the CPL goes from Current to Removed only'); END",
     "CREATE TRIGGER devices_stay BEFORE DELETE ON devices "
     "BEGIN SELECT RAISE(ABORT, 'a life of a device is never deleted'); END",

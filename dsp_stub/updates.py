@@ -1,7 +1,7 @@
 """The firmware updates of devices: one at a time each, and the record of everything tried.
 
 Source: MP170 (an update blocks a further one until it ended; every attempt is on record). One row
-is one device of one accepted 11.4:
+is one device of one accepted 11.4 or 11.1:
 
     state              event                                      next
     -----------------  -----------------------------------------  ---------------------------------
@@ -12,7 +12,11 @@ is one device of one accepted 11.4:
                                                                   transfer-failed
     open               CS09 0x8F8B, result 0                      activated
     open               CS09 0x8F8B, result 1                      activation-failed
+    open, of an 11.1   receipt 0x8F72                             distributed
+    open, of an 11.1   receipt 0x8F1C                             verification-failed
+    open, of an 11.1   CS06, result 0                             activated
     open               its time is up                             timed-out
+    open               the device was decommissioned              cancelled
 
 "open" is requested, stored or transferred. An alert is believed in any open state: that it came
 out of turn is flagged, not lost.
@@ -41,11 +45,14 @@ class UpdateState(StrEnum):
     TRANSFERRED = "transferred"
     ACTIVATED = "activated"
     ACTIVATION_FAILED = "activation-failed"
+    DISTRIBUTED = "distributed"
+    VERIFICATION_FAILED = "verification-failed"
     TRANSFER_FAILED = "transfer-failed"
     DISCARDED = "discarded"
     HARDWARE_MISMATCH = "hardware-mismatch"
     NOT_DELIVERED = "not-delivered"
     TIMED_OUT = "timed-out"
+    CANCELLED = "cancelled"
 
 
 OPEN_STATES = (UpdateState.REQUESTED, UpdateState.STORED, UpdateState.TRANSFERRED)
@@ -54,7 +61,7 @@ _IS_OPEN = f"state IN ({', '.join(repr(str(state)) for state in OPEN_STATES)})"
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One device's update, as far as it has come. `request_id` is that of the 11.4."""
+    """One device's update, as far as it has come. `request_id` is that of the request."""
 
     id: int
     request_id: str
@@ -150,6 +157,12 @@ class Updates:
         )
         return [_update(row) for row in rows]
 
+    def all_open(self) -> list[Update]:
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM updates WHERE {_IS_OPEN} ORDER BY id"
+        )
+        return [_update(row) for row in rows]
+
     def next_deadline(self) -> datetime | None:
         (text,) = self._connection.execute(
             f"SELECT MIN(deadline) FROM updates WHERE {_IS_OPEN}"
@@ -160,15 +173,11 @@ class Updates:
         self, now: datetime, request_id: str | None, device: int | None, event: str, detail: str
     ) -> None:
         """Add a line to the log of attempts, from which nothing is ever taken."""
+        device_text = None if device is None else eui64_text(device)
         self._connection.execute(
-            "INSERT INTO attempts (at, request_id, device, event, detail) VALUES (?, ?, ?, ?, ?)",
-            (
-                time_text(now),
-                request_id,
-                None if device is None else eui64_text(device),
-                event,
-                detail,
-            ),
+            "INSERT INTO attempts (at, request_id, device, event, detail, life) VALUES "
+            "(?, ?, ?, ?, ?, (SELECT MAX(life) FROM devices WHERE device_id = ?))",
+            (time_text(now), request_id, device_text, event, detail, device_text),
         )
 
     def _one(self, condition: str, *values: object) -> Update | None:

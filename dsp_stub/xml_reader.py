@@ -11,7 +11,7 @@ from typing import TypeVar
 from lxml import etree
 
 from dsp_stub.errors import DuisError, SchemaError
-from dsp_stub.fields import RequestId, eui64_from_xml, octets_from_xml
+from dsp_stub.fields import RequestId, eui64_from_xml, octets_from_hex, octets_from_xml
 from dsp_stub.safe_xml import THING, child, local_name, place_of, token
 
 _T = TypeVar("_T")
@@ -66,6 +66,10 @@ def read_request_id(parent: etree._Element, name: str) -> RequestId:
 
 def read_octets(parent: etree._Element, name: str) -> bytes:
     return read_field(parent, name, octets_from_xml)
+
+
+def read_hex(parent: etree._Element, name: str) -> bytes:
+    return read_field(parent, name, octets_from_hex)
 
 
 def read_devices(text: str, place: str) -> tuple[int, ...]:

@@ -39,6 +39,7 @@ from gbcs.fields import Definition, Reading
 CCS01_ADD_DEVICE = 0x0001
 CCS02_REMOVE_DEVICE = 0x0002
 CCS03_RESTORE_LOG = 0x0003
+CCS05_CCS04_READ_LOG = 0x0004
 CS02A_PROVIDE_CREDENTIALS = 0x0008
 CS02C_ISSUE_CREDENTIALS = 0x000A
 CS02D_UPDATE_CERTIFICATE = 0x000B
@@ -47,11 +48,16 @@ CS03A1_JOIN = 0x000D
 CS03B_JOIN = 0x000E
 CS04AC_UNJOIN = 0x000F
 CS04B_UNJOIN = 0x0010
+CS06_ACTIVATE_FIRMWARE = 0x0012
 CS07_READ_JOIN_DETAILS = 0x0013
+ECS52_READ_METER_VERSION = 0x0059
+GCS38_READ_METER_VERSION = 0x0084
 CS03A2_JOIN = 0x00AB
 CS03C_JOIN = 0x00AF
 CS02B_FUTURE_OUTCOME = 0x00CB
+CCS07_READ_LOGS = 0x00FE
 CS02B_UPDATE_CREDENTIALS = 0x0100
+CCS06_READ_LOG = 0x010F
 CCS08_FIRMWARE_TRANSFER = 0x0128
 CS08_READ_FIRMWARE_VERSION = 0x0129
 CS09_FIRMWARE_ACTIVATION = 0x012B
@@ -170,9 +176,13 @@ _ROWS: Sequence[Message] = [
         False,
         _ACB,
     ),
-    *_exchange("CCS05CCS04", 0x0004, hub_log.READ_HAN_STATUS, hub_log.HAN_STATUS, False, _ACB),
-    *_exchange("CCS06", 0x010F, hub_log.READ_HAN_STATUS, hub_log.HAN_STATUS, False, _ACB),
-    *_exchange("CCS07", 0x00FE, hub_log.READ_DEVICE_LOGS, hub_log.DEVICE_LOGS, False, _ACB),
+    *_exchange(
+        "CCS05CCS04", CCS05_CCS04_READ_LOG, hub_log.READ_HAN_STATUS, hub_log.HAN_STATUS, False, _ACB
+    ),
+    *_exchange("CCS06", CCS06_READ_LOG, hub_log.READ_HAN_STATUS, hub_log.HAN_STATUS, False, _ACB),
+    *_exchange(
+        "CCS07", CCS07_READ_LOGS, hub_log.READ_DEVICE_LOGS, hub_log.DEVICE_LOGS, False, _ACB
+    ),
     _alert("CCS08", CCS08_FIRMWARE_TRANSFER, firmware.FIRMWARE_TRANSFER, True),
     _alert("CS14", 0x0018, hub_log.DEVICE_LOG_CHANGED_ALERT, False),
     Message(
@@ -233,7 +243,12 @@ _ROWS: Sequence[Message] = [
         "CS04B", CS04B_UNJOIN, joining.UNJOIN_DEVICE, joining.DEVICE_UNJOINED, False, _USER, _ACB
     ),
     *_exchange(
-        "CS06", 0x0012, firmware.ACTIVATE_FIRMWARE, firmware.FIRMWARE_ACTIVATED, True, _USER
+        "CS06",
+        CS06_ACTIVATE_FIRMWARE,
+        firmware.ACTIVATE_FIRMWARE,
+        firmware.FIRMWARE_ACTIVATED,
+        True,
+        _USER,
     ),
     _alert("CS06", 0x00CA, firmware.FUTURE_FIRMWARE_ACTIVATION, True),
     *_exchange(
@@ -256,7 +271,7 @@ _ROWS: Sequence[Message] = [
     _alert("CS09", CS09_FIRMWARE_ACTIVATION, firmware.FIRMWARE_ACTIVATION, True),
     *_exchange(
         "ECS52",
-        0x0059,
+        ECS52_READ_METER_VERSION,
         meter_versions.READ_METER_VERSION,
         meter_versions.METER_VERSION,
         False,
@@ -265,7 +280,7 @@ _ROWS: Sequence[Message] = [
     ),
     *_exchange(
         "GCS38",
-        0x0084,
+        GCS38_READ_METER_VERSION,
         meter_versions.READ_GAS_METER_VERSION,
         meter_versions.GAS_METER_VERSION,
         False,

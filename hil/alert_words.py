@@ -6,14 +6,21 @@ Source: ours, for the reader of a run, of `duis listen` and of the evidence.
 from __future__ import annotations
 
 from dsp_stub.responses import (
+    CommandFailure,
     CommsHubAlert,
     CspFirmwareDeliveryStatus,
     DccAlertMessage,
+    DeviceLogRestored,
+    DeviceStatusChangeEvent,
+    DspScheduleRemoval,
+    FirmwareDistributionFailure,
     FirmwareVersionMismatch,
     FirmwareWarning,
     PpmidAlert,
+    PpmidRemoval,
     Response,
     ResponseMessage,
+    SecurityCredentialsUpdated,
     Unread,
     UpdateHanDeviceLogResult,
 )
@@ -22,13 +29,25 @@ from dsp_stub.responses import (
 def alert_devices(message: DccAlertMessage) -> tuple[int, ...]:
     """The devices of the HAN an alert is about, none where it names none."""
     match message.alert:
-        case PpmidAlert() | FirmwareVersionMismatch() as alert:
+        case (
+            PpmidAlert()
+            | FirmwareVersionMismatch()
+            | DeviceStatusChangeEvent()
+            | CommandFailure()
+            | DspScheduleRemoval()
+        ) as alert:
             return (alert.device_id,)
         case CspFirmwareDeliveryStatus() as alert:
             return (alert.target_device_id,)
         case CommsHubAlert() as alert:
             transfer = alert.firmware_transfer
             return (alert.comms_hub_device_id if transfer is None else transfer.device_id,)
+        case FirmwareDistributionFailure() as alert:
+            return alert.meters
+        case PpmidRemoval() as alert:
+            return (alert.ppmid,)
+        case SecurityCredentialsUpdated() as alert:
+            return (alert.device_id,)
         case _:
             return ()
 
@@ -52,6 +71,22 @@ def alert_words(message: DccAlertMessage) -> str:
             return f"the device runs {device}, the inventory said {smi or 'nothing'}"
         case UpdateHanDeviceLogResult() as alert:
             return f"result of {alert.request_id}"
+        case DeviceStatusChangeEvent() as alert:
+            return f"the meter's MPxN is {alert.import_mpxn}"
+        case CommandFailure() as alert:
+            return f"{alert.request_id} will not be carried out"
+        case DspScheduleRemoval() as alert:
+            return f"schedule {alert.schedule_id} is deleted"
+        case FirmwareDistributionFailure() as alert:
+            meters = ", ".join(f"{meter:016X}" for meter in alert.meters)
+            return f"the image of {alert.update_firmware_request_id} was not taken by {meters}"
+        case PpmidRemoval() as alert:
+            return f"the PPMID is not in the log of {alert.chf:016X} any more"
+        case DeviceLogRestored() as alert:
+            return f"hub {alert.new_chf:016X} has the log of {alert.old_chf:016X}"
+        case SecurityCredentialsUpdated() as alert:
+            kinds = ", ".join(change.certificate_type for change in alert.certificates)
+            return f"the device holds other certificates of {alert.remote_party_role}: {kinds}"
         case Unread() as alert:
             return alert.element
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import click
 
-from hil.cpl_commands import cpl_group
+from hil.cpl_list_commands import cpl_group
 from hil.dsp_command import dsp_command
 from hil.duis_commands import duis_group
 from hil.errors import HanbenchError

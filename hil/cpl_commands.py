@@ -7,12 +7,16 @@ it real", 7 (no code path adds an entry from a request: this command is the one 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from dsp_stub.applicability import Applicability
+from dsp_stub.assurance import AssuranceCertificate
 from dsp_stub.cpl import Cpl, CplEntry, HashScope, image_hash
+from dsp_stub.cpl_admission import Epcl, Panel, Submitter
 from dsp_stub.errors import DspValueError
 from dsp_stub.options import DATABASE_FILE, OPTIONS_FILE, DspFile, contradictions
 from dsp_stub.smi import DeviceType
@@ -64,6 +68,21 @@ def cpl_group() -> None:
     type=click.Choice(["manufacturer-image", "whole-file"]),
     help="What is hashed; default: what dsp.toml says.",
 )
+@click.option(
+    "--submitted-by",
+    "submitter",
+    type=click.Choice(["dcc", "party"]),
+    default="party",
+    show_default=True,
+    help="Who asks for the entry; SMETS1 is the DCC's alone.",
+)
+@click.option(
+    "--certificate",
+    "certificates",
+    metavar="TEXT",
+    multiple=True,
+    help='An assurance certificate, such as "ZigBee 2030-12-31 ZIG-123".',
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, nothing else.")
 def add_command(
     folder: Path,
@@ -72,6 +91,8 @@ def add_command(
     smets_version: str | None,
     gbcs_version: str,
     type_name: str,
+    submitter: Submitter,
+    certificates: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -96,13 +117,20 @@ def add_command(
             device_type=device_type,
             smets_chts_version=smets_version,
             gbcs_version=gbcs_version,
+            certificates=tuple(map(AssuranceCertificate.parse, certificates)),
             **described,
         )
         with Store(folder / DATABASE_FILE) as store:
-            Cpl(store).add(entry)
+            panel_of(store, dsp_file).admit(entry, submitter, datetime.now(UTC).date())
     except DspValueError as error:
         _refuse(str(error))
     _print(entry, as_json)
+
+
+def panel_of(store: Store, file: DspFile) -> Panel:
+    """Who keeps the list of a DSP."""
+    required = file.options.assurance == "required"
+    return Panel(Cpl(store), Epcl(store), Applicability(store), required)
 
 
 def load_dsp_file(folder: Path) -> DspFile:
@@ -204,19 +232,24 @@ def _read_image(path: Path) -> FirmwareImage:
         _refuse(str(error))
 
 
+def entry_document(entry: CplEntry) -> dict[str, Any]:
+    """An entry as this command writes it in JSON: digits as in DUIS."""
+    return {
+        "device_type": entry.device_type,
+        "manufacturer": entry.manufacturer,
+        "model": entry.model,
+        "firmware_version": entry.firmware_version,
+        "smets_chts_version": entry.smets_chts_version,
+        "gbcs_version": entry.gbcs_version,
+        "image_hash": entry.image_hash,
+        "status": entry.status,
+        "certificates": list(map(str, entry.certificates)),
+    }
+
+
 def _print(entry: CplEntry, as_json: bool) -> None:
     if as_json:
-        document = {
-            "device_type": entry.device_type,
-            "manufacturer": entry.manufacturer,
-            "model": entry.model,
-            "firmware_version": entry.firmware_version,
-            "smets_chts_version": entry.smets_chts_version,
-            "gbcs_version": entry.gbcs_version,
-            "image_hash": entry.image_hash,
-            "status": entry.status,
-        }
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(entry_document(entry), indent=2))
         return
     click.echo(f"{entry.device_type} {entry.identity}: {entry.status}")
     click.echo(f"hash {entry.image_hash or 'none, it is never sent over the air'}")

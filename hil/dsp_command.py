@@ -14,7 +14,14 @@ import click
 from dsp_stub.desk import Answered, CredentialsTold, Desk, DspEvent, Flagged, SecurityEvent
 from dsp_stub.errors import DspValueError
 from dsp_stub.http import DspServer
-from dsp_stub.options import DATABASE_FILE, OPTIONS_FILE, PKI_FOLDER, DspFile, furnish
+from dsp_stub.options import (
+    DATABASE_FILE,
+    OPTIONS_FILE,
+    PKI_FOLDER,
+    DspFile,
+    furnish,
+    furnish_registrations,
+)
 from dsp_stub.service import Dsp
 from dsp_stub.store import Store
 from dsp_stub.users import User, UserRole, Users
@@ -24,6 +31,7 @@ from gbcs.errors import GbcsError
 from gbcs.protection import KeyUse
 from hil.clock import run_real
 from hil.cpl_commands import load_dsp_file
+from hil.dsp_report_commands import report_group
 from hil.errors import BenchBroke, RequestError
 from hil.key_folder import load_authorities, load_keys
 from hil.serving import host_and_port, interruption, require_loopback
@@ -31,7 +39,11 @@ from hil.serving import host_and_port, interruption, require_loopback
 DEFAULT_PORT = 8079  # of DCC Boxed
 
 
-@click.command("dsp", short_help="Serve the stub DSP: DUIS requests in, signed answers out.")
+@click.group(
+    "dsp",
+    short_help="Serve the stub DSP: DUIS requests in, signed answers out.",
+    invoke_without_command=True,
+)
 @click.option(
     "--listen",
     "address",
@@ -43,12 +55,14 @@ DEFAULT_PORT = 8079  # of DCC Boxed
     "--data",
     "folder",
     metavar="DIR",
-    required=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="dsp.toml (users, codes, options), pki/ and the database.",
 )
 @click.option("--allow-remote", is_flag=True, help="Listen beyond this machine.")
-def dsp_command(address: str, folder: Path, allow_remote: bool) -> None:
+@click.pass_context
+def dsp_command(
+    context: click.Context, address: str, folder: Path | None, allow_remote: bool
+) -> None:
     """Serve the stub DSP until interrupted; one line per request, with the reason of a refusal.
 
     Requests signed with a certificate on a revocation list of DIR/pki are refused; the lists are
@@ -58,6 +72,10 @@ def dsp_command(address: str, folder: Path, allow_remote: bool) -> None:
     `role` ("IS", "GS", ...) and `callback` (an http URL of this machine) for each user; homes that
     stand in the inventory from the start are [[premises]] tables.
     """
+    if context.invoked_subcommand is not None:
+        return
+    if folder is None:
+        raise click.UsageError("Missing option '--data'.")
     host, port = host_and_port(address)
     require_loopback(host, allow_remote)
     file = load_dsp_file(folder)
@@ -72,9 +90,13 @@ def dsp_command(address: str, folder: Path, allow_remote: bool) -> None:
             desk = Desk(store, users, keys, acb, options, file.codes)
             with store.transaction():
                 furnish(desk.inventory, file.premises, _utc_now().date().isoformat())
+                furnish_registrations(desk.registrations, desk.future_dated, file)
             run_real(lambda: _serve(Dsp(desk, _show), host, port, len(file.users), folder))
     except DspValueError as error:
         raise RequestError(str(error)) from None
+
+
+dsp_command.add_command(report_group)
 
 
 async def _serve(dsp: Dsp, host: str, port: int, users: int, folder: Path) -> None:

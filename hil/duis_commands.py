@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,45 +23,35 @@ from dsp_stub.fields import MAX_COUNTER, RequestId
 from dsp_stub.options import is_loopback_url
 from dsp_stub.requests import peek_header
 from dsp_stub.responses import Response, parse_response
-from dsp_stub.safe_xml import MAX_DOCUMENT_BYTES, SR, child, local_name, parse_xml, token
+from dsp_stub.safe_xml import SR, child, local_name, parse_xml, token
 from dsp_stub.xml_signature import verify, xml_role
 from gbcs.certificates import Certificate, Role
 from hil.clock import run_real
+from hil.duis_build import build_command, eui64_option, request_id_option
 from hil.duis_client import CallbackListener, new_session, read_reply, send
+from hil.duis_files import (
+    STANDARD_STREAM,
+    parse_document,
+    read_octets,
+    shown_name,
+    write_octets,
+)
 from hil.duis_lines import message_title, one_line, response_document, response_lines
 from hil.errors import BenchBroke, RequestError
 from hil.serving import host_and_port, interruption, require_loopback
 from hil.xml_keys import XmlKeys, load_xml_keys
 
-STANDARD_STREAM = "-"
 DEFAULT_URL = "http://127.0.0.1:8079"  # the port of DCC Boxed
 DEFAULT_LISTEN = "127.0.0.1:8081"
-_EUI64 = re.compile(r"[0-9A-Fa-f]{16}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){7}")
 _SIGNERS = {Role.XML_SIGN: "a user", Role.DSP_XML_SIGN: "the DSP"}
 
 
 @click.group("duis")
 def duis_group() -> None:
-    """DUIS messages: sign, verify, send, listen."""
+    """DUIS messages: build, sign, verify, send, listen."""
 
 
-def _read_eui64(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> int | None:
-    if text is None:
-        return None
-    if not _EUI64.fullmatch(text):
-        raise click.BadParameter(f"{text!r} is no EUI-64 such as 90-B3-D5-1F-30-01-00-00")
-    return int(text.replace("-", ""), 16)
-
-
-def _read_request_id(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> RequestId | None:
-    try:
-        return None if text is None else RequestId.parse(text)
-    except DuisError as error:
-        raise click.BadParameter(f"it {error.problem}") from None
+duis_group.add_command(build_command)
 
 
 _file_argument = click.argument("file", default=STANDARD_STREAM, metavar="[FILE|-]")
@@ -81,14 +70,14 @@ _FOLDER = click.Path(path_type=Path)
     "--as",
     "signer",
     metavar="EUI64",
-    callback=_read_eui64,
+    callback=eui64_option,
     help="Who signs, if not the originator in the RequestID.",
 )
 @click.option("--out", metavar="FILE", type=_FOLDER, help="Write here, not to standard output.")
 @click.option(
     "--request-id",
     metavar="TEXT",
-    callback=_read_request_id,
+    callback=request_id_option,
     help="Put this RequestID in first: originator:target:counter.",
 )
 @click.option(
@@ -108,15 +97,15 @@ def sign_command(
 
     A signature that is there, such as that of a template, is replaced.
     """
-    octets = _read(file)
-    shown = _shown(file)
-    root = _parse(octets, shown)
+    octets = read_octets(file)
+    shown = shown_name(file)
+    root = parse_document(octets, shown)
     if request_id is not None or counter is not None:
         octets = _with_request_id(root, shown, request_id, counter)
     if signer is None:
         signer = _originator(root, shown)
     keys = load_xml_keys(folder)
-    _write(out, keys.user(signer).sign(octets))
+    write_octets(out, keys.user(signer).sign(octets))
 
 
 def _with_request_id(
@@ -173,8 +162,8 @@ def verify_command(ctx: click.Context, file: str, folder: Path) -> None:
     Exit code 1, with the reason, when the signature does not hold or is not that of the one the
     message is from.
     """
-    shown = _shown(file)
-    root = _parse(_read(file), shown)
+    shown = shown_name(file)
+    root = parse_document(read_octets(file), shown)
     keys = load_xml_keys(folder)
     try:
         certificate = verify(root, keys.find)
@@ -237,7 +226,7 @@ def send_command(
     """
     if not anywhere and not is_loopback_url(url):
         raise RequestError(f"{url!r} is no http URL of this machine: say --anywhere if it is meant")
-    octets = _read(file)
+    octets = read_octets(file)
     keys = None if folder is None else load_xml_keys(folder)
 
     async def post() -> bytes:
@@ -253,7 +242,7 @@ def send_command(
     except DuisError as error:
         raise BenchBroke(f"{url} answered with what is no DUIS response: {error}") from None
     if as_xml:
-        _write(None, answer)
+        write_octets(None, answer)
     else:
         click.echo("\n".join(response_lines(response)))
     if response.response_code.startswith("E"):
@@ -359,43 +348,3 @@ class _Taken:
         except OSError as error:
             raise BenchBroke(f"{shown} cannot be written: {error.strerror}") from None
         return shown
-
-
-# -- files and words ---------------------------------------------------------------------------
-
-
-def _shown(file: str) -> str:
-    return "standard input" if file == STANDARD_STREAM else click.format_filename(file)
-
-
-def _read(file: str) -> bytes:
-    shown = _shown(file)
-    try:
-        if file == STANDARD_STREAM:
-            octets = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
-        else:
-            with Path(file).open("rb") as stream:
-                octets = stream.read(MAX_DOCUMENT_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RequestError(f"{shown} cannot be read: {reason}") from None
-    return octets
-
-
-def _parse(octets: bytes, shown: str) -> etree._Element:
-    try:
-        return parse_xml(octets, shown)
-    except DuisError as error:
-        raise RequestError(str(error)) from None
-
-
-def _write(out: Path | None, octets: bytes) -> None:
-    """The octets and nothing else, so that a signature in them still holds."""
-    if out is None:
-        click.echo(octets, nl=False)
-        return
-    try:
-        out.write_bytes(octets)
-    except OSError as error:
-        shown = click.format_filename(out)
-        raise RequestError(f"{shown} cannot be written: {error.strerror}") from None

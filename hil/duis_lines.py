@@ -8,42 +8,37 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import datetime
 
+from lxml import etree
+
+from dsp_stub.dcc_alerts import ALERTS
+from dsp_stub.mmc import parsed_items, parsed_view
+from dsp_stub.response_codes import meaning
 from dsp_stub.responses import (
-    CommsHubAlert,
     Content,
-    CspFirmwareDeliveryStatus,
     DccAlert,
     DccAlertMessage,
     DeviceAlertMessage,
     DspInventory,
-    FirmwareVersionMismatch,
     FirmwareWarning,
+    FutureDatedDeviceAlert,
     GbcsPayload,
     InventoryDevice,
+    LocalCommand,
     Message,
-    PpmidAlert,
+    PreCommand,
     Response,
     ResponseMessage,
     Unread,
-    UpdateHanDeviceLogResult,
 )
 from gbcs.codes import use_case
 from gbcs.envelope import parse_frame
 from gbcs.errors import GbcsError
 from hil.alert_words import alert_devices, alert_words
 
-_ELEMENTS: dict[type[DccAlert], str] = {
-    PpmidAlert: "PPMIDAlert",
-    CspFirmwareDeliveryStatus: "CSPFirmwareDeliveryStatus",
-    CommsHubAlert: "CommsHubAlert",
-    FirmwareVersionMismatch: "FirmwareVersionMismatch",
-    UpdateHanDeviceLogResult: "UpdateHANDeviceLogResult",
-}
-
 
 def alert_element(alert: DccAlert) -> str:
     """The name of an alert's element."""
-    return alert.element if isinstance(alert, Unread) else _ELEMENTS[type(alert)]
+    return alert.element if isinstance(alert, Unread) else ALERTS[type(alert)].element
 
 
 def message_devices(response: Response) -> tuple[int, ...]:
@@ -65,7 +60,7 @@ def message_title(message: Message) -> str:
     """What a message is, in a word or three."""
     match message:
         case ResponseMessage():
-            return f"response {message.service_reference}".rstrip()
+            return f"response {message.service_reference_variant}".rstrip()
         case DeviceAlertMessage():
             return f"device alert {message.alert_code:04X}"
         case DccAlertMessage():
@@ -91,8 +86,10 @@ def _content_words(content: Content | None) -> str:
             return f"{len(content.devices)} device(s)"
         case FirmwareWarning():
             return ", ".join(f"{name}: {len(ids)}" for name, ids in content.lists().items())
-        case GbcsPayload():
+        case GbcsPayload() | LocalCommand() | PreCommand():
             return _frame_words(content.octets)
+        case FutureDatedDeviceAlert():
+            return f"{content.alert_code:04X} {_frame_words(content.octets)}"
         case Unread():
             return content.element
 
@@ -102,6 +99,21 @@ def _originator(octets: bytes) -> int | None:
         return parse_frame(octets).frame.originator
     except GbcsError:
         return None
+
+
+def _payload(message: Message) -> bytes | None:
+    """The GBCS message in a response or alert."""
+    match message:
+        case ResponseMessage(
+            content=GbcsPayload(octets=octets)
+            | LocalCommand(octets=octets)
+            | PreCommand(octets=octets)
+            | FutureDatedDeviceAlert(octets=octets)
+        ):
+            return octets
+        case DeviceAlertMessage(gbcs_payload=octets):
+            return octets
+    return None
 
 
 def _frame_words(octets: bytes) -> str:
@@ -128,6 +140,8 @@ def response_lines(response: Response) -> list[str]:
     words = message_words(response.message)
     title = message_title(response.message)
     lines = [response.response_code, f"  {title}{': ' if words else ''}{words}"]
+    if response.response_code[:1] in "EW" and (reason := meaning(response.response_code)):
+        lines.append(f"  {reason}")
     for name, request_id in (("request", response.request_id), ("response", response.response_id)):
         if request_id is not None:
             lines.append(f"  {name} {request_id}")
@@ -138,10 +152,12 @@ def response_lines(response: Response) -> list[str]:
         case ResponseMessage(content=FirmwareWarning() as warning):
             for name, ids in warning.lists().items():
                 lines += [f"  {name} {device:016X}" for device in ids]
-        case ResponseMessage(content=GbcsPayload(octets)):
-            lines.append(f"  {octets.hex().upper()}")
-        case DeviceAlertMessage(gbcs_payload=octets):
-            lines.append(f"  {octets.hex().upper()}")
+    payload = _payload(response.message)
+    if payload is not None:
+        lines.append(f"  {payload.hex().upper()}")
+        parsed = parsed_view(payload)
+        if parsed is not None:
+            lines += [f"  {name}: {text}" for name, text in parsed_items(parsed)]
     return lines
 
 
@@ -161,10 +177,12 @@ def _device_lines(device: InventoryDevice) -> list[str]:
 def response_document(response: Response) -> dict[str, object]:
     """A response as one JSON object; what it has not is null."""
     message = response.message
+    payload = _payload(message)
+    parsed = None if payload is None else parsed_view(payload)
     kind, service, alert_code, element = "response", None, None, None
     match message:
         case ResponseMessage():
-            service = message.service_reference or None
+            service = message.service_reference_variant or None
         case DeviceAlertMessage():
             kind, alert_code = "device-alert", f"{message.alert_code:04X}"
         case DccAlertMessage():
@@ -181,6 +199,8 @@ def response_document(response: Response) -> dict[str, object]:
         "element": element,
         "device_ids": [f"{device:016X}" for device in message_devices(response)],
         "detail": message_words(message),
+        "payload": None if payload is None else payload.hex().upper(),
+        "parsed": None if parsed is None else etree.tostring(parsed, encoding="unicode"),
     }
 
 

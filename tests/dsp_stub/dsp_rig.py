@@ -23,7 +23,14 @@ from dsp_stub.desk import Desk, DspEvent
 from dsp_stub.http import DspServer
 from dsp_stub.inventory import Inventory
 from dsp_stub.options import Codes, Options
-from dsp_stub.requests import Body, Request, RequestId, build_request, service_path
+from dsp_stub.requests import (
+    Body,
+    Request,
+    RequestId,
+    build_request,
+    service_path,
+    service_reference,
+)
 from dsp_stub.responses import DccAlertMessage, Response, ResponseMessage, parse_response
 from dsp_stub.safe_xml import parse_xml
 from dsp_stub.service import Dsp
@@ -74,6 +81,7 @@ PPMID, BRIDGE = 0x00DB1234567890A4, 0x00DB1234567890B1
 STRANGER = 0x00DB1234567890FF
 DISTRIBUTOR_EUI64 = 0x90B3D51F30020000
 OTHER_SUPPLIER_EUI64 = 0x90B3D51F30030000
+OTHER_USER_EUI64 = 0x90B3D51F30040000
 OLD, NEW = 0x00010100, 0x00010200
 INSTALL_CODE = bytes.fromhex("83FED3407A939723A5C639B26916D505")
 SIGN_AND_XML = (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT, KeyUse.XML_SIGNATURE)
@@ -81,6 +89,7 @@ ORGANISATIONS = (
     *BENCH_ORGANISATIONS,
     Organisation(DISTRIBUTOR_EUI64, Role.NETWORK_OPERATOR, SIGN_AND_XML),
     Organisation(OTHER_SUPPLIER_EUI64, Role.SUPPLIER, SIGN_AND_XML),
+    Organisation(OTHER_USER_EUI64, Role.SUPPLIER, SIGN_AND_XML),
 )
 ROLES = {
     SUPPLIER_EUI64: UserRole.IMPORT_SUPPLIER,
@@ -216,10 +225,23 @@ def cpl_entry(kind: str, version: int, image: FirmwareImage | None = None) -> Cp
     )
 
 
+def found_as(store: Store, device_id: int, **columns: str | int | None) -> None:
+    """A device is found in some state, however it came there."""
+    if columns.get("status") == DeviceStatus.COMMISSIONED:
+        columns.setdefault("date_commissioned", "2026-01-01")
+    settings = ", ".join(f"{column} = ?" for column in columns)
+    with store.transaction() as connection:
+        connection.execute(
+            f"UPDATE devices SET {settings} WHERE device_id = ? AND life = "
+            "(SELECT MAX(life) FROM devices AS lives WHERE lives.device_id = devices.device_id)",
+            (*columns.values(), f"{device_id:016X}"),
+        )
+
+
 class Rig:
     """One DSP, its server, its users' callbacks and its hubs."""
 
-    def __init__(self, folder: Path, options: Options, codes: Codes) -> None:
+    def __init__(self, folder: Path | None, options: Options, codes: Codes) -> None:
         self.folder = folder
         self.options = options
         self.codes = codes
@@ -233,7 +255,7 @@ class Rig:
         self._told = asyncio.Condition()
 
     def open(self, callback: str | None) -> None:
-        self.store = Store(self.folder / "dsp.sqlite")
+        self.store = Store(None if self.folder is None else self.folder / "dsp.sqlite")
         users = Users(
             User(
                 eui64,
@@ -293,7 +315,8 @@ class Rig:
         )
         if variant is None:
             variant = 8 if target is None else 1
-        octets = build_request(Request(request_id, variant, service, service, body))
+        reference = service_reference(service)
+        octets = build_request(Request(request_id, variant, reference, service, body))
         return sign(octets, user)
 
     async def post(self, octets: bytes, path: str | None = None) -> Response:
@@ -388,9 +411,9 @@ def sign(octets: bytes, user: int = SUPPLIER_EUI64) -> bytes:
 
 @asynccontextmanager
 async def running(
-    folder: Path, options: Options | None = None, codes: Codes | None = None
+    folder: Path | None, options: Options | None = None, codes: Codes | None = None
 ) -> AsyncIterator[Rig]:
-    """A furnished DSP on a port of its own."""
+    """A furnished DSP on a port of its own; without a folder its database is in memory."""
     rig = Rig(folder, options or Options(), codes or Codes())
     application = web.Application()
     application.router.add_post("/{user}", rig.take_callback)
@@ -399,7 +422,8 @@ async def running(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
     rig.open(f"http://{host}:{port}")
-    rig.furnish()
+    with rig.store.transaction():
+        rig.furnish()
     rig.url = await rig.server.start("127.0.0.1", 0)
     for hub, end in rig.wan.items():
         rig.server.connect_hub(hub, end)

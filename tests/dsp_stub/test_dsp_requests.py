@@ -14,6 +14,7 @@ from dsp_rig import (
     DISTRIBUTOR_EUI64,
     EPOCH,
     ESME,
+    GPF,
     HUB,
     INSTALL_CODE,
     NEW,
@@ -24,12 +25,14 @@ from dsp_rig import (
     STRANGER,
     Rig,
     cpl_entry,
+    found_as,
     made_image,
     running,
     sign,
     smi_device,
 )
 
+from dsp_stub import desk as desk_module
 from dsp_stub.options import Codes, Options
 from dsp_stub.requests import (
     Body,
@@ -166,9 +169,10 @@ async def test_a_command_variant_that_is_not_the_services_is_refused(rig: Rig) -
     await refused(rig, "E12", octets, "/api/v1/serviceS")
 
 
-async def test_local_delivery_is_not_offered(rig: Rig) -> None:
-    octets = rig.request("11.2", ReadFirmwareVersion(), target=PPMID, variant=3)
-    await refused(rig, "E17", octets)
+async def test_a_service_of_the_dccs_own_has_no_command_to_hand_back(rig: Rig) -> None:
+    for variant, path in ((2, "/api/v1/serviceD"), (3, "/api/v1/serviceS")):
+        octets = rig.request("8.2", ReadInventory(device_id=PPMID), variant=variant)
+        await refused(rig, "E17", octets, path)
 
 
 async def test_an_accepted_request_again_is_refused_and_changes_nothing_more(rig: Rig) -> None:
@@ -220,8 +224,25 @@ async def test_codes_are_what_the_options_say(tmp_path: Path) -> None:
 
 async def test_a_refusal_is_on_record_with_its_reason(rig: Rig) -> None:
     await refused(rig, "E2", rig.request("11.4", update(), user=DISTRIBUTOR_EUI64))
-    rows = rig.store.connection.execute("SELECT event, detail FROM attempts").fetchall()
-    assert [(event, detail[:3]) for event, detail in rows] == [("refused", "E2:")]
+    rows = rig.store.connection.execute("SELECT service, code, detail FROM refusals").fetchall()
+    assert rows == [("11.4", "E2", "a user in role ED may not send 11.4")]
+
+
+async def test_refusals_do_not_pile_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "MAX_REFUSALS", 5)
+    for number in range(12):
+        rig.dsp.answer("/api/v1/serviceD", b"<a/>" + b" " * number, EPOCH)
+        rig.dsp.receive(bytes(number), EPOCH)
+    table = rig.store.connection.execute("SELECT id FROM refusals ORDER BY id").fetchall()
+    assert [number for (number,) in table] == [8, 9, 10, 11, 12]
+    assert not rig.store.connection.execute("SELECT * FROM attempts").fetchall()
+
+
+async def test_what_a_refusal_keeps_of_a_long_sentence_has_an_end(rig: Rig) -> None:
+    name = b"a" * 100_000
+    rig.dsp.answer("/api/v1/serviceD", b"<" + name + b"/>", EPOCH)
+    ((length,),) = rig.store.connection.execute("SELECT LENGTH(detail) FROM refusals")
+    assert length <= desk_module.MAX_SENTENCE_CHARACTERS
 
 
 # -- 11.4 --------------------------------------------------------------------------------------
@@ -318,6 +339,7 @@ async def test_gbcs_versions_are_numbers_not_texts(rig: Rig) -> None:
     assert (await rig.ask("11.4", update())).response_code == "I99"
 
 
+@pytest.mark.requirement("MP170-STATUS")
 @pytest.mark.parametrize(
     ("status", "relaxed", "strict"),
     [
@@ -334,13 +356,14 @@ async def test_which_statuses_take_firmware(
     tmp_path: Path, status: DeviceStatus, relaxed: str, strict: str, option: Any
 ) -> None:
     async with running(tmp_path, Options(commissioned=option)) as rig:
-        rig.desk.inventory.set_status(BRIDGE, status)
+        found_as(rig.store, BRIDGE, status=status)
         answer = await rig.ask("11.4", update(made_image("bridge-1"), BRIDGE))
         assert answer.response_code == (relaxed if option == "relaxed" else strict)
         if answer.response_code == "E110403":
             assert warning(answer).lists() == {"NotCommissionedDeviceIDList": (BRIDGE,)}
 
 
+@pytest.mark.requirement("MP170-STATUS")
 async def test_a_ppmid_beside_a_meter_must_be_commissioned_and_a_bridge_need_not(rig: Rig) -> None:
     rig.desk.inventory.add(
         smi_device(
@@ -377,6 +400,7 @@ async def test_a_prenotified_device_is_pending_with_its_variant(rig: Rig) -> Non
     assert (device.device_status, device.ppmid_variant) == ("Pending", "AltHAN Bridge 1")
 
 
+@pytest.mark.requirement("MP170-R11")
 async def test_the_variant_is_taken_from_the_request_not_from_the_cpl(rig: Rig) -> None:
     body = prenotification(ppmid_variant="AltHAN Bridge 3")
     assert (await rig.ask("12.2", body)).response_code == "I99"
@@ -385,6 +409,7 @@ async def test_the_variant_is_taken_from_the_request_not_from_the_cpl(rig: Rig) 
     assert device.ppmid_variant == "AltHAN Bridge 3"
 
 
+@pytest.mark.requirement("MP170-SR122")
 @pytest.mark.parametrize(
     ("code", "changes"),
     [
@@ -406,6 +431,7 @@ async def test_a_wrong_prenotification_is_refused(
     await refused(rig, code, rig.request("12.2", prenotification(**changes)))
 
 
+@pytest.mark.requirement("MP170-SR122")
 async def test_under_duis_5_4_there_is_no_variant(tmp_path: Path) -> None:
     async with running(tmp_path, Options(profile="duis-5.4")) as rig:
         await refused(rig, "E100", rig.request("12.2", prenotification()))
@@ -416,10 +442,12 @@ async def test_under_duis_5_4_there_is_no_variant(tmp_path: Path) -> None:
         assert answer.message.content.devices[0].ppmid_variant is None
 
 
+@pytest.mark.requirement("MP170-SR82")
 async def test_an_inventory_that_names_no_premises_is_refused(rig: Rig) -> None:
     await refused(rig, "E080201", rig.request("8.2", ReadInventory(uprn="999")))
 
 
+@pytest.mark.requirement("MP170-SR82")
 async def test_the_inventory_of_a_home_has_its_hub_first(rig: Rig) -> None:
     answer = await rig.ask("8.2", ReadInventory(mpxn="1312345678111"))
     assert isinstance(answer.message, ResponseMessage)
@@ -447,7 +475,7 @@ async def pending(rig: Rig, device_id: int = STRANGER) -> None:
         ("E081101", HUB, add(PPMID)),
         ("E081104", HUB, add(OTHER_HUB)),
         ("E081105", HUB, add(install_code=None, join_time_period_s=None)),
-        ("E12", HUB, add(request_type="Remove", install_code=None, join_time_period_s=None)),
+        ("E12", HUB, add(execution_date_time="2027-01-01T00:00:00Z")),
     ],
 )
 async def test_an_addition_that_cannot_be_is_refused(
@@ -458,6 +486,7 @@ async def test_an_addition_that_cannot_be_is_refused(
     await refused(rig, code, rig.request("8.11", body, target=target, **how))
 
 
+@pytest.mark.requirement("MP170-SIX")
 async def test_the_seventh_type_1_device_of_a_hub_is_refused(rig: Rig) -> None:
     for number in range(3):
         rig.desk.inventory.add(smi_device(0x1000 + number))
@@ -467,9 +496,7 @@ async def test_the_seventh_type_1_device_of_a_hub_is_refused(rig: Rig) -> None:
         assert answer.response_code == code, "one that waits for its answer counts too"
 
 
-@pytest.mark.parametrize(
-    ("code", "target"), [("E19", STRANGER), ("E11", HUB), ("E11", 0x00DB1234567890A3)]
-)
+@pytest.mark.parametrize(("code", "target"), [("E19", STRANGER), ("E11", GPF)])
 async def test_a_version_read_from_who_has_none_to_read_is_refused(
     rig: Rig, code: str, target: int
 ) -> None:

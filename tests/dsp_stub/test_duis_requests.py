@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
 from xml_rig import (
     DEVICE_TYPES,
     DIGITS,
@@ -28,24 +29,51 @@ from xml_rig import (
     texts,
 )
 
+from dsp_stub.credential_requests import CREDENTIAL_TYPES, REMOTE_PARTY_ROLES
 from dsp_stub.errors import DspValueError, DuisError, SchemaError
+from dsp_stub.inventory_requests import (
+    DeleteDevice,
+    DeviceDetails,
+    NewDeviceStatus,
+    NewHubStatus,
+    NewMpxn,
+)
 from dsp_stub.requests import (
+    BODIES,
     MAX_DEVICES,
+    ActivateFirmware,
     Body,
+    DecommissionDevice,
     DevicePrenotification,
+    IssueSecurityCredentials,
+    JoinServiceCritical,
+    JoinServiceNonCritical,
+    ReadDeviceLog,
     ReadFirmwareVersion,
     ReadInventory,
     Request,
     RequestId,
+    RestoreHanDeviceLog,
+    RetrieveDeviceSecurityCredentialsDevice,
+    RetrieveDeviceSecurityCredentialsKrp,
+    SignedPreCommand,
+    UnjoinServiceCritical,
+    UnjoinServiceNonCritical,
+    UpdateFirmware,
     UpdateHanDeviceLog,
+    UpdateInventory,
     UpdatePpmidFirmware,
+    UpdateSecurityCredentialsDevice,
+    UpdateSecurityCredentialsKrp,
     build_request,
     parse_request,
     peek_header,
     service_path,
+    service_reference,
 )
-from dsp_stub.safe_xml import parse_xml
+from dsp_stub.safe_xml import DS, children, local_name, parse_xml
 from dsp_stub.schema import FOLDER, SchemaProfile, validate, validator
+from dsp_stub.xml_reader import require
 from gbcs.smki import ACB_EUI64, SUPPLIER_EUI64
 
 SUPPLIER_TO_DCC = RequestId(SUPPLIER_EUI64, ACB_EUI64, 1000)
@@ -60,18 +88,15 @@ PRENOTIFICATION = DevicePrenotification(
     ppmid_variant="AltHAN Bridge 1",
 )
 ADD = UpdateHanDeviceLog(PPMID, "Add", 90, INSTALL_CODE)
-SERVICE_OF: dict[type[Body], tuple[str, int]] = {
-    ReadInventory: ("8.2", 8),
-    UpdateHanDeviceLog: ("8.11", 1),
-    ReadFirmwareVersion: ("11.2", 1),
-    UpdatePpmidFirmware: ("11.4", 8),
-    DevicePrenotification: ("12.2", 8),
-}
+COMMAND_VARIANTS = {UpdateHanDeviceLog: 1, ReadFirmwareVersion: 1}
 
 
-def asking(body: Body, **changes: Any) -> Request:
-    service, variant = SERVICE_OF[type(body)]
-    return replace(Request(SUPPLIER_TO_DCC, variant, service, service, body), **changes)
+def asking(body: Body, service: str = "11.3", **changes: Any) -> Request:
+    """The request with this body; `service` is that of a signed pre-command."""
+    service = BODIES[type(body)].variant or service
+    variant = COMMAND_VARIANTS.get(type(body), 8)
+    reference = service_reference(service)
+    return replace(Request(SUPPLIER_TO_DCC, variant, reference, service, body), **changes)
 
 
 def parse(octets: bytes, profile: SchemaProfile = SchemaProfile.MP170) -> Request:
@@ -128,6 +153,11 @@ def test_a_published_template_is_read(templates: dict[str, bytes], profile: Sche
         UpdateHanDeviceLog(0x00DB1234567890A0, "Remove"),
         request_id=RequestId(SUPPLIER_EUI64, hub, 1002),
     )
+    esme = 0x00DB1234567890A0
+    assert parse(read["8.3_DECOMMISSION_DEVICE"], profile) == asking(DecommissionDevice(esme))
+    assert parse(read["8.4_UPDATE_INVENTORY"], profile) == asking(
+        UpdateInventory(esme, DeleteDevice())
+    )
     assert parse(read["CS08_11.2_SUCCESS"], profile) == asking(
         ReadFirmwareVersion(), request_id=RequestId(ACB_EUI64, PPMID, 1000)
     )
@@ -145,8 +175,41 @@ def test_a_service_that_is_not_offered_is_refused_and_its_header_can_be_named(
     templates: dict[str, bytes],
 ) -> None:
     octets = templates["8.4_UPDATE_INVENTORY_REQUEST_DUIS.XML"]
-    refused(octets, r"Body/UpdateInventory \(line 10\) is not expected here; expected: ReadInv")
-    assert peek_header(parse_xml(octets)) == (str(SUPPLIER_TO_DCC), "8.4", "8.4")
+    octets = octets.replace(b"UpdateInventory", b"ServiceOptOut").replace(b">8.4<", b">8.5<")
+    refused(octets, r"Body/ServiceOptOut \(line 10\) is not expected here; expected: ReadInv")
+    assert peek_header(parse_xml(octets)) == (str(SUPPLIER_TO_DCC), "8.5", "8.5")
+
+
+NOT_OFFERED = {"DecommissionDevice", "UpdateInventory"}
+
+
+def plain(octets: bytes) -> bytes:
+    """The request alone: without signature, comments, white space and unused namespaces."""
+    parser = etree.XMLParser(remove_blank_text=True, remove_comments=True)
+    root = etree.fromstring(octets, parser)
+    for signature in root.findall(f"{{{DS}}}Signature"):
+        root.remove(signature)
+    for element in root.iter():
+        element.tail = None
+        if len(element):
+            element.text = None
+    etree.cleanup_namespaces(root)
+    canonical: bytes = etree.tostring(root, method="c14n", exclusive=True)
+    return canonical
+
+
+@pytest.mark.parametrize("profile", SchemaProfile)
+def test_every_published_template_is_rebuilt_equal_under_canonicalisation(
+    templates: dict[str, bytes], profile: SchemaProfile
+) -> None:
+    rebuilt = set()
+    for name, octets in templates.items():
+        element = local_name(next(children(require(parse_xml(octets), "Body"))))
+        if element in NOT_OFFERED:
+            continue
+        assert plain(build_request(parse(octets, profile))) == plain(octets), name
+        rebuilt.add(element)
+    assert len(rebuilt) >= 13
 
 
 # -- profiles ----------------------------------------------------------------------------------
@@ -234,6 +297,18 @@ EXAMPLES: tuple[Body, ...] = (
     ReadFirmwareVersion(),
     UpdatePpmidFirmware(b"image", "00010200", (PPMID, PPMID + 1)),
     ReadInventory(post_code="ZZ99 9ZZ", address_identifier="1"),
+    DecommissionDevice(PPMID),
+    UpdateInventory(PPMID, NewDeviceStatus("Pending")),
+    UpdateInventory(PPMID, NewHubStatus("Withdrawn")),
+    UpdateInventory(PPMID, DeviceDetails(model="00841111", ppmid_variant="AltHAN Bridge 2")),
+    UpdateInventory(PPMID, DeleteDevice()),
+    UpdateInventory(PPMID, NewMpxn(export_mpan="1312345678111")),
+    ActivateFirmware(bytes(32), "2027-01-01T00:00:00Z"),
+    SignedPreCommand(b"\xdf"),
+    JoinServiceCritical(PPMID),
+    ReadDeviceLog(True),
+    UpdateSecurityCredentialsKrp("Supplier", b"0\0", certification_path=(b"0\0",), floor=1),
+    RetrieveDeviceSecurityCredentialsKrp(("Supplier", "Root")),
 )
 UPDATE = asking(EXAMPLES[3])
 
@@ -444,6 +519,9 @@ def test_a_request_id_that_cannot_be_is_the_callers_mistake() -> None:
 
 # -- what we write -----------------------------------------------------------------------------
 
+ROLES = st.sampled_from(REMOTE_PARTY_ROLES)
+CREDENTIAL_KINDS = st.sampled_from(CREDENTIAL_TYPES)
+CERTIFICATES = st.binary(max_size=80)
 TIMES = st.sampled_from(("2026-01-01T00:00:00Z", "2026-12-31T23:59:59.999Z"))
 UPDATES = st.builds(
     UpdatePpmidFirmware,
@@ -480,17 +558,77 @@ DEVICE_LOGS = st.builds(
     st.none() | MPXNS,
     st.none() | TIMES,
 ) | st.builds(UpdateHanDeviceLog, EUI64S, st.sampled_from(("Add", "Remove")))
-BODIES = (
+MPANS = st.text(DIGITS, min_size=13, max_size=13)
+CHANGES = st.one_of(
+    st.sampled_from(("Pending", "InstalledNotCommissioned")).map(NewDeviceStatus),
+    st.sampled_from(("Commissioned", "InstalledNotCommissioned", "Withdrawn")).map(NewHubStatus),
+    st.builds(
+        DeviceDetails,
+        manufacturer=st.none() | texts(1, 30),
+        model=st.none() | texts(1, 30),
+        smets_chts_version=st.none() | texts(1, 20),
+        firmware_version=st.none() | VERSIONS,
+        esme_variant=st.none() | ESME_VARIANTS,
+        ppmid_variant=st.none() | VARIANTS,
+    ),
+    st.just(DeleteDevice()),
+    st.builds(NewMpxn, import_mpxn=MPXNS),
+    st.builds(NewMpxn, secondary_import_mpan=MPANS),
+    st.builds(NewMpxn, export_mpan=MPANS),
+)
+ANY_BODY = (
     UPDATES
     | PRENOTIFICATIONS
     | INVENTORIES
     | DEVICE_LOGS
     | st.builds(ReadFirmwareVersion, st.none() | TIMES)
+    | st.builds(
+        UpdateFirmware,
+        st.binary(max_size=300),
+        VERSIONS,
+        st.lists(EUI64S, min_size=1, max_size=5, unique=True).map(tuple),
+    )
+    | st.builds(ActivateFirmware, st.binary(min_size=32, max_size=32), st.none() | TIMES)
+    | st.builds(SignedPreCommand, st.binary(min_size=1, max_size=300), st.none() | TIMES)
+    | st.one_of(
+        *(
+            st.builds(kind, EUI64S)
+            for kind in (
+                JoinServiceCritical,
+                JoinServiceNonCritical,
+                UnjoinServiceCritical,
+                UnjoinServiceNonCritical,
+                RestoreHanDeviceLog,
+            )
+        )
+    )
+    | st.builds(DecommissionDevice, EUI64S)
+    | st.builds(UpdateInventory, EUI64S, CHANGES)
+    | st.builds(ReadDeviceLog, st.booleans(), st.none() | TIMES)
+    | st.builds(
+        UpdateSecurityCredentialsKrp,
+        remote_party_role=ROLES,
+        digital_signing=st.none() | CERTIFICATES,
+        key_agreement=st.none() | CERTIFICATES,
+        key_agreement_top_up=st.none() | CERTIFICATES,
+        certification_path=st.lists(CERTIFICATES, min_size=1, max_size=3).map(tuple),
+        apply_time_based_cpv_checks=st.booleans(),
+        floor=st.none() | st.integers(0, 2**63 - 1),
+        top_up_floor=st.none() | st.integers(0, 2**63 - 1),
+        execution_date_time=st.none() | TIMES,
+    )
+    | st.builds(UpdateSecurityCredentialsDevice, CERTIFICATES)
+    | st.builds(IssueSecurityCredentials, CREDENTIAL_KINDS)
+    | st.builds(RetrieveDeviceSecurityCredentialsDevice, CREDENTIAL_KINDS)
+    | st.builds(
+        RetrieveDeviceSecurityCredentialsKrp,
+        st.lists(ROLES, min_size=1, max_size=7).map(tuple),
+    )
 )
 
 
 @given(
-    BODIES,
+    ANY_BODY,
     REQUEST_IDS,
     st.integers(1, 8),
     st.sampled_from(("5.4", "5.1", "10.25")),
@@ -562,6 +700,10 @@ def test_a_body_that_contradicts_itself_cannot_be_made() -> None:
         lambda: UpdateHanDeviceLog(1, "Add", 90),
         lambda: UpdateHanDeviceLog(1, "Add", import_mpxn="1"),
         lambda: UpdatePpmidFirmware(b"", "1", ()),
+        lambda: ActivateFirmware(bytes(31)),
+        lambda: IssueSecurityCredentials("Signature"),
+        lambda: RetrieveDeviceSecurityCredentialsKrp(()),
+        lambda: UpdateSecurityCredentialsKrp("Supplier"),
         lambda: UpdatePpmidFirmware(b"", "1", (1, 1)),
         lambda: UpdatePpmidFirmware(b"", "1", tuple(range(MAX_DEVICES + 1))),
     ):

@@ -28,23 +28,35 @@ from xml_rig import (
 from dsp_stub.errors import DspValueError, DuisError, SchemaError
 from dsp_stub.requests import RequestId
 from dsp_stub.responses import (
+    CertificateChange,
+    CommandFailure,
     CommsHubAlert,
     Content,
     CspFirmwareDeliveryStatus,
     DccAlert,
     DccAlertMessage,
     DeviceAlertMessage,
+    DeviceLogRestored,
+    DeviceStatusChangeEvent,
     DspInventory,
+    DspScheduleRemoval,
+    FirmwareDistributionFailure,
     FirmwareTransferAlert,
     FirmwareUpgradeAlert,
     FirmwareVersionMismatch,
     FirmwareWarning,
+    FutureDatedDeviceAlert,
     GbcsPayload,
     InventoryDevice,
+    LocalCommand,
     Message,
+    MeterFirmwareWarning,
     PpmidAlert,
+    PpmidRemoval,
+    PreCommand,
     Response,
     ResponseMessage,
+    SecurityCredentialsUpdated,
     Unread,
     UpdateHanDeviceLogResult,
     build_response,
@@ -132,6 +144,19 @@ CONTENTS: st.SearchStrategy[Content | None] = st.one_of(
         FirmwareWarning,
         **{field.name: DEVICE_IDS for field in fields(FirmwareWarning)},
     ),
+    st.builds(
+        MeterFirmwareWarning,
+        **{field.name: DEVICE_IDS for field in fields(FirmwareWarning)},
+    ),
+    st.builds(LocalCommand, st.binary(min_size=1, max_size=200)),
+    st.builds(PreCommand, st.sampled_from(("4.1", "4.3")), st.binary(min_size=1, max_size=200)),
+    st.builds(
+        FutureDatedDeviceAlert,
+        st.sampled_from((0x8F66, 0x8F67)),
+        st.binary(min_size=1, max_size=200),
+        st.integers(0, 0xFFFF),
+        st.integers(0, 0xFFFF),
+    ),
 )
 CODES = st.integers(0, 0xFFFF)
 RESULTS = st.sampled_from(
@@ -144,6 +169,18 @@ RESULTS = st.sampled_from(
 )
 UPGRADES = st.builds(FirmwareUpgradeAlert, VERSIONS, st.booleans())
 TRANSFERS = st.builds(FirmwareTransferAlert, st.none() | REQUEST_IDS, EUI64S, VERSIONS, RESULTS)
+MPANS = st.text("0123456789", min_size=13, max_size=13)
+CHANGES = (
+    CertificateChange("DigitalSigning", bytes(20)),
+    CertificateChange("KeyAgreementTopUp", b"\xff" * 20),
+)
+FLOORS = st.integers(0, 2**63 - 1).map(str)
+
+
+def credentials_updated(*floors: str) -> SecurityCredentialsUpdated:
+    return SecurityCredentialsUpdated(PPMID, "Supplier", CHANGES, *floors)
+
+
 ALERTS: st.SearchStrategy[DccAlert] = st.one_of(
     st.builds(PpmidAlert, EUI64S, CODES, st.none() | MILLISECONDS, st.none() | UPGRADES),
     st.builds(
@@ -158,6 +195,26 @@ ALERTS: st.SearchStrategy[DccAlert] = st.one_of(
     st.builds(CommsHubAlert, EUI64S, CODES, st.none() | MILLISECONDS, st.none() | TRANSFERS),
     st.builds(FirmwareVersionMismatch, EUI64S, DEVICE_TYPES, VERSIONS, VERSIONS),
     st.builds(UpdateHanDeviceLogResult, REQUEST_IDS),
+    st.builds(
+        FirmwareDistributionFailure,
+        REQUEST_IDS,
+        st.lists(EUI64S, min_size=1, max_size=3).map(tuple),
+    ),
+    st.builds(PpmidRemoval, EUI64S, EUI64S),
+    st.builds(
+        DeviceStatusChangeEvent,
+        EUI64S,
+        st.text("0123456789", min_size=1, max_size=13),
+        st.none() | MPANS,
+        st.none() | MPANS,
+        st.none() | ESME_VARIANTS,
+    ),
+    st.builds(CommandFailure, REQUEST_IDS, EUI64S),
+    st.builds(DspScheduleRemoval, EUI64S, st.integers(0, 10**12)),
+    st.builds(DeviceLogRestored, st.just("2026-01-01Z"), EUI64S, EUI64S, EUI64S, EUI64S),
+    st.builds(credentials_updated, FLOORS),
+    st.builds(credentials_updated, FLOORS, FLOORS),
+    st.builds(credentials_updated),
 )
 DCC_CODES = st.sampled_from(("N1", "N24", "N39", "N60", "N65", "N999", "AD1"))
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
@@ -357,8 +414,8 @@ def test_the_published_rejection_is_read(samples: dict[str, bytes]) -> None:
 
 
 def test_what_is_not_known_is_read_as_unread() -> None:
-    octets = build_response(saying(N39), MP170).replace(b"PPMIDAlert>", b"DeviceLogRestored>")
-    assert parse(octets).message == DccAlertMessage("N39", Unread("DeviceLogRestored"))
+    octets = build_response(saying(N39), MP170).replace(b"PPMIDAlert>", b"ECoSAlert>")
+    assert parse(octets).message == DccAlertMessage("N39", Unread("ECoSAlert"))
     octets = build_response(answering(GbcsPayload(b"\xdf")), MP170)
     octets = octets.replace(b"GBCSPayload>", b"CINMessage>")
     assert parse(octets) == answering(Unread("CINMessage"))

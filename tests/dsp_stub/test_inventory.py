@@ -215,12 +215,13 @@ def test_a_type_2_device_is_not_added_again(inventory: Inventory) -> None:
         inventory.add(device(DeviceType.CAD))
 
 
+@pytest.mark.requirement("MP170-REUSE")
 @pytest.mark.parametrize("ended", [DeviceStatus.DECOMMISSIONED, DeviceStatus.WITHDRAWN])
 def test_a_device_that_comes_back_leaves_its_old_life_readable(
     inventory: Inventory, ended: DeviceStatus
 ) -> None:
     inventory.add_premises(HOME)
-    inventory.add(device(chf=CHF, premises=1))
+    inventory.add(device(chf=CHF, premises=1, status=DeviceStatus.COMMISSIONED))
     old = inventory.set_status(PPMID, ended)
     new = device(firmware_version="00010300", ppmid_variant=PpmidVariant.BRIDGE_1)
     inventory.add(new)
@@ -245,12 +246,12 @@ def test_no_life_of_a_device_is_ever_deleted(store: Store, inventory: Inventory)
 def test_a_status_changes_and_nothing_else(inventory: Inventory) -> None:
     inventory.add(device(date_commissioned=None))
     inventory.add(device(device_id=BRIDGE))
-    assert inventory.set_status(PPMID, DeviceStatus.RECOVERY) == device(
-        status=DeviceStatus.RECOVERY, date_commissioned=None
+    assert inventory.set_status(PPMID, DeviceStatus.SUSPENDED) == device(
+        status=DeviceStatus.SUSPENDED, date_commissioned=None
     )
     with pytest.raises(DspValueError, match="Commissioned without a date"):
         inventory.set_status(PPMID, DeviceStatus.COMMISSIONED)
-    assert inventory.get(PPMID) == device(status=DeviceStatus.RECOVERY, date_commissioned=None)
+    assert inventory.get(PPMID) == device(status=DeviceStatus.SUSPENDED, date_commissioned=None)
     inventory.set_status(PPMID, DeviceStatus.COMMISSIONED, date_commissioned="2026-03-01")
     assert inventory.get(PPMID) == device(
         status=DeviceStatus.COMMISSIONED, date_commissioned="2026-03-01"
@@ -322,7 +323,7 @@ def test_what_a_failed_request_did_to_the_inventory_is_undone(
     def request() -> None:
         with store.transaction():
             inventory.add(device(device_id=BRIDGE))
-            inventory.set_status(PPMID, DeviceStatus.WITHDRAWN)
+            inventory.set_status(PPMID, DeviceStatus.DECOMMISSIONED)
             inventory.add(device(firmware_version="00010300"))
             inventory.add(device())
 
@@ -370,6 +371,7 @@ def test_premises_that_cannot_be_are_refused(changes: dict[str, Any], words: str
     assert words in str(caught.value)
 
 
+@pytest.mark.requirement("MP170-SR82")
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -422,6 +424,7 @@ def test_letters_beyond_ascii_match_in_either_case(inventory: Inventory) -> None
     assert inventory.find_premises(post_code="ll1 1aa", address_identifier="Tŷ Gwyn") == [home]
 
 
+@pytest.mark.requirement("MP170-SR82")
 def test_two_homes_that_share_an_address_are_both_found(inventory: Inventory) -> None:
     second = replace(HOME, id=2, post_code="ab1 2cd")
     for home in (HOME, second):
@@ -469,6 +472,7 @@ RULES = {
 }
 
 
+@pytest.mark.requirement("MP170-SR82")
 @pytest.mark.parametrize("item", RULES)
 def test_an_item_is_there_for_exactly_the_types_that_have_it(cpl: Cpl, item: str) -> None:
     have = {type_ for type_ in DeviceType if presence(device(type_), HOME, cpl)[item] is not None}
@@ -480,6 +484,7 @@ def test_the_items_are_those_of_the_schema_in_its_order(cpl: Cpl) -> None:
         assert list(presence(device(type_), HOME, cpl)) == list(RULES)
 
 
+@pytest.mark.requirement("MP170-SR82")
 @pytest.mark.parametrize("profile", SchemaProfile)
 @pytest.mark.parametrize("home", [HOME, Premises(id=2), None], ids=["home", "bare", "none"])
 def test_what_is_said_of_any_device_fits_the_schema(

@@ -40,6 +40,7 @@ ppmid_alert = "N999"
 [options]
 profile = "duis-5.4"
 commissioned = "strict"
+bridge_as_other_device = "literal"
 image_limit_kb = 1
 unit = "kb"
 scope = "body"
@@ -73,10 +74,13 @@ def test_a_file_that_says_everything_is_read_as_it_says(tmp_path: Path) -> None:
     assert options.model_dump(exclude={"xsd", "image_limit_kb", "unit", "scope"}) == {
         "profile": "duis-5.4",
         "commissioned": "strict",
+        "bridge_as_other_device": "literal",
         "cpl_hash": "whole-file",
         "in_progress_timeout_s": 60,
         "response_timeout_s": 5,
         "least_gbcs_version": "4.3",
+        "s1sp": "succeeds",
+        "assurance": "optional",
         "check_certificate_times": False,
     }
 
@@ -89,6 +93,7 @@ def test_an_empty_file_is_every_default(tmp_path: Path) -> None:
     assert file.options.model_dump() == {
         "profile": "mp170",
         "commissioned": "relaxed",
+        "bridge_as_other_device": "intent",
         "image_limit_kb": 750,
         "unit": "kib",
         "scope": "file",
@@ -96,12 +101,16 @@ def test_an_empty_file_is_every_default(tmp_path: Path) -> None:
         "in_progress_timeout_s": 604_800,
         "response_timeout_s": 1800,
         "least_gbcs_version": "4.1",
+        "s1sp": "succeeds",
+        "assurance": "optional",
         "xsd": None,
         "check_certificate_times": True,
     }
     assert file.codes.model_dump(by_alias=True) == {
         "bad_signature": "E40",
         "replay": "E42",
+        "pre_command": "E48",
+        "pre_command_signature": "E49",
         "doctype": "E100",
         "schema": "E100",
         "ppmid_alert": "N39",
@@ -113,6 +122,12 @@ def test_an_empty_file_is_every_default(tmp_path: Path) -> None:
         "firmware_version_mismatch": "N49",
         "device_log_updated": "N24",
         "device_log_not_updated": "N25",
+        "device_log_restored": "N26",
+        "ppmid_removal": "N43",
+        "security_credentials_updated": "N42",
+        "mpxn_updated": "N16",
+        "future_dated_cancelled": "N36",
+        "schedule_removed": "N37",
     }
 
 

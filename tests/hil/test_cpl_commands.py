@@ -113,6 +113,7 @@ def test_a_script_gets_the_entry_as_one_document(data: Path, file: Path) -> None
         "gbcs_version": "4.1",
         "image_hash": BODY_HASH,
         "status": "Current",
+        "certificates": [],
     }
 
 
@@ -141,12 +142,12 @@ def test_an_image_without_hardware_versions_needs_a_model(data: Path, file: Path
 
 def test_what_the_image_does_not_say_can_be_said(data: Path, file: Path) -> None:
     image = write_image(file)
-    said = ("--type", "HCALCS", "--smets-version", "HCALCSTS V5.1", "--gbcs-version", "4.2")
+    said = ("--type", "HCALCS", "--smets-version", "HCALCSTS V5.2", "--gbcs-version", "4.2")
     hashed = ("--hash-scope", "whole-file", "--manufacturer", "121d", "--model", "99991111")
     added(data, "--from-image", file, *said, *hashed)
     (entry,) = entries(data)
     assert entry.device_type is DeviceType.HCALCS
-    assert (entry.smets_chts_version, entry.gbcs_version) == ("HCALCSTS V5.1", "4.2")
+    assert (entry.smets_chts_version, entry.gbcs_version) == ("HCALCSTS V5.2", "4.2")
     assert entry.model == "99991111"
     assert entry.image_hash == image.sha256
 
@@ -156,7 +157,7 @@ def test_what_is_hashed_follows_the_options_of_the_folder(data: Path, file: Path
     data.mkdir()
     (data / "dsp.toml").write_text('[options]\ncpl_hash = "whole-file"\n')
     added(data, "--from-image", file)
-    scope = ("--hash-scope", "manufacturer-image", "--gbcs-version", "4.2")
+    scope = ("--hash-scope", "manufacturer-image", "--smets-version", "PPMIDTS V4.5")
     added(data, "--from-image", file, *scope)
     assert [entry.image_hash for entry in entries(data)] == [image.sha256, BODY_HASH]
 
@@ -164,7 +165,7 @@ def test_what_is_hashed_follows_the_options_of_the_folder(data: Path, file: Path
 def test_one_firmware_may_stand_there_for_two_specifications(data: Path, file: Path) -> None:
     write_image(file)
     added(data, "--from-image", file)
-    added(data, "--from-image", file, "--smets-version", "SMETS V1.2", "--gbcs-version", "1.0")
+    added(data, "--from-image", file, "--smets-version", "PPMIDTS V4.5")
     assert len(entries(data)) == 2
 
 

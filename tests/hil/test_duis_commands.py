@@ -19,9 +19,11 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from lxml import etree
 
 from dsp_stub import xml_signature
 from dsp_stub.errors import SignatureError
+from dsp_stub.mmc import parsed_view
 from dsp_stub.requests import (
     DevicePrenotification,
     ReadInventory,
@@ -62,6 +64,7 @@ from hil.duis_lines import (
     message_words,
     one_line,
     response_document,
+    response_lines,
 )
 from hil.errors import BenchBroke, HanbenchError, RequestError
 from hil.pki_commands import pki_group
@@ -331,10 +334,12 @@ def dsp() -> Iterator[Dsp]:
 @pytest.mark.real_clock
 def test_an_accepted_request_is_exit_code_0(pki: Path, dsp: Dsp) -> None:
     octets = signed(pki)
-    for code in ("I0", "I99", "W110401"):
+    warned = ["  some devices of the list cannot be updated"]
+    for code, reason in (("I0", []), ("I99", []), ("W110401", warned)):
         dsp.answer = from_dsp(pki, ResponseMessage("8.2", "8.2"), code)
         result = done("send", "--url", dsp.url, "--keys", pki, stdin=octets)
-        assert result.stdout.splitlines() == [code, "  response 8.2", f"  request {REQUEST_ID}"]
+        expected = [code, "  response 8.2", *reason, f"  request {REQUEST_ID}"]
+        assert result.stdout.splitlines() == expected
         assert result.stderr == ""
     assert dsp.posted == [("/api/v1/serviceD", octets)] * 3
 
@@ -511,6 +516,8 @@ def test_with_json_each_callback_is_an_object(pki: Path, listen: Listen) -> None
         "element": "PPMIDAlert",
         "device_ids": ["00DB1234567890A4"],
         "detail": alert_words(N39),
+        "payload": None,
+        "parsed": None,
         "file": None,
     }
 
@@ -553,6 +560,10 @@ def test_it_listens_on_this_machine_unless_it_is_said(pki: Path) -> None:
     assert "is not how to listen" in wrong("listen", "--listen", "nowhere", "--keys", pki)
 
 
+def rtds_vector(vectors: Path, name: str) -> bytes:
+    return bytes.fromhex((vectors / "rtds" / name).read_text(encoding="ascii"))
+
+
 # -- words -------------------------------------------------------------------------------------
 
 STATUS = CspFirmwareDeliveryStatus(REQUEST_ID, CHF_EUI64, PPMID_EUI64, "00010200", EPOCH, True)
@@ -592,6 +603,33 @@ def test_a_frame_is_named_by_its_use_case() -> None:
     broken = DeviceAlertMessage(0x8F12, b"\xdf")
     assert message_words(broken) == "GBCS payload of 1 octets that is no frame"
     assert message_devices(Response(None, None, "I0", EPOCH, broken)) == ()
+
+
+def test_a_version_read_is_shown_parsed_beside_its_octets(vectors: Path) -> None:
+    octets = rtds_vector(vectors, "CS08_11.2_SUCCESS_RESPONSE_GBCS.HEX")
+    message = ResponseMessage("11.2", "11.2", GbcsPayload(octets))
+    response = Response(REQUEST_ID, REQUEST_ID, "I0", EPOCH, message)
+    assert response_lines(response)[-3:] == [
+        f"  {octets.hex().upper()}",
+        "  ReadFirmwareVersionRsp@MessageSuccess: true",
+        "  FirmwareVersion: 0123ABCD",
+    ]
+    document = response_document(response)
+    assert document["payload"] == octets.hex().upper()
+    parsed = parsed_view(octets)
+    assert parsed is not None
+    assert document["parsed"] == etree.tostring(parsed, encoding="unicode")
+
+
+def test_a_device_alert_is_shown_parsed_beside_its_octets(vectors: Path) -> None:
+    octets = rtds_vector(vectors, "CS09_NA_8F8B_ALERT_GBCS.HEX")
+    response = Response(None, None, "I0", EPOCH, DeviceAlertMessage(0x8F8B, octets))
+    assert response_lines(response)[-4:] == [
+        f"  {octets.hex().upper()}",
+        "  GBCSHexAlertCode: 8F8B",
+        "  AlertDescription: Firmware 1234ABCD activated",
+        "  Timestamp: 2015-01-01T00:00:00.000Z",
+    ]
 
 
 def test_a_prenotification_that_a_profile_has_not_can_be_signed(pki: Path) -> None:
