@@ -22,7 +22,7 @@ from run_support import (
     outcomes,
 )
 
-from dsp_stub import firmware_service, inbound
+from dsp_stub import firmware_service, inbound, inbound_responses
 from dsp_stub.cpl import Cpl
 from dsp_stub.desk import Desk
 from dsp_stub.inventory import Inventory
@@ -68,10 +68,10 @@ async def fails(told: Told, *names: str, meddle: object = None) -> Verdict:
 async def test_a_dsp_that_sends_unknown_images_does_not_show_r12(
     told: Told, monkeypatch: Patch
 ) -> None:
-    def any_entry(desk: Desk, _image: object) -> object:
+    def any_entry(desk: Desk, *_arguments: object) -> object:
         return [one for one in desk.cpl.find(device_type=DeviceType.PPMID) if one.is_current]
 
-    monkeypatch.setattr(firmware_service, "_current_entries", any_entry)
+    monkeypatch.setattr(firmware_service, "current_entries", any_entry)
     await fails(told, "R12")
     assert told.answers("11.4")[0] == "I99"
 
@@ -192,7 +192,7 @@ async def test_an_inventory_that_follows_a_failure_confirms_nothing(
 
     # The read-back would put it right, and is another matter.
     monkeypatch.setattr(inbound, "_activated", credulous)
-    monkeypatch.setattr(inbound, "_follow", lambda *_arguments: None)
+    monkeypatch.setattr(inbound_responses, "follow", lambda *_arguments: None)
 
     def break_boot_loader(scenario: Scenario, _event: Event) -> None:
         scenario.wiring.devices["ppmid"].build.activation_fails = True
