@@ -1,0 +1,47 @@
+"""A device that shares no code with the bench meets our hub; whole updates are in the matrix."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from foreign_rig import OLD, TESTS, foreign_rig, make_image
+
+from emulator.zigbee import ota
+
+CLIENT = TESTS / "foreign_client"
+MAY_IMPORT = {"bellows", "zigpy", "cryptography", "foreign_client"} | set(sys.stdlib_module_names)
+
+
+@pytest.mark.real_clock
+async def test_a_device_that_is_not_ours_loads_an_image_from_our_hub(tmp_path: Path) -> None:
+    image = make_image(2048)
+    async with foreign_rig(tmp_path, image) as rig:
+        await rig.admit()
+        await rig.power_on()
+        await rig.until(lambda: rig.tunnel_openings)
+        assert await rig.read_version() == OLD
+        await rig.update(image)
+        await rig.until(lambda: rig.sent(ota.UpgradeEndRequest))
+        assert [one.status for one in rig.sent(ota.UpgradeEndRequest)] == [0]
+        assert rig.complaints == []
+    assert (tmp_path / "device" / "image.ota").read_bytes() == image.data
+
+
+def test_the_foreign_device_shares_no_code_with_the_bench() -> None:
+    modules = sorted(CLIENT.glob("*.py"))
+    assert len(modules) > 5
+    foreign: set[str] = set()
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                foreign |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path.name} imports from where it stands"
+                foreign.add(str(node.module))
+            elif isinstance(node, ast.Name | ast.Attribute):
+                name = node.id if isinstance(node, ast.Name) else node.attr
+                assert name not in ("__import__", "import_module"), f"{path.name} imports by name"
+    assert {name.partition(".")[0] for name in foreign} <= MAY_IMPORT
