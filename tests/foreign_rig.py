@@ -38,7 +38,6 @@ from dsp_stub.responses import (
     Response,
     ResponseMessage,
 )
-from dsp_stub.smi import PpmidVariant
 from emulator.devices.hub import DeviceTunnel, Hub, HubEvent
 from emulator.devices.models import OTA_UPGRADE
 from emulator.devices.node import Frame, NetworkSettings, NodeEvent, OnEvent, Received
@@ -55,8 +54,8 @@ from gbcs.envelope import Frame as GbcsFrame
 from gbcs.firmware import FirmwareActivation, FirmwareVersion
 from gbcs.protection import KeyUse
 from gbcs.smki import ACB_EUI64
-from hil.bench_file import Bench
-from hil.dcc import PPMID_VERSION, Dcc
+from hil.bench_file import Bench, DeviceKind
+from hil.dcc import PPMID_VERSION, VARIANTS, Dcc
 from hil.evidence import Evidence
 from hil.images import DeviceImage, maker_of
 from hil.journal import Journal
@@ -71,7 +70,6 @@ PATIENCE_S = 60.0  # a busy machine is no failure
 # what has them is dropped as a repetition (05-3474, 2.2.8.4.2), though acknowledged.
 OFF_S = 5.2
 OLD, NEW, NEWER = 0x00010100, 0x00010200, 0x00010300
-PRODUCT = identity("ppmid")
 SETTINGS = NetworkSettings(15, 0x1A62, 0x18262CD292AD61D7, bytes(range(16, 32)), bytes(16))
 INSTALL_CODE = bytes(range(0xA0, 0xB0))
 PERMIT_S = 600
@@ -114,17 +112,17 @@ class TappedNode(ZigpyNode):
 
 
 def make_image(
-    size_bytes: int, version: int = NEW, *, damaged: bool = False, **header: int
+    size_bytes: int, version: int = NEW, *, damaged: bool = False, kind: DeviceKind = "ppmid"
 ) -> FirmwareImage:
     """A file as the foreign maker makes them: its last 32 octets are the SHA-256 of the others."""
-    fields = {
-        "manufacturer_code": PRODUCT.manufacturer_code,
-        "image_type": PRODUCT.image_type,
-        "file_version": version,
-        "minimum_hardware_version": PRODUCT.hardware_version,
-        "maximum_hardware_version": PRODUCT.hardware_version,
-    }
-    ota_header = OtaHeader(**(fields | header))
+    product = identity(kind)
+    ota_header = OtaHeader(
+        manufacturer_code=product.manufacturer_code,
+        image_type=product.image_type,
+        file_version=version,
+        minimum_hardware_version=product.hardware_version,
+        maximum_hardware_version=product.hardware_version,
+    )
     body = random.Random(f"{size_bytes} {version}").randbytes(size_bytes - ota_header.header_length)
     data = build_image(ota_header, body).data[:-32]
     trailer = hashlib.sha256(data).digest()
@@ -135,9 +133,15 @@ class ForeignRig:
     """One hub, one DSP, one foreign device; and everything they told."""
 
     def __init__(
-        self, folder: Path, sticks: Sequence[ServedStick], images: Sequence[FirmwareImage]
+        self,
+        folder: Path,
+        sticks: Sequence[ServedStick],
+        images: Sequence[FirmwareImage],
+        kind: DeviceKind,
     ) -> None:
         self.folder = folder
+        self.kind = kind
+        self.product = identity(kind)
         self.eui64 = sticks[1].eui64
         self.personality = "ember"
         self.arguments: tuple[str, ...] = ()  # of the device, each time it is switched on
@@ -158,7 +162,7 @@ class ForeignRig:
         self._arguments: tuple[object, ...] = ()
         now = self._utc_now()
         bench = Bench.model_validate(
-            {"epoch": now.isoformat(), "device": [{"id": "dut", "kind": "ppmid"}]}
+            {"epoch": now.isoformat(), "device": [{"id": "dut", "kind": kind}]}
         )
         self._seeds = Seeds(bench.seed)
         self._evidence = Evidence(folder / "evidence", epoch=now)
@@ -197,9 +201,11 @@ class ForeignRig:
     # -- the hub and the DSP ---------------------------------------------------------------------
 
     async def start(self) -> None:
-        maker = maker_of(self._seeds, PRODUCT).public_key()
-        listed = [("ppmid", DeviceImage(one, "opaque", maker, OLD)) for one in self._listed]
-        await self.dcc.start(self._records, listed)  # type: ignore[arg-type] # kinds are literals
+        maker = maker_of(self._seeds, self.product).public_key()
+        await self.dcc.start(
+            self._records,
+            [(self.kind, DeviceImage(one, "opaque", maker, OLD)) for one in self._listed],
+        )
         await self.hub.start(SETTINGS)
         self.dcc.connect_hub(self.hub.node.eui64, self.hub)
         own = self.dcc.identity(self.eui64).keys
@@ -235,12 +241,12 @@ class ForeignRig:
         """Pre-notify the device (12.2) and have the hub let it in (8.11)."""
         body = DevicePrenotification(
             device_id=self.eui64,
-            manufacturer=f"{PRODUCT.manufacturer_code:04X}",
-            model=PRODUCT.model,
+            manufacturer=f"{self.product.manufacturer_code:04X}",
+            model=self.product.model,
             device_type="PPMID",
             smets_chts_version=PPMID_VERSION,
             firmware_version=f"{OLD:08X}",
-            ppmid_variant=str(PpmidVariant.PPMID),
+            ppmid_variant=str(VARIANTS[self.kind]),
         )
         _, answer = await self.ask("12.2", body)
         assert answer.response_code == "I99"
@@ -307,6 +313,9 @@ class ForeignRig:
             *("--install-code", INSTALL_CODE.hex()),
             *("--channels", str(SETTINGS.channel)),
             *("--version", f"{OLD:08X}"),
+            *("--manufacturer", f"{self.product.manufacturer_code:04X}"),
+            *("--image-type", f"{self.product.image_type:04X}"),
+            *("--hardware", f"{self.product.hardware_version:04X}"),
             *("--activation-s", str(OFF_S)),
             *("--personality", self.personality),
             *self.arguments,
@@ -419,12 +428,13 @@ class ForeignRig:
 async def foreign_rig(
     folder: Path,
     *images: FirmwareImage,
+    kind: DeviceKind = "ppmid",
     ezsp: int = 14,
     places: tuple[str, str] = ("tcp://127.0.0.1:0",) * 2,
 ) -> AsyncIterator[ForeignRig]:
     """Hub and DSP, with the images on the CPL; the device is let in and switched on by the test."""
     async with serve_sticks(*places, ezsp=ezsp, pcap=folder / "air.pcapng") as sticks:
-        rig = ForeignRig(folder, sticks, images)
+        rig = ForeignRig(folder, sticks, images, kind)
         try:
             await rig.start()
             yield rig

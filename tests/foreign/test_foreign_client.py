@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from foreign_client.defects import DEFECTS
 from foreign_rig import OLD, TESTS, foreign_rig, make_image
 
 from emulator.zigbee import ota
@@ -45,3 +49,23 @@ def test_the_foreign_device_shares_no_code_with_the_bench() -> None:
                 name = node.id if isinstance(node, ast.Name) else node.attr
                 assert name not in ("__import__", "import_module"), f"{path.name} imports by name"
     assert {name.partition(".")[0] for name in foreign} <= MAY_IMPORT
+
+
+def test_the_table_of_defects_is_the_same_in_every_place() -> None:
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| ([^|]+) \|", (CLIENT / "README.md").read_text(), re.M)
+    listed = subprocess.run(
+        [sys.executable, "-m", "foreign_client", "--list-defects"],
+        env=os.environ | {"PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [tuple(line.split(maxsplit=1)) for line in listed.stdout.splitlines()]
+    assert len(lines) >= 20
+    assert rows == lines == list(DEFECTS.items())
+
+
+def test_every_defect_has_its_hook() -> None:
+    """A name nobody asks for would be a defect in the table alone."""
+    text = "".join(path.read_text() for path in CLIENT.glob("*.py") if path.stem != "defects")
+    assert [name for name in DEFECTS if f'"{name}"' not in text] == []

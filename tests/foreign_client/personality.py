@@ -32,6 +32,8 @@ class Personality:
 
 PERSONALITIES = {
     "ember": Personality(63, 3.0, 2.0),
-    "ti": Personality(32, 5.0, 0.0, end_tries=2, end_interval_s=5.0, sends_period=True),
+    "ti": Personality(
+        32, 5.0, 0.0, end_tries=2, end_interval_s=5.0, sends_period=True, resumes=False
+    ),
     "nxp": Personality(48, 5.0, 5.0, period_unit_s=1.0),
 }

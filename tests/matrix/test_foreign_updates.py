@@ -49,10 +49,16 @@ async def test_whatever_its_stick_speaks(ezsp: int, tmp_path: Path) -> None:
         await update(rig, tmp_path)
 
 
+async def test_a_bridge_is_updated_like_a_ppmid(tmp_path: Path) -> None:
+    image = make_image(1024, kind="bridge-1")
+    async with foreign_rig(tmp_path, image, kind="bridge-1") as rig:
+        await update(rig, tmp_path)
+
+
 async def test_its_stick_may_be_a_terminal(tmp_path: Path) -> None:
     places = "tcp://127.0.0.1:0", "pty://foreign"
     async with foreign_rig(tmp_path, make_image(1024), places=places) as rig:
-        assert rig.radio.startswith("/dev/")
+        assert not rig.radio.startswith("tcp")
         await update(rig, tmp_path)
 
 
@@ -106,3 +112,27 @@ async def test_an_alert_that_could_not_be_sent_is_sent_after_the_next_start(
         assert await rig.read_version() == NEW
         assert len(rig.alerts) == 1
         assert rig.complaints == []
+
+
+async def test_power_cuts_all_the_way_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    """Before the first block, in the midst, after the last one, and once it runs the new image."""
+    async with foreign_rig(tmp_path, make_image(1024)) as rig:
+        rig.arguments = ("--pace-s", "0.1")
+        await rig.admit()
+        await rig.power_on()
+        await rig.until(lambda: rig.tunnel_openings)
+        await rig.update(rig.images[0])
+        for done in (
+            lambda: len(rig.sent(ota.QueryNextImageRequest)) > 1,
+            lambda: len(rig.sent(ota.ImageBlockRequest)) > 9,
+            lambda: rig.sent(ota.UpgradeEndRequest),
+            lambda: f"runs {NEW:08X}" in rig.said,
+        ):
+            await rig.until(done)
+            await rig.cut_power()
+        await rig.until(lambda: rig.n39)
+        assert await rig.read_version() == NEW
+        assert rig.succeeded == [True]
+        assert len(rig.alerts) == 1
+        assert rig.complaints == []
+    assert (tmp_path / "device" / "image.ota").read_bytes() == rig.images[0].data
