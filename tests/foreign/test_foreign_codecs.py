@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from foreign_client import gbcs, zcl
-from foreign_client.device import install_code_key
 from foreign_client.image import HEADER_OCTETS, Identity, fault_in_file
+from foreign_client.install_code import link_key
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,7 +100,7 @@ def test_a_derived_key_is_the_published_one() -> None:
 
 def test_the_key_of_the_published_install_code() -> None:
     code = bytes.fromhex("83FED3407A939723A5C639B26916D505")
-    assert install_code_key(code).hex() == "66b6900981e1ee3ca4206b6b861c02bb"
+    assert link_key(code).hex() == "66b6900981e1ee3ca4206b6b861c02bb"
 
 
 @given(st.binary(max_size=200))

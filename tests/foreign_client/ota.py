@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from foreign_client import image, zcl
@@ -53,7 +53,7 @@ class Offer(NamedTuple):
 
 
 class Link(Protocol):
-    """How the client reaches its server; see device.py."""
+    """How the client reaches its server; see server.py."""
 
     async def ask(
         self, request: zcl.Zcl, accept: Callable[[zcl.Zcl], bool], timeout_s: float
@@ -72,6 +72,7 @@ class OtaClient:
         defects: frozenset[str],
         say: Callable[[str], None],
         *,
+        before_end: Callable[[Offer], Awaitable[None]],
         query_period_s: float,
         pace_s: float = 0.0,
     ) -> None:
@@ -81,6 +82,7 @@ class OtaClient:
         self._stack = personality
         self._defects = defects
         self._say = say
+        self._before_end = before_end
         self._query_period_s = query_period_s
         self._pace_s = pace_s
         self._period = 0  # MinimumBlockPeriod, in the unit of the stack
@@ -250,6 +252,7 @@ class OtaClient:
         if fault is not None and not unverified & self._defects:
             self._say(f"refused: {fault}")
             return await self._give_up(offer, INVALID_IMAGE)
+        await self._before_end(offer)
         for _ in range(self._stack.end_tries):
             answer = await self._end(offer, zcl.SUCCESS)
             if answer is None:

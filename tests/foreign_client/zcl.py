@@ -61,6 +61,14 @@ def parse(octets: bytes) -> Zcl:
     )
 
 
+def read(octets: bytes) -> Zcl | None:
+    """The same, None for what is no frame."""
+    try:
+        return parse(octets)
+    except ZclError:
+        return None
+
+
 def answer_read(request: Zcl, attributes: Mapping[int, bytes]) -> Zcl:
     """The response to Read Attributes; values have their type in front."""
     body = b""
