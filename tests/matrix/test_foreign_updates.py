@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from foreign_rig import NEW, NEWER, OLD, ForeignRig, foreign_rig, make_image
 from emulator.zigbee import ota
 
 pytestmark = [pytest.mark.matrix, pytest.mark.real_clock]
+
+# Each of the two layouts of its callbacks at its ends; 14 is what the others run on.
+EZSP_VERSIONS = (19,) if os.environ.get("HANBENCH_MATRIX") == "quick" else (8, 13, 16, 19)
 
 
 async def update(rig: ForeignRig, folder: Path, before: int = OLD) -> None:
@@ -43,7 +47,7 @@ async def test_every_personality_completes_an_update(
     )
 
 
-@pytest.mark.parametrize("ezsp", [8, 13, 16, 19])
+@pytest.mark.parametrize("ezsp", EZSP_VERSIONS)
 async def test_whatever_its_stick_speaks(ezsp: int, tmp_path: Path) -> None:
     async with foreign_rig(tmp_path, make_image(1024), ezsp=ezsp) as rig:
         await update(rig, tmp_path)
