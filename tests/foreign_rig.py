@@ -431,9 +431,12 @@ async def foreign_rig(
     kind: DeviceKind = "ppmid",
     ezsp: int = 14,
     places: tuple[str, str] = ("tcp://127.0.0.1:0",) * 2,
+    faults: Sequence[str] = (),
 ) -> AsyncIterator[ForeignRig]:
     """Hub and DSP, with the images on the CPL; the device is let in and switched on by the test."""
-    async with serve_sticks(*places, ezsp=ezsp, pcap=folder / "air.pcapng") as sticks:
+    async with serve_sticks(
+        *places, ezsp=ezsp, faults=faults, pcap=folder / "air.pcapng"
+    ) as sticks:
         rig = ForeignRig(folder, sticks, images, kind)
         try:
             await rig.start()

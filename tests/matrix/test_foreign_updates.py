@@ -12,8 +12,9 @@ from emulator.zigbee import ota
 
 pytestmark = [pytest.mark.matrix, pytest.mark.real_clock]
 
+QUICK = os.environ.get("HANBENCH_MATRIX") == "quick"
 # Each of the two layouts of its callbacks at its ends; 14 is what the others run on.
-EZSP_VERSIONS = (19,) if os.environ.get("HANBENCH_MATRIX") == "quick" else (8, 13, 16, 19)
+EZSP_VERSIONS = (19,) if QUICK else (8, 13, 16, 19)
 
 
 async def update(rig: ForeignRig, folder: Path, before: int = OLD) -> None:
@@ -77,26 +78,30 @@ async def test_two_updates_one_after_the_other(tmp_path: Path) -> None:
         assert rig.complaints == []
 
 
-async def test_ti_begins_again_and_ember_goes_on_after_a_power_cut(tmp_path: Path) -> None:
-    begun = {}
-    for personality in ("ember", "ti"):
-        folder = tmp_path / personality
-        folder.mkdir()
-        async with foreign_rig(folder, make_image(1024)) as rig:
-            rig.personality = personality
-            rig.arguments = ("--pace-s", "0.1")
-            await rig.admit()
-            await rig.power_on()
-            await rig.until(lambda: rig.tunnel_openings)
-            await rig.update(rig.images[0])
-            await rig.until(lambda: len(rig.sent(ota.ImageBlockRequest)) > 5)
-            await rig.cut_power()
-            await rig.until(lambda: rig.n39)
-            assert rig.succeeded == [True]
-            begun[personality] = sum(
-                one.file_offset == 0 for one in rig.sent(ota.ImageBlockRequest)
-            )
-    assert begun == {"ember": 1, "ti": 2}
+@pytest.mark.parametrize(("personality", "begun"), [("ember", 1), ("ti", 2)])
+async def test_ti_begins_again_and_ember_goes_on_after_a_power_cut(
+    personality: str, begun: int, tmp_path: Path
+) -> None:
+    async with foreign_rig(tmp_path, make_image(1024)) as rig:
+        rig.personality = personality
+        rig.arguments = ("--pace-s", "0.1")
+        await rig.admit()
+        await rig.power_on()
+        await rig.until(lambda: rig.tunnel_openings)
+        await rig.update(rig.images[0])
+        await rig.until(lambda: len(rig.sent(ota.ImageBlockRequest)) > 5)
+        await rig.cut_power()
+        await rig.until(lambda: rig.n39)
+        assert rig.succeeded == [True]
+        offsets = [one.file_offset for one in rig.sent(ota.ImageBlockRequest)]
+        assert offsets.count(0) == begun
+
+
+@pytest.mark.parametrize("percent", [5] if QUICK else [5, 15])
+async def test_a_lossy_air_delays_it_and_no_more(percent: int, tmp_path: Path) -> None:
+    faults = (f"loss {percent} %",)
+    async with foreign_rig(tmp_path, make_image(1024), faults=faults) as rig:
+        await update(rig, tmp_path)
 
 
 async def test_an_alert_that_could_not_be_sent_is_sent_after_the_next_start(
