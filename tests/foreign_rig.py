@@ -17,9 +17,10 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
+from foreign_tap import Tap, TappedNode
 
 from dsp_stub.desk import DspEvent, Flagged, SecurityEvent
 from dsp_stub.requests import (
@@ -40,10 +41,8 @@ from dsp_stub.responses import (
 )
 from emulator.devices.hub import DeviceTunnel, Hub, HubEvent
 from emulator.devices.models import OTA_UPGRADE
-from emulator.devices.node import Frame, NetworkSettings, NodeEvent, OnEvent, Received
-from emulator.devices.node import SmartEnergyEndpoint as Endpoint
+from emulator.devices.node import Frame, NetworkSettings
 from emulator.devices.tunnel import TunnelUp
-from emulator.devices.zigpy_node import ZigpyNode
 from emulator.zigbee import ota, zcl
 from firmware_images.header import OtaHeader
 from firmware_images.image import FirmwareImage, build_image, read_image
@@ -73,42 +72,6 @@ OLD, NEW, NEWER = 0x00010100, 0x00010200, 0x00010300
 SETTINGS = NetworkSettings(15, 0x1A62, 0x18262CD292AD61D7, bytes(range(16, 32)), bytes(16))
 INSTALL_CODE = bytes(range(0xA0, 0xB0))
 PERMIT_S = 600
-
-
-class Heard(NamedTuple):
-    """An OTA command between hub and device, as it was before or after it was sealed."""
-
-    time_s: float
-    from_device: bool
-    command: int
-    body: ota.OtaCommand | zcl.DefaultResponse
-    encrypted: bool
-
-
-Tamper = Callable[[ota.OtaCommand, zcl.ZclFrame], "ota.OtaCommand | None"]
-"""What the hub says instead of this command of its own; None for the same."""
-
-
-class TappedNode(ZigpyNode):
-    """The hub's node with an ear on it, and a hand on what leaves it."""
-
-    def __init__(
-        self, url: str, endpoints: tuple[Endpoint, ...], on_event: OnEvent, *, rig: ForeignRig
-    ) -> None:
-        super().__init__(url, endpoints, self._event, take_over=True)
-        self._upwards = on_event
-        self._rig = rig
-
-    def _event(self, event: NodeEvent) -> None:
-        if type(event) is Received and event.cluster == OTA_UPGRADE:
-            self._rig.heard_ota(event.payload, from_device=True, encrypted=event.encrypted)
-        self._upwards(event)
-
-    def send(self, frame: Frame) -> int:
-        if frame.cluster == OTA_UPGRADE:
-            frame = frame._replace(payload=self._rig.tampered(frame.payload))
-            self._rig.heard_ota(frame.payload, from_device=False, encrypted=frame.encrypted)
-        return super().send(frame)
 
 
 def make_image(
@@ -147,19 +110,15 @@ class ForeignRig:
         self.arguments: tuple[str, ...] = ()  # of the device, each time it is switched on
         self.radio = sticks[1].url
         self.images = images
-        self._listed = images
         self.journal = Journal()
-        self.ota: list[Heard] = []
         self.hub_events: list[HubEvent] = []
         self.dsp_events: list[DspEvent] = []
         self.frames: list[SeenFrame] = []
         self.callbacks: list[Response] = []
         self.said: list[str] = []  # lines of the device's process
-        self.tamper: Tamper = lambda _command, _frame: None
-        self._loop = asyncio.get_running_loop()
+        self.tap = Tap(self.journal.tell)
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._arguments: tuple[object, ...] = ()
         now = self._utc_now()
         bench = Bench.model_validate(
             {"epoch": now.isoformat(), "device": [{"id": "dut", "kind": kind}]}
@@ -182,7 +141,7 @@ class ForeignRig:
         )
         self.hub = Hub(
             sticks[0].url,
-            partial(TappedNode, rig=self),
+            partial(TappedNode, tap=self.tap),
             lambda event: self._keep(self.hub_events, event),
             image_limit_bytes=750 * 1024,
             identity=self.dcc.identity,
@@ -204,7 +163,7 @@ class ForeignRig:
         maker = maker_of(self._seeds, self.product).public_key()
         await self.dcc.start(
             self._records,
-            [(self.kind, DeviceImage(one, "opaque", maker, OLD)) for one in self._listed],
+            [(self.kind, DeviceImage(one, "opaque", maker, OLD)) for one in self.images],
         )
         await self.hub.start(SETTINGS)
         self.dcc.connect_hub(self.hub.node.eui64, self.hub)
@@ -302,9 +261,8 @@ class ForeignRig:
 
     # -- the device ------------------------------------------------------------------------------
 
-    async def power_on(self, *arguments: object) -> None:
-        """Start the device's process; with nothing said, as it was started before."""
-        self._arguments = arguments or self._arguments
+    async def power_on(self) -> None:
+        """Start the device's process."""
         words = [
             *("--radio", self.radio),
             *("--data", self.folder / "device"),
@@ -319,7 +277,6 @@ class ForeignRig:
             *("--activation-s", str(OFF_S)),
             *("--personality", self.personality),
             *self.arguments,
-            *self._arguments,
         ]
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "foreign_client", *map(str, words)),
@@ -359,29 +316,10 @@ class ForeignRig:
 
     # -- what was heard --------------------------------------------------------------------------
 
-    def heard_ota(self, payload: bytes, *, from_device: bool, encrypted: bool) -> None:
-        try:
-            frame = zcl.parse(payload)
-            body = _ota_command(frame)
-        except zcl.ZclError:
-            return
-        if body is not None:
-            heard = Heard(self._loop.time(), from_device, frame.command, body, encrypted)
-            self._keep(self.ota, heard)
-
-    def tampered(self, payload: bytes) -> bytes:
-        frame = zcl.parse(payload)
-        body = _ota_command(frame)
-        if body is None or isinstance(body, zcl.DefaultResponse):
-            return payload
-        other = self.tamper(body, frame)
-        if other is None:
-            return payload
-        return zcl.build(frame._replace(payload=ota.build(other)))
-
     def sent(self, kind: type) -> list[Any]:
         """The device's commands of one kind, in order."""
-        return [one.body for one in self.ota if one.from_device and type(one.body) is kind]
+        heard = self.tap.heard
+        return [one.body for one in heard if one.from_device and type(one.body) is kind]
 
     @property
     def tunnel_openings(self) -> int:
@@ -443,26 +381,3 @@ async def foreign_rig(
             yield rig
         finally:
             await rig.stop()
-
-
-_FROM_CLIENT: dict[int, Callable[[bytes], ota.OtaCommand]] = {
-    1: ota.parse_query_next_image_request,
-    3: ota.parse_image_block_request,
-    6: ota.parse_upgrade_end_request,
-}
-_FROM_SERVER: dict[int, Callable[[bytes], ota.OtaCommand]] = {
-    0: ota.parse_image_notify,
-    2: ota.parse_query_next_image_response,
-    5: ota.parse_image_block_response,
-    7: ota.parse_upgrade_end_response,
-}
-
-
-def _ota_command(frame: zcl.ZclFrame) -> ota.OtaCommand | zcl.DefaultResponse | None:
-    if frame.is_default_response:
-        return zcl.parse_default_response(frame.payload)
-    if not frame.is_cluster_command:
-        return None
-    parsers = _FROM_SERVER if frame.is_from_server else _FROM_CLIENT
-    parse = parsers.get(frame.command)
-    return None if parse is None else parse(frame.payload)

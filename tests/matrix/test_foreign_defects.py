@@ -52,7 +52,7 @@ def offsets(rig: ForeignRig) -> list[int]:
 
 def gaps_s(rig: ForeignRig) -> list[float]:
     """Between one block request and the next."""
-    times = [one.time_s for one in rig.ota if type(one.body) is ota.ImageBlockRequest]
+    times = [one.time_s for one in rig.tap.heard if type(one.body) is ota.ImageBlockRequest]
     return [after - before for before, after in pairwise(times)]
 
 
@@ -62,16 +62,16 @@ def ends(rig: ForeignRig) -> list[int]:
 
 def served(rig: ForeignRig) -> int:
     """How far into the file the hub has answered."""
-    blocks = [one.body for one in rig.ota if isinstance(one.body, ota.ImageBlockResponse)]
+    blocks = [one.body for one in rig.tap.heard if isinstance(one.body, ota.ImageBlockResponse)]
     return max((one.file_offset + len(one.data) for one in blocks), default=0)
 
 
 def queries_after_end(rig: ForeignRig) -> list[int]:
     """The versions that queries after an Upgrade End have named."""
-    kinds = [type(one.body) for one in rig.ota]
+    kinds = [type(one.body) for one in rig.tap.heard]
     if ota.UpgradeEndRequest not in kinds:
         return []
-    later = rig.ota[kinds.index(ota.UpgradeEndRequest) :]
+    later = rig.tap.heard[kinds.index(ota.UpgradeEndRequest) :]
     bodies = [one.body for one in later]
     return [b.current_file_version for b in bodies if isinstance(b, ota.QueryNextImageRequest)]
 
@@ -112,9 +112,9 @@ def activated(rig: ForeignRig) -> bool:
 # -- what happens ----------------------------------------------------------------------------------
 
 
-async def begin(rig: ForeignRig, *arguments: object) -> None:
+async def begin(rig: ForeignRig) -> None:
     await rig.admit()
-    await rig.power_on(*arguments)
+    await rig.power_on()
     await rig.until(lambda: rig.tunnel_openings and rig.sent(ota.QueryNextImageRequest))
 
 
@@ -126,7 +126,8 @@ async def update(rig: ForeignRig) -> None:
 
 async def update_slowly(rig: ForeignRig) -> None:
     """Time for things to happen while it loads."""
-    await begin(rig, *PACE)
+    rig.arguments += PACE
+    await begin(rig)
     await rig.update(rig.images[0])
     await rig.until(lambda: len(offsets(rig)) > 5)
 
@@ -185,13 +186,13 @@ def offered_as(**fields: int) -> Course:
     async def course(rig: ForeignRig) -> None:
         told: list[ota.OtaCommand] = []
 
-        def tamper(command: ota.OtaCommand, _frame: zcl.ZclFrame) -> ota.OtaCommand | None:
+        def tamper(command: ota.OtaCommand) -> ota.OtaCommand | None:
             if told or not isinstance(command, ota.QueryNextImageResponse) or command.status:
                 return None
             told.append(command._replace(**fields))
             return told[0]
 
-        rig.tamper = tamper
+        rig.tap.tamper = tamper
         await update(rig)
         await rig.until(lambda: told)
         rig.notify()
@@ -205,13 +206,13 @@ def third_block_is(change: Callable[[ota.ImageBlockResponse], ota.OtaCommand]) -
     async def course(rig: ForeignRig) -> None:
         blocks: list[ota.OtaCommand] = []
 
-        def tamper(command: ota.OtaCommand, _frame: zcl.ZclFrame) -> ota.OtaCommand | None:
+        def tamper(command: ota.OtaCommand) -> ota.OtaCommand | None:
             if not isinstance(command, ota.ImageBlockResponse):
                 return None
             blocks.append(command)
             return change(command) if len(blocks) == 3 else None
 
-        rig.tamper = tamper
+        rig.tap.tamper = tamper
         await update(rig)
 
     return course
@@ -221,18 +222,18 @@ async def abort(rig: ForeignRig) -> None:
     """Every block is refused from the third on; later the refusals end, and it is notified."""
     refused: list[ota.OtaCommand] = []
 
-    def tamper(command: ota.OtaCommand, _frame: zcl.ZclFrame) -> ota.OtaCommand | None:
+    def tamper(command: ota.OtaCommand) -> ota.OtaCommand | None:
         if not isinstance(command, ota.ImageBlockResponse) or command.file_offset < 100:
             return None
         refused.append(ota.ImageBlockRefused(ABORT))
         return refused[-1]
 
-    rig.tamper = tamper
+    rig.tap.tamper = tamper
     await update(rig)
     await rig.until(lambda: refused)
     if "--defect" in rig.arguments:
         return
-    rig.tamper = lambda _command, _frame: None
+    rig.tap.tamper = lambda _command: None
     rig.notify()
 
 
@@ -310,7 +311,7 @@ CASES = {
         abort, activated, lambda rig: max(Counter(offsets(rig)).values(), default=0) > 4
     ),
     "unprotected-requests": Case(
-        update, activated, lambda rig: any(h.from_device and not h.encrypted for h in rig.ota)
+        update, activated, lambda rig: any(h.from_device and not h.encrypted for h in rig.tap.heard)
     ),
     "takes-unprotected-notify": Case(
         notify_unprotected,

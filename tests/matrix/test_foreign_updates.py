@@ -31,6 +31,7 @@ async def update(rig: ForeignRig, folder: Path, before: int = OLD) -> None:
     assert await rig.read_inventory() == image.header.file_version
     assert [one.status for one in rig.sent(ota.UpgradeEndRequest)] == [0]
     assert rig.complaints == []
+    assert rig.tap.unreadable == []
     assert (folder / "device" / "image.ota").read_bytes() == image.data
 
 
@@ -41,7 +42,7 @@ async def test_every_personality_completes_an_update(
     async with foreign_rig(tmp_path, make_image(4096)) as rig:
         rig.personality = personality
         await update(rig, tmp_path)
-    blocks = [one.body for one in rig.ota if isinstance(one.body, ota.ImageBlockResponse)]
+    blocks = [one.body for one in rig.tap.heard if isinstance(one.body, ota.ImageBlockResponse)]
     assert {len(one.data) for one in blocks[:-1]} == {block_octets}
     assert (rig.sent(ota.ImageBlockRequest)[0].minimum_block_period is None) is (
         personality != "ti"
