@@ -15,6 +15,7 @@ from foreign_rig import OLD, TESTS, foreign_rig, make_image
 
 from emulator.zigbee import ota
 
+OTHER = 0x00DB1234567890A4
 CLIENT = TESTS / "foreign_client"
 MAY_IMPORT = {"bellows", "zigpy", "cryptography", "foreign_client"} | set(sys.stdlib_module_names)
 
@@ -69,3 +70,24 @@ def test_every_defect_has_its_hook() -> None:
     """A name nobody asks for would be a defect in the table alone."""
     text = "".join(path.read_text() for path in CLIENT.glob("*.py") if path.stem != "defects")
     assert [name for name in DEFECTS if f'"{name}"' not in text] == []
+
+
+@pytest.mark.real_clock
+async def test_what_it_cannot_start_with_is_one_sentence(tmp_path: Path) -> None:
+    async with foreign_rig(tmp_path) as rig:
+        for use in ("ds", "ka"):
+            mine, other = (tmp_path / "keys" / f"{e:016x}-{use}.key" for e in (rig.eui64, OTHER))
+            other.write_bytes(mine.read_bytes())
+        for option, value, sentence in (
+            ("--keys", "nowhere", "No such file or directory: 'nowhere/"),
+            ("--radio", "tcp://127.0.0.1:9", "127.0.0.1"),
+            ("--eui64", f"{OTHER:016X}", "the stick is "),
+        ):
+            rig.said.clear()
+            rig.arguments = (option, value)
+            await rig.power_on()
+            await rig.until(lambda: any("foreign_client: " in line for line in rig.said))
+            await rig.kill()
+            (line,) = [line for line in rig.said if not line.startswith("runs ")]
+            assert line.startswith("foreign_client: ")
+            assert sentence in line

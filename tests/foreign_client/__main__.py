@@ -74,12 +74,12 @@ def main() -> None:
         return
     for name in ("bellows", "zigpy"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    storage = Storage(arguments.data, arguments.image_file, arguments.version)
-    keys = gbcs.load_keys(arguments.keys, arguments.eui64, arguments.acb)
-    print(f"runs {storage.memory.version:08X}", flush=True)
     try:
+        keys = gbcs.load_keys(arguments.keys, arguments.eui64, arguments.acb)
+        storage = Storage(arguments.data, arguments.image_file, arguments.version)
+        print(f"runs {storage.memory.version:08X}", flush=True)
         asyncio.run(_live(arguments, storage, keys))
-    except* (ConnectionError, RadioError, OSError) as errors:
+    except* (RadioError, OSError) as errors:
         sys.exit(f"foreign_client: {errors.exceptions[0]}")
     except* KeyboardInterrupt:
         sys.exit(130)

@@ -84,8 +84,8 @@ class Device:
             storage.memory.version = settings.factory_version
 
     async def live(self) -> None:
-        await self._stick.start()
         try:
+            await self._stick.start(self._settings.identity.eui64)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch_line())
                 tasks.create_task(self._answer())

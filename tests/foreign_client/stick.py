@@ -65,11 +65,14 @@ class Stick(EZSP):  # type: ignore[misc]
 
     # -- the network -------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Reset the stick and tell it what this device is."""
+    async def start(self, eui64: int) -> None:
+        """Reset the stick, which must have this address, and tell it what this device is."""
         await self.connect(use_thread=False)
         if self.ezsp_version < 8:
             raise RadioError(f"the stick speaks EZSP {self.ezsp_version}; this device needs 8")
+        (address,) = await self.getEui64()
+        if int.from_bytes(address.serialize(), "little") != eui64:
+            raise RadioError(f"the stick is {address}, not {eui64:016X}")
         for number, value in (
             (t.EzspConfigId.CONFIG_STACK_PROFILE, 2),
             (t.EzspConfigId.CONFIG_SECURITY_LEVEL, 5),
