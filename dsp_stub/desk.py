@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from dsp_stub import xml_signature
 from dsp_stub.broker import Command, StoredBroker
+from dsp_stub.campaigns import Campaigns
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.cpl import Cpl
 from dsp_stub.errors import DspValueError
@@ -33,6 +34,7 @@ from dsp_stub.responses import (
 from dsp_stub.schema import SchemaProfile
 from dsp_stub.smi import ENDED, SmiDevice
 from dsp_stub.store import Store
+from dsp_stub.targets import Targets
 from dsp_stub.updates import Update, Updates
 from dsp_stub.users import User, Users
 from gbcs.acb import AccessControlBroker
@@ -85,7 +87,15 @@ class Answered:
     sentence: str
 
 
-DspEvent = SecurityEvent | Flagged | Answered
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A request waits for an operator, since its user asked for so much."""
+
+    request_id: str
+    detail: str
+
+
+DspEvent = SecurityEvent | Flagged | Answered | Quarantined
 
 
 class Desk:
@@ -113,7 +123,9 @@ class Desk:
         self.profile = SchemaProfile(self.options.profile)
         self.inventory = Inventory(store)
         self.cpl = Cpl(store)
+        self.targets = Targets(store)
         self.updates = Updates(store)
+        self.campaigns = Campaigns(store)
         self.outbox = Outbox(store, self.updates)
         self.commands = StoredBroker(store)
         self.broker = AccessControlBroker(acb, keys, self.commands)
@@ -164,7 +176,8 @@ class Desk:
         deadline = now + timedelta(seconds=self.options.response_timeout_s)
         command = Command(device, counter, str(request_id), service, subject, deadline)
         self.commands.note(command)
-        self.outbox.add_message(CommandForDevice(hub, device, counter, frame), now)
+        message = CommandForDevice(hub, device, counter, frame)
+        self.outbox.add_message(message, now, expires_at=deadline)
 
     # -- what users are told ---------------------------------------------------------------
 

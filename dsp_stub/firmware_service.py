@@ -13,61 +13,83 @@ device; a device that is refused goes into one of the lists, and the others go a
 
     of each device                                         list
     -----------------------------------------------------  --------------------------
-    in the inventory, a PPMID, the user's to update        InvalidDeviceID
-    of a status that takes firmware, on a hub              NotCommissionedDeviceID
-    of the model on the CPL, hardware in the header's      NotApplicableFirmwareDeviceID
-      range, SMETS2 or later
-    GBCS version of it and of its CHF is high enough       InvalidGBCSVersion
+    what `targets` asks of it                              one of its four
     no update in progress                                  OtherRequestInProgress
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from dsp_stub.campaigns import CampaignState
 from dsp_stub.cpl import CplEntry, image_hash
-from dsp_stub.desk import ACCEPTED, Desk, Refusal
+from dsp_stub.desk import ACCEPTED, Desk, Quarantined, Refusal
 from dsp_stub.requests import RequestId, UpdatePpmidFirmware
-from dsp_stub.responses import FirmwareWarning
-from dsp_stub.smi import ENDED, DeviceStatus, DeviceType, PpmidVariant, SmiDevice
+from dsp_stub.responses import FirmwareWarning, QuarantinedRequest
+from dsp_stub.smi import DeviceType
+from dsp_stub.targets import SLICE, Target, list_for
 from dsp_stub.users import User
 from firmware_images.checks import check_image
 from firmware_images.errors import ImageError
 from firmware_images.image import FirmwareImage, read_image
 
 PARTLY_ACCEPTED = "W110401"
-# What waits to be joined to a meter: never a bridge's end (MP170), and a PPMID's only where there
-# is no meter.
-_UNCOMMISSIONED = (DeviceStatus.WHITELISTED, DeviceStatus.INSTALLED_NOT_COMMISSIONED)
 
 
-def update_ppmid_firmware(
-    desk: Desk, user: User, request_id: RequestId, body: UpdatePpmidFirmware, now: datetime
+class Judged(NamedTuple):
+    """What is to be done about an 11.4, as far as its devices do not have another update."""
+
+    image: FirmwareImage
+    devices: Sequence[int]
+    refused: dict[str, list[int]]
+
+
+def judge(desk: Desk, user: User, body: UpdatePpmidFirmware) -> Generator[None, None, Judged]:
+    """Look at the image and at every device, a slice a step. Changes nothing."""
+    image = acceptable_image(desk, body)
+    entries = current_entries(desk, image)
+    lists: dict[Target | None, str | None] = {}
+    refused: dict[str, list[int]] = {}
+    taken: list[int] = []
+    for begin in range(0, len(body.devices), SLICE):
+        if begin:
+            yield
+        part = body.devices[begin : begin + SLICE]
+        targets = desk.targets.of(part)
+        for target in set(targets).difference(lists):
+            lists[target] = list_for(target, user.eui64, image, entries, desk.options)
+        if all(lists[target] is None for target in set(targets)):
+            taken += part
+            continue
+        for device_id, target in zip(part, targets, strict=True):
+            name = lists[target]
+            (taken if name is None else refused.setdefault(name, [])).append(device_id)
+    return Judged(image, taken, refused)
+
+
+def begin_campaign(
+    desk: Desk, request_id: RequestId, judged: Judged, now: datetime
 ) -> tuple[str, FirmwareWarning | None]:
     """11.4: the updates begin, in the order of the list; who was refused is in the warning."""
-    image = _acceptable(desk, body)
-    entries = _current_entries(desk, image)
-    refused: dict[str, list[int]] = {}
-    taken: list[SmiDevice] = []
-    for device_id in body.devices:
-        device = desk.inventory.get(device_id)
-        name = _list_for(desk, user, device, image, entries)
-        if name is None:
-            assert device is not None
-            taken.append(device)
-        else:
-            refused.setdefault(name, []).append(device_id)
+    refused = judged.refused
+    busy = desk.updates.open_devices(judged.devices) | desk.campaigns.waiting_devices()
+    busy.intersection_update(judged.devices)
+    taken = judged.devices
+    if busy:
+        refused["other_request_in_progress"] = [one for one in taken if one in busy]
+        taken = [one for one in taken if one not in busy]
     warning = None
     if refused:
         warning = FirmwareWarning(**{name: tuple(ids) for name, ids in refused.items()})
     if not taken:
         raise Refusal("E110403", "no device of the list can be updated", warning)
-    _start(desk, request_id, image, taken, now)
+    start_updates(desk, request_id, judged.image, taken, desk.targets.hubs_of(taken), now)
     return (ACCEPTED if warning is None else PARTLY_ACCEPTED), warning
 
 
-def _acceptable(desk: Desk, body: UpdatePpmidFirmware) -> FirmwareImage:
+def acceptable_image(desk: Desk, body: UpdatePpmidFirmware) -> FirmwareImage:
     try:
         image = read_image(body.firmware_image)
     except ImageError as error:
@@ -87,7 +109,7 @@ def _acceptable(desk: Desk, body: UpdatePpmidFirmware) -> FirmwareImage:
     return image
 
 
-def _current_entries(desk: Desk, image: FirmwareImage) -> Sequence[CplEntry]:
+def current_entries(desk: Desk, image: FirmwareImage) -> Sequence[CplEntry]:
     digest = image_hash(image, desk.options.cpl_hash)
     header = image.header
     entries = [
@@ -108,96 +130,36 @@ def _current_entries(desk: Desk, image: FirmwareImage) -> Sequence[CplEntry]:
     return entries
 
 
-def _list_for(
-    desk: Desk,
-    user: User,
-    device: SmiDevice | None,
-    image: FirmwareImage,
-    entries: Sequence[CplEntry],
-) -> str | None:
-    """The list a device goes into, None when it can be updated."""
-    if device is None or device.device_type is not DeviceType.PPMID:
-        return "invalid_device_ids"
-    responsible = desk.responsible(device)
-    if responsible and user.eui64 not in responsible:
-        return "invalid_device_ids"
-    if not _takes_firmware(desk, device):
-        return "not_commissioned_device_ids"
-    if not _is_applicable(device, image, entries):
-        return "not_applicable_firmware_device_ids"
-    assert device.chf is not None
-    chf = desk.inventory.get(device.chf)
-    versions = (device.gbcs_version, None if chf is None else chf.gbcs_version)
-    least = _version(desk.options.least_gbcs_version)
-    if any(version is None or _version(version) < least for version in versions):
-        return "invalid_gbcs_version"
-    if desk.updates.open_update(device.device_id) is not None:
-        return "other_request_in_progress"
-    return None
-
-
-def _takes_firmware(desk: Desk, device: SmiDevice) -> bool:
-    if device.status in ENDED or device.chf is None:
-        return False
-    if device.status is DeviceStatus.COMMISSIONED:
-        return True
-    if desk.options.commissioned == "strict" or device.status not in _UNCOMMISSIONED:
-        return False
-    return device.ppmid_variant is not PpmidVariant.PPMID or not _has_joined_meter(desk, device)
-
-
-def _has_joined_meter(desk: Desk, device: SmiDevice) -> bool:
-    """Whether there is a meter on the HAN that a PPMID could have been joined to.
-
-    A meter that stands in the inventory alone, without a hub's device log, is none of the HAN.
-    """
-    assert device.chf is not None
-    meters = (DeviceType.ESME, DeviceType.GSME)
-    return any(one.device_type in meters for one in desk.inventory.devices_on(device.chf))
-
-
-def _is_applicable(device: SmiDevice, image: FirmwareImage, entries: Sequence[CplEntry]) -> bool:
-    hardware_version = int(device.model[4:], 16)
-    return (
-        image.header.fits_hardware(hardware_version)
-        and any(
-            (entry.manufacturer, entry.model) == (device.manufacturer, device.model)
-            for entry in entries
-        )
-        and not (device.smets_chts_version or "").startswith("SMETS V1")
-    )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """4.1 is below 4.10."""
-    return tuple(int(part) for part in text.split("."))
-
-
-def _start(
+def start_updates(
     desk: Desk,
     request_id: RequestId,
     image: FirmwareImage,
-    devices: Sequence[SmiDevice],
+    devices: Sequence[int],
+    hubs: Sequence[int],
     now: datetime,
 ) -> None:
-    """Begin the updates; each hub gets the image once, with those of its devices."""
-    deadline = now + timedelta(seconds=desk.options.in_progress_timeout_s)
+    """Accept the campaign; above the threshold of its user's volume it waits for an operator."""
+    options, user = desk.options, request_id.originator
     desk.updates.keep_image(image.sha256, image.data)
-    by_hub: dict[int, list[int]] = {}
-    for device in devices:
-        assert device.chf is not None
-        by_hub.setdefault(device.chf, []).append(device.device_id)
-    for hub, device_ids in by_hub.items():
-        references = [
-            desk.updates.start(
-                str(request_id),
-                device_id,
-                hub,
-                image.sha256,
-                image.header.file_version,
-                now,
-                deadline,
-            )
-            for device_id in device_ids
-        ]
-        desk.outbox.add_offer(hub, references[0], tuple(device_ids), image.sha256, now)
+    since = now - timedelta(seconds=options.anomaly_window_s)
+    threshold = options.anomaly_threshold
+    volume = len(devices) + (desk.campaigns.volume(user, since) if threshold else 0)
+    state = CampaignState.STARTING
+    if threshold and volume > threshold:
+        state = CampaignState.QUARANTINED
+        desk.alert((user,), desk.codes.quarantined_request, QuarantinedRequest(request_id), now)
+        detail = f"with its {len(devices)} devices the volume is {volume}, above {threshold}"
+        desk.updates.record(now, str(request_id), None, state, detail)
+        desk.events.append(Quarantined(str(request_id), detail))
+    desk.campaigns.accept(
+        str(request_id),
+        user,
+        image.sha256,
+        image.header.file_version,
+        devices,
+        hubs,
+        state,
+        now,
+        now + timedelta(seconds=options.in_progress_timeout_s),
+        now + timedelta(seconds=options.service_level_s),
+    )

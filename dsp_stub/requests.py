@@ -18,6 +18,7 @@ schema cannot say is checked here. No `repr` shows an install code or an image.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,12 +240,9 @@ def _read_request(root: etree._Element) -> Request:
 
 def _read_update(element: etree._Element) -> UpdatePpmidFirmware:
     devices = read_field(element, "DeviceIDList", read_devices)
-    seen: set[int] = set()
-    for device in devices:
-        if device in seen:
-            listed = require(element, "DeviceIDList")
-            raise refused(listed, f"has {eui64_to_xml(device)} twice")
-        seen.add(device)
+    if len(set(devices)) != len(devices):
+        twice = next(device for device, times in Counter(devices).items() if times > 1)
+        raise refused(require(element, "DeviceIDList"), f"has {eui64_to_xml(twice)} twice")
     return UpdatePpmidFirmware(
         read_octets(element, "FirmwareImage"), read_text(element, "FirmwareVersion"), devices
     )

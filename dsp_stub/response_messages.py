@@ -229,12 +229,20 @@ class UpdateHanDeviceLogResult:
     request_id: RequestId
 
 
+@dataclass(frozen=True, slots=True)
+class QuarantinedRequest:
+    """A request waits for an operator: with it, a user's volume is above the threshold."""
+
+    request_id: RequestId
+
+
 DccAlert = (
     PpmidAlert
     | CspFirmwareDeliveryStatus
     | CommsHubAlert
     | FirmwareVersionMismatch
     | UpdateHanDeviceLogResult
+    | QuarantinedRequest
     | Unread
 )
 

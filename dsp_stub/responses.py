@@ -8,7 +8,7 @@ other implementations send differs from the schema in places.
     ---------------------  --------------------  ------------------------------------------------
     ResponseMessage        ResponseMessage       nothing, DspInventory, FirmwareWarning, GbcsPayload
     DeviceAlertMessage     DeviceAlertMessage    the alert of a device as it sent it
-    DCCAlertMessage        DccAlertMessage       an alert of the DCC, one of five
+    DCCAlertMessage        DccAlertMessage       an alert of the DCC, one of six
 
 A content or an alert that is none of these is read as `Unread`, and is never written.
 """
@@ -51,6 +51,7 @@ from dsp_stub.response_messages import (
     InventoryDevice,
     Message,
     PpmidAlert,
+    QuarantinedRequest,
     Response,
     ResponseMessage,
     Unread,
@@ -89,6 +90,7 @@ __all__ = [
     "InventoryDevice",
     "Message",
     "PpmidAlert",
+    "QuarantinedRequest",
     "Response",
     "ResponseMessage",
     "Unread",
@@ -206,6 +208,9 @@ def _write_alert(writer: XmlWriter, alert: DccAlert) -> None:
         case UpdateHanDeviceLogResult():
             with writer.inside("UpdateHANDeviceLogResult"):
                 writer.leaf("UpdateHANDeviceLogServiceRequestID", str(alert.request_id))
+        case QuarantinedRequest():
+            with writer.inside("QuarantinedRequest"), writer.inside("ADUser"):
+                writer.leaf("QuarantinedRequestID", str(alert.request_id))
         case Unread():
             raise DspValueError(f"a {alert.element} is not written")
 
@@ -368,12 +373,18 @@ def _read_log_result(element: etree._Element) -> UpdateHanDeviceLogResult:
     return UpdateHanDeviceLogResult(read_request_id(element, name))
 
 
+def _read_quarantined(element: etree._Element) -> QuarantinedRequest:
+    breach = require(element, "ADUser")
+    return QuarantinedRequest(read_request_id(breach, "QuarantinedRequestID"))
+
+
 _ALERTS: dict[str, Callable[[etree._Element], DccAlert]] = {
     "PPMIDAlert": _read_ppmid_alert,
     "CSPFirmwareDeliveryStatus": _read_delivery_status,
     "CommsHubAlert": _read_comms_hub_alert,
     "FirmwareVersionMismatch": _read_mismatch,
     "UpdateHANDeviceLogResult": _read_log_result,
+    "QuarantinedRequest": _read_quarantined,
 }
 
 

@@ -4,22 +4,22 @@ Source: DESIGN, "There and back". No I/O but the database: `http` is the shell. 
 request, frame or timeout are one transaction; what leaves because of it waits in the outbox, which
 is written in the same one.
 
-    answer(path, body, now)    a DUIS request; the reply is signed
-    receive(message, now)      a WAN message of a hub
-    next_delivery(...)         the oldest thing to hand over to a hub or a user
-    delivered, not_delivered   what became of that
-    handle_timeout(now)        commands nobody answered, updates that never ended
+    answer(path, body, now)       a DUIS request; the reply is signed
+    answer_in_steps(...)          the same with pauses, for one of 50 000 devices
+    receive(message, now)         a WAN message of a hub
+    next_for_hub, next_callback   the oldest thing to hand over to a hub or a user
+    delivered, not_delivered      what became of that
+    handle_timeout(now)           commands nobody answered, updates that never ended, campaigns
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 
-from lxml import etree
-
 from dsp_stub import (
+    campaign_steps,
     device_services,
     firmware_service,
     gateway,
@@ -29,6 +29,7 @@ from dsp_stub import (
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.desk import NO_RESPONSE, Answered, Desk, DspEvent, Refusal
 from dsp_stub.errors import DoctypeError, DuisError
+from dsp_stub.firmware_service import Judged
 from dsp_stub.outbox import Delivery
 from dsp_stub.requests import (
     DevicePrenotification,
@@ -43,10 +44,13 @@ from dsp_stub.requests import (
 )
 from dsp_stub.responses import Content, FirmwareWarning, Response, ResponseMessage
 from dsp_stub.safe_xml import parse_xml
-from dsp_stub.updates import UpdateState
 from dsp_stub.users import User
 from gbcs.errors import GbcsError
 from gbcs.wan import DeliveryOutcome, MessageFromDevice, parse_message
+
+# What is longer takes so long to read that others must have their turn in between.
+LONG_REQUEST_BYTES = 128 * 1024
+MAX_EXPIRED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +71,43 @@ class Dsp:
 
     def answer(self, path: str, body: bytes, now: datetime) -> Reply:
         """Take one request. Whatever the octets are, the answer is a DUIS response."""
+        steps = self.answer_in_steps(path, body, now)
+        try:
+            while True:
+                next(steps)
+        except StopIteration as end:
+            reply: Reply = end.value
+            return reply
+
+    def answer_in_steps(
+        self, path: str, body: bytes, now: datetime
+    ) -> Generator[None, None, Reply]:
+        """The same, with pauses in which others may have their turn: a long request is looked at
+        in slices, and what it changes is one step."""
         desk = self.desk
+        is_long = len(body) > LONG_REQUEST_BYTES
         header: tuple[str | None, str, str] = (None, "", "")
         try:
             root = parse_xml(body)
             header = peek_header(root)
+            if is_long:
+                yield
             request = parse_request(root, desk.profile, desk.options.xsd)
         except DoctypeError as error:
             return self._refuse(header, Refusal(desk.codes.doctype, str(error)), now)
         except DuisError as error:
             return self._refuse(header, Refusal(desk.codes.schema_, str(error)), now)
+        if is_long:
+            yield
         try:
+            user = gateway.admit(desk, path, request, root, now)
+            del root
+            judged = None
+            if isinstance(request.body, UpdatePpmidFirmware):
+                judged = yield from firmware_service.judge(desk, user, request.body)
             with desk.store.transaction():
-                code, content = self._serve(path, request, root, now)
+                gateway.require_new(desk, request)  # the same one may have come in a pause
+                code, content = self._serve(user, request, judged, now)
                 desk.store.connection.execute(
                     "INSERT INTO requests VALUES (?, ?, ?, ?, ?)",
                     (
@@ -90,6 +118,8 @@ class Dsp:
                         code,
                     ),
                 )
+                if judged is not None:
+                    campaign_steps.step(desk, now)
         except Refusal as refusal:
             desk.events.clear()
             return self._refuse(header, refusal, now)
@@ -98,11 +128,12 @@ class Dsp:
         return self._reply(request.request_id, header, code, content, now)
 
     def _serve(
-        self, path: str, request: Request, root: etree._Element, now: datetime
-    ) -> tuple[str, Content | None]:
+        self, user: User, request: Request, judged: Judged | None, now: datetime
+    ) -> tuple[str, Content | FirmwareWarning | None]:
         desk = self.desk
-        user: User = gateway.admit(desk, path, request, root, now)
         request_id = request.request_id
+        if judged is not None:
+            return firmware_service.begin_campaign(desk, request_id, judged, now)
         match request.body:
             case DevicePrenotification() as body:
                 return inventory_services.prenotify(desk, user, body, now)
@@ -116,8 +147,8 @@ class Dsp:
                 return device_services.read_firmware_version(
                     desk, user, request_id, body, now
                 ), None
-            case UpdatePpmidFirmware() as body:
-                return firmware_service.update_ppmid_firmware(desk, user, request_id, body, now)
+            case UpdatePpmidFirmware():
+                raise AssertionError("an 11.4 is judged before it is served")
 
     def _refuse(
         self, header: tuple[str | None, str, str], refusal: Refusal, now: datetime
@@ -164,13 +195,17 @@ class Dsp:
 
     # -- deliveries ----------------------------------------------------------------------------
 
-    def waiting(self, now: datetime, *, callbacks: bool) -> list[int]:
-        """The users, or else the hubs, for whom something is due."""
-        return self.desk.outbox.destinations(now, callbacks=callbacks)
+    def users_waiting(self, now: datetime) -> list[int]:
+        """The users for whom a response or an alert is due."""
+        return [user for user in self.desk.users.eui64s if self.next_callback(user, now)]
 
-    def next_delivery(self, destination: int, *, callbacks: bool) -> Delivery | None:
-        """The oldest entry for a user, or else for a hub."""
-        return self.desk.outbox.first(destination, callbacks=callbacks)
+    def next_callback(self, user: int, now: datetime) -> Delivery | None:
+        """What a user is told next, if it is due."""
+        return self.desk.outbox.first(user, now, callbacks=True)
+
+    def next_for_hub(self, hub: int, now: datetime) -> Delivery | None:
+        """The oldest message for a hub that is due."""
+        return self.desk.outbox.first(hub, now, callbacks=False)
 
     def delivered(self, delivery: Delivery) -> None:
         with self.desk.store.transaction():
@@ -185,24 +220,30 @@ class Dsp:
     def next_timeout(self, now: datetime) -> datetime | None:
         """When `handle_timeout` or a delivery is due next."""
         desk = self.desk
+        if desk.campaigns.unfinished() is not None:
+            return now
         times = (
             desk.commands.next_deadline(),
             desk.updates.next_deadline(),
+            desk.campaigns.next_deadline(),
             desk.outbox.next_at(now),
         )
         return min((time for time in times if time is not None), default=None)
 
     def handle_timeout(self, now: datetime) -> None:
-        """End what is overdue: a command without a response, an update without an end."""
+        """End what is overdue: a command without a response, an update without an end; and the
+        next slice of a campaign. What is too much for one step is due again at once."""
         desk = self.desk
-        commands, updates = desk.commands.overdue(now), desk.updates.overdue(now)
-        if not commands and not updates:
+        due = self.next_timeout(now)
+        if due is None or due > now:
             return
         with desk.store.transaction():
-            for command in commands:
+            for command in desk.commands.overdue(now):
                 inbound.give_up(desk, command, NO_RESPONSE, now)
-            for update in updates:
-                desk.updates.move(update, UpdateState.TIMED_OUT, now, "no end was heard of")
+            campaign_steps.end_overdue(desk, now)
+            campaign_steps.step(desk, now)
+            campaign_steps.look_at_service_level(desk, now)
+            desk.outbox.expire(now, MAX_EXPIRED)
         self._tell()
 
     def _tell(self) -> None:

@@ -12,6 +12,7 @@ from dsp_stub.responses import (
     FirmwareVersionMismatch,
     FirmwareWarning,
     PpmidAlert,
+    QuarantinedRequest,
     Response,
     ResponseMessage,
     Unread,
@@ -52,6 +53,8 @@ def alert_words(message: DccAlertMessage) -> str:
             return f"the device runs {device}, the inventory said {smi or 'nothing'}"
         case UpdateHanDeviceLogResult() as alert:
             return f"result of {alert.request_id}"
+        case QuarantinedRequest() as alert:
+            return f"{alert.request_id} waits: its volume is above the threshold"
         case Unread() as alert:
             return alert.element
 

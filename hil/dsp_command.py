@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from dsp_stub.desk import Answered, Desk, DspEvent, Flagged, SecurityEvent
+from dsp_stub.desk import Answered, Desk, DspEvent, Flagged, Quarantined, SecurityEvent
 from dsp_stub.errors import DspValueError
 from dsp_stub.http import DspServer
 from dsp_stub.options import DATABASE_FILE, OPTIONS_FILE, PKI_FOLDER, DspFile, furnish
@@ -105,6 +105,8 @@ def _show(event: DspEvent) -> None:
             click.echo(f"{now}  security  {device}  {event.reason}: {event.detail}")
         case Flagged():
             click.echo(f"{now}  flagged  {event.device:016X}  {event.reason}: {event.detail}")
+        case Quarantined():
+            click.echo(f"{now}  quarantined  {event.request_id}: {event.detail}")
 
 
 def _load_pki(folder: Path) -> CertificateStore:
