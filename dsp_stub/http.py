@@ -14,10 +14,12 @@ from datetime import UTC, datetime
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
+from dsp_stub import wan_server
 from dsp_stub.gateway import PATHS
 from dsp_stub.outbox import Delivery
 from dsp_stub.safe_xml import MAX_DOCUMENT_BYTES
 from dsp_stub.service import Dsp, Reply
+from dsp_stub.wan_server import WanServer
 from gbcs.wan import Wan
 
 XML = "application/xml"
@@ -43,6 +45,7 @@ class DspServer:
         self._utc_now = utc_now
         self._hold = hold
         self._hubs: dict[int, Wan] = {}
+        self._wan = WanServer(dsp, utc_now, self.pump)
         self._runner: web.AppRunner | None = None
         self._session: ClientSession | None = None
         self._senders: dict[int, asyncio.Task[None]] = {}
@@ -55,6 +58,7 @@ class DspServer:
         application = web.Application(client_max_size=MAX_DOCUMENT_BYTES)
         for path in PATHS:
             application.router.add_post(path, self._handle)
+        application.router.add_get(wan_server.PATH, self._wan.handle)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()
         try:
@@ -79,6 +83,7 @@ class DspServer:
         for sender in self._senders.values():
             sender.cancel()
         await asyncio.gather(*self._senders.values(), return_exceptions=True)
+        await self._wan.stop()
         if self._session is not None:
             await self._session.close()
         if self._runner is not None:
@@ -123,9 +128,13 @@ class DspServer:
         """A few messages for hubs that have one due; whether there may be more."""
         touched = self._dsp.desk.outbox.touched
         for _ in range(MAX_MESSAGES_AT_ONCE):
-            hub = next((hub for hub in touched if hub in self._hubs), None)
+            hub = next((hub for hub in touched if hub in self._hubs or hub in self._wan), None)
             if hub is None:
                 return False
+            if hub in self._wan:
+                touched.discard(hub)
+                self._wan.wake(hub)
+                continue
             delivery = self._dsp.next_for_hub(hub, self._utc_now())
             if delivery is None:
                 touched.discard(hub)

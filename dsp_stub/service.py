@@ -174,8 +174,9 @@ class Dsp:
 
     # -- the SM WAN ----------------------------------------------------------------------------
 
-    def receive(self, message: bytes, now: datetime) -> None:
-        """A serialised WAN message of a hub. Nothing in it raises."""
+    def receive(self, message: bytes, now: datetime, hub: int | None = None) -> None:
+        """A serialised WAN message of a hub, on the link of `hub` if that is known. Nothing in it
+        raises."""
         desk = self.desk
         with desk.store.transaction():
             try:
@@ -184,6 +185,9 @@ class Dsp:
                 desk.secure(None, "WAN", str(error), now)
             else:
                 match parsed:
+                    case _ if hub not in (None, parsed.hub):
+                        detail = f"a message of {parsed.hub:016X} on the link of another hub"
+                        desk.secure(hub, "WAN", detail, now)
                     case MessageFromDevice():
                         inbound.receive_frame(desk, parsed, now)
                     case DeliveryOutcome():
