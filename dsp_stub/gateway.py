@@ -2,7 +2,8 @@
 
 Source: DUIS, common validation; the order is that of the pipeline in the legal text (schema,
 signature, role). A request of somebody who is no user is refused before its signature is looked at:
-there is no certificate to look at it with.
+there is no certificate to look at it with. A certificate is valid while it is in time, which is
+looked at unless an option says otherwise, and while no authority took it or its issuer back.
 
     check                                               response code
     --------------------------------------------------  ---------------------------------------
@@ -85,8 +86,10 @@ def _require_signature(desk: Desk, user: User, root: etree._Element, now: dateti
     if certificate.eui64 != user.eui64:
         sentence = f"signed by {certificate.eui64 or 0:016X}, not by the originator"
         raise Refusal(desk.codes.bad_signature, sentence)
-    if desk.options.check_certificate_times and not certificate.is_valid_at(now):
-        sentence = f"the certificate of {user.eui64:016X} is not valid at this time"
+    at = now if desk.options.check_certificate_times else None
+    problem = desk.users.problem(certificate, at)
+    if problem is not None:
+        sentence = f"the certificate of {user.eui64:016X} does not count: {problem}"
         raise Refusal(desk.codes.bad_signature, sentence)
 
 

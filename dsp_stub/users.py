@@ -1,17 +1,22 @@
 """Who may use the DSP: DUIS users with their role, their XML signing certificate, their callback.
 
 Source: DUIS, "User Role" and "Receive Response Service"; a user is known by the EUI-64 in its
-RequestIDs, its certificate by the serial number in a signature.
+RequestIDs, its certificate by the serial number in a signature. RFC 5280 6.3 for revocation.
+
+Whether a certificate still counts is asked of the SMKI's authorities, where the DSP has them. One
+that none of them issued counts because somebody made it a user's: its own times are all there is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from dsp_stub.errors import DspValueError
 from gbcs.certificates import Certificate
+from gbcs.chain import Authorities, ChainVerdict
 from gbcs.protection import KeyUse
 
 
@@ -49,9 +54,10 @@ class User:
 
 
 class Users:
-    """The users of one DSP."""
+    """The users of one DSP, and the authorities that certify them."""
 
-    def __init__(self, users: Iterable[User]) -> None:
+    def __init__(self, users: Iterable[User], authorities: Authorities | None = None) -> None:
+        self._authorities = authorities
         self._by_eui64: dict[int, User] = {}
         for user in users:
             if user.eui64 in self._by_eui64:
@@ -72,3 +78,15 @@ class Users:
         """The XML signing certificate with this serial number."""
         user = self._by_serial.get(serial)
         return None if user is None else user.certificate
+
+    def problem(self, certificate: Certificate, now_utc: datetime | None) -> str | None:
+        """Why a certificate does not count any more, None when it does. Without a time, times are
+        not looked at."""
+        if self._authorities is not None:
+            verdict = self._authorities.judge(certificate, now_utc)
+        elif now_utc is not None and not certificate.is_valid_at(now_utc):
+            verdict = ChainVerdict.NOT_VALID_NOW
+        else:
+            return None
+        counts = verdict in (ChainVerdict.VALID, ChainVerdict.NO_ISSUER)
+        return None if counts else str(verdict)

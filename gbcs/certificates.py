@@ -25,6 +25,7 @@ from gbcs.protection import KeyUse, PrivateKey, PublicKey
 
 HARDWARE_MODULE_NAME = ObjectIdentifier("1.3.6.1.5.5.7.8.4")
 EUI64_OCTETS = 8
+_SERIAL_OCTETS = 2 + EUI64_OCTETS  # with tag and length
 THING = "certificate"
 
 
@@ -113,12 +114,13 @@ def _read(loaded: x509.Certificate) -> Certificate:
         raise _refused("public key", "is not on P-256")
     extensions = loaded.extensions
     usage = extensions.get_extension_for_class(x509.KeyUsage).value
-    device_eui64 = _hardware_module_eui64(extensions)
-    organisation_eui64 = _organisation_eui64(loaded.subject)
+    name = module_name(extensions)
+    device_eui64 = None if name is None else module_name_eui64(name)
+    party_eui64 = organisation_eui64(loaded.subject)
     role = _role(loaded.subject)
     return Certificate(
         der=loaded.public_bytes(Encoding.DER),
-        eui64=organisation_eui64 if device_eui64 is None else device_eui64,
+        eui64=party_eui64 if device_eui64 is None else device_eui64,
         role=role,
         use=_use(usage, role),
         is_device=device_eui64 is not None,
@@ -167,7 +169,8 @@ def _role(subject: x509.Name) -> Role | None:
         return None
 
 
-def _organisation_eui64(subject: x509.Name) -> int | None:
+def organisation_eui64(subject: x509.Name) -> int | None:
+    """The EUI-64 in an organisation's name, None where there is none."""
     attributes = subject.get_attributes_for_oid(NameOID.X500_UNIQUE_IDENTIFIER)
     if not attributes:
         return None
@@ -178,18 +181,25 @@ def _organisation_eui64(subject: x509.Name) -> int | None:
     return int.from_bytes(value[1:], "big")
 
 
-def _hardware_module_eui64(extensions: x509.Extensions) -> int | None:
+def module_name(extensions: x509.Extensions) -> bytes | None:
+    """The hardwareModuleName among the alternative names, None where there is none."""
     try:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return None
-    for name in names.get_values_for_type(x509.OtherName):
-        if name.type_id == HARDWARE_MODULE_NAME:
-            # SEQUENCE { OID of the maker, OCTET STRING } with the octets last
-            if name.value[-EUI64_OCTETS - 2 : -EUI64_OCTETS] != b"\x04\x08":
-                raise _refused("subject alternative name", "does not end in 8 octets of EUI-64")
-            return int.from_bytes(name.value[-EUI64_OCTETS:], "big")
-    return None
+    others = names.get_values_for_type(x509.OtherName)
+    return next((name.value for name in others if name.type_id == HARDWARE_MODULE_NAME), None)
+
+
+def module_name_eui64(name: bytes) -> int:
+    """The EUI-64 in a hardwareModuleName: SEQUENCE { OID of the maker, OCTET STRING of 8 }."""
+    tag, length, oid_tag, oid_length = name[:4] if len(name) > 4 else bytes(4)
+    oid, serial = name[4:-_SERIAL_OCTETS], name[-_SERIAL_OCTETS:]
+    lengths = (len(name) - 2, len(oid))
+    is_whole = bool(oid) and (length, oid_length) == lengths
+    if not is_whole or (tag, oid_tag, serial[:2]) != (0x30, 0x06, b"\x04\x08"):
+        raise _refused("subject alternative name", "is not an OID and 8 octets of EUI-64")
+    return int.from_bytes(serial[2:], "big")
 
 
 class CertificateStore:

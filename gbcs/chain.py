@@ -9,7 +9,7 @@ A chain is judged from the certificate upwards; the first thing wrong with it is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -39,17 +39,32 @@ class ChainVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """The certificates one authority takes back, by serial."""
+    """The certificates one authority takes back: their serials, and since when."""
 
     issuer_key_id: bytes
-    serials: frozenset[int]
+    revoked: Mapping[int, datetime]
     this_update: datetime
     next_update: datetime | None
 
     def revokes(self, certificate: Certificate) -> bool:
         return (
             certificate.authority_key_id == self.issuer_key_id
-            and certificate.serial in self.serials
+            and certificate.serial in self.revoked
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """A root, the authorities it certified, and what they took back."""
+
+    root: Certificate
+    below: tuple[Certificate, ...]
+    revoked: tuple[RevocationList, ...] = ()
+
+    def judge(self, certificate: Certificate, now_utc: datetime | None = None) -> ChainVerdict:
+        """As `judge_chain` does it with these."""
+        return judge_chain(
+            certificate, self.below, self.root, now_utc=now_utc, revoked=self.revoked
         )
 
 
@@ -61,13 +76,13 @@ def parse_revocation_list(der: bytes, issuer: Certificate) -> RevocationList:
         is_theirs = loaded.is_signature_valid(issuer.public_key)
         key_id = loaded.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
         named = key_id.value.key_identifier  # type: ignore[attr-defined]
-        serials = frozenset(entry.serial_number for entry in loaded)
+        revoked = {entry.serial_number: entry.revocation_date_utc for entry in loaded}
         begin, end = loaded.last_update_utc, loaded.next_update_utc
     except Exception as error:  # the parser says what is wrong with X.509 in many types
         raise GbcsError(THING, "encoding", 0, f"is not X.509: {error}") from None
     if named != issuer.subject_key_id or not is_theirs:
         raise GbcsError(THING, "signature", 0, "is not that of the authority it should come from")
-    return RevocationList(issuer.subject_key_id, serials, begin, end)
+    return RevocationList(issuer.subject_key_id, revoked, begin, end)
 
 
 def judge_chain(

@@ -12,7 +12,7 @@ so that one more device changes nobody else's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
@@ -31,6 +31,7 @@ from gbcs.certificates import (
     Role,
     parse_certificate,
 )
+from gbcs.chain import Authorities
 from gbcs.errors import GbcsValueError, require_unsigned
 from gbcs.protection import KeyUse, PrivateKey, PublicKey, RandomBits, private_key_from
 
@@ -51,12 +52,16 @@ _FOR_EVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 # The published test organisations have these, and every other tool's fixtures know them.
 ACB_EUI64 = 0x90B3D51F30000002
 RECOVERY_EUI64 = 0x90B3D51F30000001
+TRANSITIONAL_COS_EUI64 = 0x90B3D51F30000004
 WAN_PROVIDER_EUI64 = 0x90B3D51F30000007
 SUPPLIER_EUI64 = 0x90B3D51F30010000
+SUPPLIER_2_EUI64 = 0x90B3D51F30030000
+NETWORK_OPERATOR_EUI64 = 0x90B3D51F30020000
 CHF_EUI64 = 0x00DB1234567890A2
 PPMID_EUI64 = 0x00DB1234567890A4
 
 _SIGN_AND_AGREE = (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT)
+_SUPPLIERS_USES = (*_SIGN_AND_AGREE, KeyUse.TOP_UP_KEY_AGREEMENT, KeyUse.XML_SIGNATURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +76,12 @@ class Organisation:
 BENCH_ORGANISATIONS = (
     Organisation(ACB_EUI64, Role.ACCESS_CONTROL_BROKER, (*_SIGN_AND_AGREE, KeyUse.XML_SIGNATURE)),
     Organisation(RECOVERY_EUI64, Role.RECOVERY, (KeyUse.DIGITAL_SIGNATURE,)),
+    Organisation(TRANSITIONAL_COS_EUI64, Role.TRANSITIONAL_COS, (KeyUse.DIGITAL_SIGNATURE,)),
     Organisation(WAN_PROVIDER_EUI64, Role.WAN_PROVIDER, (KeyUse.DIGITAL_SIGNATURE,)),
+    Organisation(SUPPLIER_EUI64, Role.SUPPLIER, _SUPPLIERS_USES),
+    Organisation(SUPPLIER_2_EUI64, Role.SUPPLIER, _SUPPLIERS_USES),
     Organisation(
-        SUPPLIER_EUI64,
-        Role.SUPPLIER,
-        (*_SIGN_AND_AGREE, KeyUse.TOP_UP_KEY_AGREEMENT, KeyUse.XML_SIGNATURE),
+        NETWORK_OPERATOR_EUI64, Role.NETWORK_OPERATOR, (*_SIGN_AND_AGREE, KeyUse.XML_SIGNATURE)
     ),
 )
 BENCH_DEVICES = (CHF_EUI64, PPMID_EUI64)
@@ -105,6 +111,7 @@ class Smki:
         if validity < timedelta(seconds=1):
             raise GbcsValueError("certificates are valid for at least a second")
         self._stream = stream
+        self._validity = validity
         self._not_before = epoch
         try:
             self._not_after = epoch + validity - timedelta(seconds=1)
@@ -115,23 +122,37 @@ class Smki:
         self.device_authority = self._authority("device issuing", None, self.root)
 
     def organisation(self, eui64: int, role: Role, use: KeyUse) -> Credential:
-        """A certificate for one use of an organisation."""
+        """A key and its certificate, for one use of an organisation."""
+        random_bits = self._stream(f"smki organisation {eui64:016X} {use}")
+        key = private_key_from(random_bits)
+        certificate = self._organisation_certificate(
+            eui64, role, use, key.public_key(), random_bits
+        )
+        return Credential(certificate, key, use)
+
+    def certify_organisation(
+        self, eui64: int, role: Role, use: KeyUse, public_key: PublicKey, name: str
+    ) -> Certificate:
+        """An organisation's certificate for a key of its own; `name` as for `certify`."""
+        return self._organisation_certificate(eui64, role, use, public_key, self._stream(name))
+
+    def _organisation_certificate(
+        self, eui64: int, role: Role, use: KeyUse, public_key: PublicKey, random_bits: RandomBits
+    ) -> Certificate:
         require_unsigned("eui64", eui64, 8)
         if role in (Role.ROOT, Role.ISSUING_AUTHORITY, *XML_ROLES):
             raise GbcsValueError(f"role {role.name} is not one an organisation asks for")
-        random_bits = self._stream(f"smki organisation {eui64:016X} {use}")
-        key = private_key_from(random_bits)
         name = _organisation_name(eui64, _unit(role, use))
         issuer = self.issuing_authority
-        builder = self._builder(name, issuer.certificate, key.public_key(), random_bits)
+        builder = self._builder(name, issuer.certificate, public_key, random_bits)
         builder = (
             builder.not_valid_after(self._not_after)
             .add_extension(key_usage_extension(use), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier(key_id(key.public_key())), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier(key_id(public_key)), critical=False)
             .add_extension(_policies(ORGANISATION_POLICY), critical=True)
             .add_extension(_authority_key_id(issuer.certificate), critical=False)
         )
-        return Credential(_signed(builder, issuer.private_key), key, use)
+        return _signed(builder, issuer.private_key)
 
     def device(self, eui64: int, use: KeyUse) -> Credential:
         """A certificate for one use of a device: a hub, a PPMID, a bridge."""
@@ -140,13 +161,14 @@ class Smki:
             raise GbcsValueError(f"a device has no key for {use}")
         random_bits = self._stream(f"smki device {eui64:016X} {use}")
         key = private_key_from(random_bits)
-        certificate = self._device_certificate(eui64, use, key.public_key(), random_bits)
+        name = hardware_module_name(eui64)
+        certificate = self._device_certificate(name, use, key.public_key(), random_bits)
         return Credential(certificate, key, use)
 
     def _device_certificate(
-        self, eui64: int, use: KeyUse, public_key: PublicKey, random_bits: RandomBits
+        self, module_name: bytes, use: KeyUse, public_key: PublicKey, random_bits: RandomBits
     ) -> Certificate:
-        alternative = x509.OtherName(HARDWARE_MODULE_NAME, hardware_module_name(eui64))
+        alternative = x509.OtherName(HARDWARE_MODULE_NAME, module_name)
         issuer = self.device_authority
         builder = self._builder(x509.Name([]), issuer.certificate, public_key, random_bits)
         builder = (
@@ -159,28 +181,44 @@ class Smki:
         )
         return _signed(builder, issuer.private_key)
 
-    def certify(self, eui64: int, use: KeyUse, public_key: PublicKey, name: str) -> Certificate:
+    def certify(
+        self,
+        eui64: int,
+        use: KeyUse,
+        public_key: PublicKey,
+        name: str,
+        module_name: bytes | None = None,
+    ) -> Certificate:
         """A device's certificate for a key of its own; `name` is that of the stream its serial
-        is drawn from."""
+        is drawn from, `module_name` the device's name as its maker writes it."""
+        require_unsigned("eui64", eui64, 8)
         if use not in _SIGN_AND_AGREE:
             raise GbcsValueError(f"a device has no key for {use}")
-        return self._device_certificate(eui64, use, public_key, self._stream(name))
+        written = module_name or hardware_module_name(eui64)
+        return self._device_certificate(written, use, public_key, self._stream(name))
 
-    def revocation_list(self, issuer: Credential, serials: Iterable[int]) -> bytes:
-        """The list by which an authority takes certificates back, in DER."""
+    def authorities(self) -> Authorities:
+        """All three, by whom chains of certificates are judged."""
+        below = (self.issuing_authority.certificate, self.device_authority.certificate)
+        return Authorities(self.root.certificate, below)
+
+    def revocation_list(
+        self, issuer: Credential, revoked: Mapping[int, datetime], this_update: datetime
+    ) -> bytes:
+        """The list by which an authority takes certificates back, in DER: serials, and since
+        when. One that has more on it has a higher number (RFC 5280 5.2.3)."""
         name = x509.load_der_x509_certificate(issuer.certificate.der).subject
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(name)
-            .last_update(self._not_before)
-            .next_update(self._not_after)
+            .last_update(this_update)
+            .next_update(this_update + self._validity)
             .add_extension(_authority_key_id(issuer.certificate), critical=False)
+            .add_extension(x509.CRLNumber(1 + len(revoked)), critical=False)
         )
-        for serial in serials:
-            entry = x509.RevokedCertificateBuilder().serial_number(serial)
-            builder = builder.add_revoked_certificate(
-                entry.revocation_date(self._not_before).build()
-            )
+        for serial, since in revoked.items():
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(since)
+            builder = builder.add_revoked_certificate(entry.build())
         signed = builder.sign(issuer.private_key, SHA256(), ecdsa_deterministic=True)
         return signed.public_bytes(Encoding.DER)
 

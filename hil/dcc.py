@@ -165,7 +165,8 @@ class Dcc:
         user = User(SUPPLIER_EUI64, UserRole.IMPORT_SUPPLIER, xml, callback)
         dsp = self._bench.dsp
         options = dsp.options(self._bench.limits)
-        desk = Desk(self._store, Users([user]), self.keys, ACB_EUI64, options, dsp.codes)
+        users = Users([user], self._smki.authorities())
+        desk = Desk(self._store, users, self.keys, ACB_EUI64, options, dsp.codes)
         self._desk = desk
         with self._store.transaction():
             self._list_products(desk, images)

@@ -19,12 +19,13 @@ from dsp_stub.service import Dsp
 from dsp_stub.store import Store
 from dsp_stub.users import User, UserRole, Users
 from gbcs.certificates import CertificateStore, parse_pem_certificate
+from gbcs.chain import Authorities
 from gbcs.errors import GbcsError
 from gbcs.protection import KeyUse
 from hil.clock import run_real
 from hil.cpl_commands import load_dsp_file
 from hil.errors import BenchBroke, RequestError
-from hil.pki_commands import load_keys
+from hil.key_folder import load_authorities, load_keys
 from hil.serving import host_and_port, interruption, require_loopback
 
 DEFAULT_PORT = 8079  # of DCC Boxed
@@ -50,6 +51,9 @@ DEFAULT_PORT = 8079  # of DCC Boxed
 def dsp_command(address: str, folder: Path, allow_remote: bool) -> None:
     """Serve the stub DSP until interrupted; one line per request, with the reason of a refusal.
 
+    Requests signed with a certificate on a revocation list of DIR/pki are refused; the lists are
+    read at the start.
+
     What DIR needs: `hanbench pki create DIR/pki`, and a dsp.toml with a [[user]] table of `eui64`,
     `role` ("IS", "GS", ...) and `callback` (an http URL of this machine) for each user; homes that
     stand in the inventory from the start are [[premises]] tables.
@@ -58,7 +62,7 @@ def dsp_command(address: str, folder: Path, allow_remote: bool) -> None:
     require_loopback(host, allow_remote)
     file = load_dsp_file(folder)
     keys = _load_pki(folder / PKI_FOLDER)
-    users = _users(folder, file)
+    users = _users(folder, file, load_authorities(folder / PKI_FOLDER))
     acb = _broker(folder, keys)
     try:
         with Store(folder / DATABASE_FILE) as store:
@@ -126,7 +130,7 @@ def _broker(folder: Path, keys: CertificateStore) -> int:
     raise RequestError(f"{shown} has no Access Control Broker with private keys ds, ka and xml-ds")
 
 
-def _users(folder: Path, file: DspFile) -> Users:
+def _users(folder: Path, file: DspFile, authorities: Authorities | None) -> Users:
     options = click.format_filename(folder / OPTIONS_FILE)
     users = []
     for table in file.users:
@@ -142,6 +146,6 @@ def _users(folder: Path, file: DspFile) -> Users:
         except DspValueError as error:
             raise RequestError(f"{options}: {error}") from None
     try:
-        return Users(users)
+        return Users(users, authorities)
     except DspValueError as error:
         raise RequestError(f"{options}: {error}") from None

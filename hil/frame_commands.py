@@ -40,15 +40,15 @@ from hil.frame_documents import (
     fields_document,
     payload_document,
 )
-from hil.pki_commands import load_keys
+from hil.key_folder import load_keys
 
 # Four times the octets of the longest frame leave room for any way of writing them.
 MAX_FILE_BYTES = 4 * 0x10000
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
-_FIRST_OCTETS = (0xDD, 0xDF)
+_FIRST_OCTETS = (b"\xdd", b"\xdf")
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 # What a folder is searched for: RTDS downloads hold requests in XML beside their frames.
-_FRAME_SUFFIXES = (".hex", ".bin")
+_TEXT_SUFFIX, _OCTETS_SUFFIX = ".hex", ".bin"
 
 _KEYS_OPTION = click.option(
     "--keys",
@@ -92,7 +92,8 @@ def decode_command(
     ctx: click.Context, frames: tuple[str, ...], key_folder: Path | None, as_json: bool
 ) -> None:
     """Say what is in each frame: hexadecimal, base64, a file of either or of its octets, or every
-    .hex and .bin file of a folder.
+    .hex and .bin file of a folder and the folders in it. A text file may hold one frame in several
+    lines, or a frame in each line.
 
     Exit code 1 when a frame does not decode, or a signature or MAC is invalid.
     """
@@ -137,18 +138,31 @@ def build_command(documents: tuple[str, ...], key_folder: Path | None, as_json: 
 def _inputs(argument: str) -> Iterator[Input]:
     path = Path(argument)
     if not (_exists(path) and path.is_dir()):
-        yield _input(argument)
+        yield from _input(argument)
         return
     shown = click.format_filename(path)
-    found = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in _FRAME_SUFFIXES]
+    found = [each for each in sorted(path.rglob("*")) if _may_hold_frames(each)]
     if not found:
-        raise RequestError(f"{shown} holds no .hex and no .bin file")
+        raise RequestError(f"{shown} holds no .hex file, and no .bin file of a frame")
     for each in found:
-        if each.is_file():
-            yield _input(str(each))
+        yield from _input(str(each))
 
 
-def _input(argument: str) -> Input:
+def _may_hold_frames(path: Path) -> bool:
+    """Whether a file of a folder counts: not what archives hide beside it, nor firmware."""
+    suffix = path.suffix.lower()
+    if path.name.startswith(".") or not path.is_file():
+        return False
+    if suffix != _OCTETS_SUFFIX:
+        return suffix == _TEXT_SUFFIX
+    try:
+        with path.open("rb") as file:
+            return file.read(1) in _FIRST_OCTETS
+    except OSError:
+        return True  # whoever reads it says why it cannot be read
+
+
+def _input(argument: str) -> list[Input]:
     path = Path(argument)
     if _exists(path):
         shown = click.format_filename(path)
@@ -162,10 +176,10 @@ def _input(argument: str) -> Input:
         return _from_file(shown, data)
     text = "".join(argument.split())
     if text and set(text) <= _HEX_DIGITS:
-        return _from_hex(None, text)
+        return [_from_hex(None, text)]
     octets = _from_base64(text)
-    if octets is not None and octets[:1] and octets[0] in _FIRST_OCTETS:
-        return Input(None, octets)
+    if octets is not None and octets[:1] in _FIRST_OCTETS:
+        return [Input(None, octets)]
     shown = argument if len(argument) <= 60 else f"{argument[:60]}..."
     raise RequestError(f"{shown!r} is neither a file nor a frame in hexadecimal or base64")
 
@@ -177,13 +191,29 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _from_file(name: str, data: bytes) -> Input:
-    if data[:1] and data[0] in _FIRST_OCTETS:
-        return Input(name, data)
+def _from_file(name: str, data: bytes) -> list[Input]:
+    if data[:1] in _FIRST_OCTETS:
+        return [Input(name, data)]
     try:
-        text = "".join(data.decode("utf-8-sig").split())
+        lines = ["".join(line.split()) for line in data.decode("utf-8-sig").splitlines()]
     except UnicodeDecodeError:
-        return Input(name, b"", f"{name} holds octets, and none of a frame")
+        return [Input(name, b"", f"{name} holds octets, and none of a frame")]
+    lines = [line for line in lines if line]
+    if len(lines) > 1 and _is_frame(_from_text(name, lines[0])):
+        return [_from_text(name, line) for line in lines]
+    return [_from_text(name, "".join(lines))]
+
+
+def _is_frame(given: Input) -> bool:
+    """A frame says its length, so that a part of one, which was broken into lines, is none."""
+    try:
+        parse_frame(given.octets)
+    except GbcsError:
+        return False
+    return True
+
+
+def _from_text(name: str, text: str) -> Input:
     if not text:
         return Input(name, b"", f"{name} is empty")
     if set(text) <= _HEX_DIGITS:

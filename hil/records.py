@@ -28,7 +28,7 @@ from gbcs.wan import (
     parse_message,
 )
 from hil.evidence import Evidence
-from hil.pki_commands import certificate_pem
+from hil.key_folder import certificate_pem
 
 CERTIFICATES = "certificates"
 MASKED = "install code masked"

@@ -19,7 +19,7 @@ from gbcs.errors import GbcsError, GbcsValueError
 from gbcs.protection import PrivateKey
 from hil.duis_client import DuisUser
 from hil.errors import RequestError
-from hil.pki_commands import MAX_KEY_FILE_BYTES, read_private_key
+from hil.key_folder import read_file, read_private_key
 
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 
@@ -87,7 +87,7 @@ def load_xml_keys(folder: Path) -> XmlKeys:
 
 def _certificate(path: Path) -> Certificate | None:
     """The certificate of a file if it is one that signs XML; frames have others."""
-    pem = _read(path)
+    pem = read_file(path)
     if _CERTIFICATE_MARK not in pem:
         return None
     certificate = parse_pem_certificate(pem)
@@ -97,12 +97,7 @@ def _certificate(path: Path) -> Certificate | None:
 def _key(path: Path, certificate: Certificate) -> PrivateKey | None:
     if not path.exists():
         return None
-    key = read_private_key(_read(path))
+    key = read_private_key(read_file(path))
     if key.public_key().public_numbers() != certificate.public_key.public_numbers():
         raise GbcsValueError("the private key beside it is not that of the certificate")
     return key
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_KEY_FILE_BYTES)

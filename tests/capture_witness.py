@@ -82,16 +82,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker tells how much was read; its controller adds up."""
     output = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output["captures_read"] = session.config.stash.get(_read, (0, 0))
+    if output is not None and _read in session.config.stash:
+        output["captures_read"] = session.config.stash[_read]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object, error: object) -> None:  # noqa: ARG001 - xdist's names
     config = node.config  # type: ignore[attr-defined]
-    captures, frames = node.workeroutput.get("captures_read", (0, 0))  # type: ignore[attr-defined]
-    before = config.stash.get(_read, (0, 0))
-    config.stash[_read] = (before[0] + captures, before[1] + frames)
+    output = getattr(node, "workeroutput", {})  # none where the worker crashed
+    if "captures_read" in output:
+        captures, frames = output["captures_read"]
+        before = config.stash.get(_read, (0, 0))
+        config.stash[_read] = (before[0] + captures, before[1] + frames)
 
 
 def pytest_terminal_summary(

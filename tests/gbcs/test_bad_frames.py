@@ -58,7 +58,7 @@ from gbcs.protection import (
 from gbcs.smki import ACB_EUI64, CHF_EUI64, PPMID_EUI64, RECOVERY_EUI64, SUPPLIER_EUI64
 from gbcs.use_cases import add_device, join_device, refuse_join, unjoin_device
 from gbcs.wan import DeviceType
-from hil.pki_commands import load_keys
+from hil.key_folder import load_keys
 from hil.seeds import Seeds
 
 USER = User(SUPPLIER_EUI64, 1000)

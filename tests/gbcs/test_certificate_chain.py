@@ -44,26 +44,35 @@ def test_a_revoked_certificate_is_refused_by_the_list_of_its_own_authority() -> 
     own = smki()
     acb = trust_cells().acb_digital_signature
     issuer = own.issuing_authority
-    listed = parse_revocation_list(own.revocation_list(issuer, [acb.serial, 5]), issuer.certificate)
-    assert listed.serials == {acb.serial, 5}
+    later = EPOCH + timedelta(days=2)
+    der = own.revocation_list(issuer, {acb.serial: EPOCH, 5: later}, later)
+    listed = parse_revocation_list(der, issuer.certificate)
+    assert listed.revoked == {acb.serial: EPOCH, 5: later}
+    assert (listed.this_update, listed.next_update) == (later, later + timedelta(days=30))
     chain = (acb, [issuer.certificate], own.root.certificate)
     assert judge_chain(*chain, revoked=[listed]) is ChainVerdict.REVOKED
-    unlisted = parse_revocation_list(own.revocation_list(issuer, [5]), issuer.certificate)
+    unlisted = parse_revocation_list(
+        own.revocation_list(issuer, {5: EPOCH}, EPOCH), issuer.certificate
+    )
     assert judge_chain(*chain, revoked=[unlisted]) is ChainVerdict.VALID
     # The same serial, taken back by somebody else.
-    others = parse_revocation_list(own.revocation_list(own.root, [acb.serial]),
-                                   own.root.certificate)  # fmt: skip
+    others = parse_revocation_list(
+        own.revocation_list(own.root, {acb.serial: EPOCH}, EPOCH), own.root.certificate
+    )
     assert judge_chain(*chain, revoked=[others]) is ChainVerdict.VALID
     authority = parse_revocation_list(
-        own.revocation_list(own.root, [issuer.certificate.serial]), own.root.certificate
+        own.revocation_list(own.root, {issuer.certificate.serial: EPOCH}, EPOCH),
+        own.root.certificate,
     )
     assert judge_chain(*chain, revoked=[authority]) is ChainVerdict.REVOKED
+    assert replace(own.authorities(), revoked=(authority,)).judge(acb) is ChainVerdict.REVOKED
+    assert own.authorities().judge(acb, EPOCH) is ChainVerdict.VALID
 
 
 def test_a_revocation_list_nobody_signed_revokes_nobody() -> None:
     own = smki()
     issuer = own.issuing_authority
-    der = own.revocation_list(issuer, [5])
+    der = own.revocation_list(issuer, {5: EPOCH}, EPOCH)
     with pytest.raises(GbcsError, match="authority it should come from"):
         parse_revocation_list(der, own.root.certificate)
     for broken in (der[:-1], b"", bytes([der[0]]) + b"\xff" + der[2:], der[:-1] + b"\0"):

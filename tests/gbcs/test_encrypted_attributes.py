@@ -14,7 +14,7 @@ from gbcs.envelope import build_frame, parse_frame
 from gbcs.errors import GbcsError
 from gbcs.protection import KeyUse, Verdict, shared_secret
 from gbcs.smki import ACB_EUI64, PPMID_EUI64
-from hil.pki_commands import load_keys
+from hil.key_folder import load_keys
 
 ACB, SUPPLIER, ESME = 0x90B3D51F30000002, 0x90B3D51F30010000, 0x00DB1234567890A0
 

@@ -325,6 +325,29 @@ def test_a_folder_without_frames_is_a_wrong_request(tmp_path: Path) -> None:
     assert result.exception.exit_code == 2
 
 
+def test_of_a_folder_only_what_may_be_a_frame_is_read(tmp_path: Path) -> None:
+    home = tmp_path / "8.9 read" / "inner"
+    home.mkdir(parents=True)
+    (home / "a frame.Hex").write_text(COMMAND)
+    (home / "octets.BIN").write_bytes(bytes.fromhex(COMMAND))
+    (home / "._a frame.Hex").write_bytes(b"\x00\x05\x16\x07")  # what archives keep beside a file
+    (home / "firmware.bin").write_bytes(bytes.fromhex("1EF1EE0B"))
+    (home / "folder.hex").mkdir()
+    rows = decode(str(tmp_path))
+    assert [Path(row["file"]).name for row in rows] == ["a frame.Hex", "octets.BIN"]
+    assert {row["use_case"] for row in rows} == {"CS08"}
+
+
+def test_a_file_has_one_frame_in_many_lines_or_one_in_each(tmp_path: Path) -> None:
+    path = tmp_path / "frames.hex"
+    path.write_text("\n".join(COMMAND[at : at + 9] for at in range(0, len(COMMAND), 9)))
+    assert [row["use_case"] for row in decode(str(path))] == ["CS08"]
+    path.write_text(f"{COMMAND}\r\n\r\n{COMMAND.lower()}\n{COMMAND[:-2]}\n")
+    rows = decode(str(path), exit_code=1)
+    assert [row["file"] for row in rows] == [str(path)] * 3
+    assert [row["error"] is None for row in rows] == [True, True, False]
+
+
 def test_a_frame_in_blocks_is_decoded_as_the_frame_it_is() -> None:
     blocks = b"".join(split(bytes.fromhex(COMMAND), 30))
     (row,) = decode(blocks.hex())

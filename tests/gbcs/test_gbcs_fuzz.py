@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gbcs_rig import EPOCH, activation, broker, device, issued
+from gbcs_rig import EPOCH, activation, broker, device, issued, own_key, smki
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from payload_strategies import payloads
@@ -21,7 +21,10 @@ from test_payloads import GOLDEN, PUBLISHED
 from gbcs.acb import Rejected
 from gbcs.block_transfer import join_stream, split
 from gbcs.certificates import parse_certificate
+from gbcs.certification_requests import parse_certification_request
+from gbcs.chain import parse_revocation_list
 from gbcs.codes import MESSAGES, build_payload, read_payload
+from gbcs.device_credentials import certification_request
 from gbcs.endpoint import Discarded, EndpointState
 from gbcs.envelope import Cra, build_frame, parse_frame
 from gbcs.errors import GbcsError, GbcsValueError
@@ -186,6 +189,22 @@ def test_mutated_blocks_and_certificates_are_read_or_refused() -> None:
             join_stream(mutant(rng, blocks))
         with contextlib.suppress(GbcsError):
             parse_certificate(mutant(rng, certificate.der))
+
+
+def test_a_mutated_request_or_revocation_list_says_what_was_signed_or_nothing() -> None:
+    rng = random.Random("requests")
+    request = certification_request(
+        PPMID_EUI64, KeyUse.DIGITAL_SIGNATURE, own_key(PPMID_EUI64, KeyUse.DIGITAL_SIGNATURE)
+    )
+    issuer = smki().issuing_authority
+    revoked = smki().revocation_list(issuer, {5: EPOCH, 7: EPOCH}, EPOCH)
+    for _ in range(MUTANTS):
+        with contextlib.suppress(GbcsError):
+            read = parse_certification_request(mutant(rng, request))
+            assert (read.eui64, read.use) == (PPMID_EUI64, KeyUse.DIGITAL_SIGNATURE)
+        with contextlib.suppress(GbcsError):
+            listed = parse_revocation_list(mutant(rng, revoked), issuer.certificate)
+            assert listed.revoked == {5: EPOCH, 7: EPOCH}
 
 
 def test_a_mutated_document_is_a_frame_or_refused() -> None:

@@ -15,7 +15,8 @@ from gbcs.certificates import parse_pem_certificate
 from gbcs.protection import KeyUse
 from gbcs.smki import ACB_EUI64, CHF_EUI64, PPMID_EUI64, SUPPLIER_EUI64, WAN_PROVIDER_EUI64
 from hil.errors import HanbenchError
-from hil.pki_commands import load_keys, pki_group
+from hil.key_folder import load_keys
+from hil.pki_commands import pki_group
 from hil.seeds import Seeds
 
 
@@ -49,7 +50,7 @@ def test_every_file_says_that_it_is_a_test(tmp_path: Path) -> None:
     result = create(str(tmp_path / "pki"))
     assert "TEST ONLY" in result.output
     for name, data in contents(tmp_path / "pki").items():
-        assert data.startswith(b"TEST ONLY\n"), name
+        assert data.removeprefix(b"# ").startswith(b"TEST ONLY\n"), name
 
 
 def test_the_keys_are_read_back_as_they_were_issued(tmp_path: Path) -> None:

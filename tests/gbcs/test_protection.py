@@ -29,7 +29,7 @@ from gbcs.protection import (
     verify,
 )
 from gbcs.smki import ACB_EUI64, PPMID_EUI64
-from hil.pki_commands import load_keys
+from hil.key_folder import load_keys
 
 ACB = 0x90B3D51F30000002
 SUPPLIER = 0x90B3D51F30010000

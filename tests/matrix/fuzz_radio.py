@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import cast
 
-from air_support import Air, HeapClock, form, join, smart_energy
+from air_support import CHANNEL, Air, HeapClock, form, join, smart_energy
 from fuzz_codecs import ezsp_requests
 from fuzz_mutation import Wrap
 
@@ -21,7 +21,7 @@ from emulator.ncp.ezsp_tables import SUPPORTED_VERSIONS
 from emulator.ncp.ncp import Ncp
 from emulator.ncp.wire import SerialWire
 from emulator.zigbee import aps, mac, nwk, zdo
-from emulator.zigbee.events import NodeType
+from emulator.zigbee.events import NodeType, Status
 from emulator.zigbee.nwk import NwkFrame
 from emulator.zigbee.state import Network, StackState
 from hil.clock import run_virtual
@@ -345,6 +345,11 @@ class StackSubject:
 
     def check(self) -> None:
         self.air.clock.run_for(10)  # whatever was begun has ended
+        device = self.device.stack
+        if not device.is_up:  # it was told to rejoin, and the answer went by: a host asks again
+            assert self.device.statuses()[-1] is Status.MOVE_FAILED
+            assert device.rejoining.start([CHANNEL], secured=True) is Status.OK
+            self.air.clock.run_for(10)
         for node in (self.hub, self.device):
             # A Leave with the right keys is obeyed; whoever left is heard of again by this.
             node.stack.announce()
