@@ -197,6 +197,12 @@ class Dsp:
                         desk.secure(None, "WAN", detail, now)
         self._tell()
 
+    def refuse_link(self, hub: int, why: str, now: datetime) -> None:
+        """What came on the link of a hub is not even a frame."""
+        with self.desk.store.transaction():
+            self.desk.secure(hub, "WAN", why, now)
+        self._tell()
+
     # -- deliveries ----------------------------------------------------------------------------
 
     def users_waiting(self, now: datetime) -> list[int]:

@@ -96,8 +96,7 @@ class WanServer:
         try:
             frame = parse_link_frame(octets)
         except GbcsError as error:
-            with self._dsp.desk.store.transaction():
-                self._dsp.desk.secure(hub, "WAN", str(error), self._utc_now())
+            self._dsp.refuse_link(hub, str(error), self._utc_now())
             return False
         match frame:
             case Taken():

@@ -6,6 +6,8 @@ options), `pki/` (certificates, and the private keys of the Access Control Broke
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from hil.key_folder import load_authorities, load_keys
 from hil.serving import host_and_port, interruption, require_loopback
 
 DEFAULT_PORT = 8079  # of DCC Boxed
+LOOK_S = 2.0
 
 
 @click.command("dsp", short_help="Serve the stub DSP: DUIS requests in, signed answers out.")
@@ -87,8 +90,15 @@ async def _serve(dsp: Dsp, host: str, port: int, users: int, folder: Path) -> No
         raise BenchBroke(f"{host}:{port} cannot be listened on: {reason}") from None
     shown = click.format_filename(folder)
     click.echo(f"dsp  {url}  {users} user(s), ACB {dsp.desk.acb:016X}, data in {shown}")
+    for _ in dsp.desk.targets.warm():
+        await asyncio.sleep(0)
     try:
-        await interrupted.wait()
+        while not interrupted.is_set():
+            # What `hanbench campaign` wrote is seen without a message.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await interrupted.wait()
+            server.pump()
     finally:
         await server.stop()
 
