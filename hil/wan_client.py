@@ -40,16 +40,27 @@ class WanClient:
     """The link of one hub. `deliver` takes what the DSP sends, `on_change` hears of the link."""
 
     def __init__(
-        self, url: str, deliver: Callable[[bytes], object], on_change: Callable[[str], object]
+        self,
+        url: str,
+        deliver: Callable[[bytes], object],
+        on_change: Callable[[str], object],
+        *,
+        first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         self._url = url
         self._deliver = deliver
         self._on_change = on_change
+        self._first_retry_s = first_retry_s
         self._session_word = secrets.token_hex(8)
         self._queue: deque[Numbered] = deque()
         self._number = 0
         self._receiver = Receiver()
         self._changed = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages the DSP has not taken yet."""
+        return len(self._queue)
 
     def send(self, message: bytes) -> None:
         """Queue one serialised message for the DSP."""
@@ -63,7 +74,7 @@ class WanClient:
     async def run(self, eui64: int) -> None:
         """Keep a link to the DSP until cancelled."""
         url = f"{self._url.rstrip('/')}/wan/{eui64:016X}?session={self._session_word}"
-        wait_s = FIRST_RETRY_S
+        wait_s = self._first_retry_s
         said = ""
         async with ClientSession() as session:
             while True:
@@ -72,7 +83,7 @@ class WanClient:
                         url, heartbeat=HEARTBEAT_S, max_msg_size=MAX_LINK_OCTETS
                     ) as socket:
                         self._on_change("connected")
-                        wait_s, said = FIRST_RETRY_S, ""
+                        wait_s, said = self._first_retry_s, ""
                         await self._serve(socket)
                     self._on_change("connection lost")
                 except WSServerHandshakeError as error:

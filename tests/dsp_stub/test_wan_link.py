@@ -93,7 +93,7 @@ class HubProcess:
     async def drained(self) -> None:
         """Wait until the DSP took everything."""
         async with asyncio.timeout(20):
-            while self.client._queue:
+            while self.client.waiting:
                 await asyncio.sleep(0.01)
 
     async def connect(self) -> None:
@@ -257,7 +257,7 @@ async def test_a_queue_at_its_bound_drops_what_is_new_and_says_so(
     message = serialise(DeliveryOutcome(HUB, PPMID, 1, DeliveryResult.DELIVERED))
     for _ in range(MAX_QUEUED + 2):
         hub.client.send(message)
-    assert len(hub.client._queue) == MAX_QUEUED
+    assert hub.client.waiting == MAX_QUEUED
     assert [what for what in hub.said if what.startswith("dropped")] == [
         f"dropped a message: {MAX_QUEUED} wait already"
     ] * 2

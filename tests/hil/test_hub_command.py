@@ -164,7 +164,7 @@ def test_a_hub_in_a_process_of_its_own_does_what_a_dsp_in_another_says(
         assert "I99" in said, said
         assert smi_status(folder) == "Pending", "there is no hub yet"
 
-        words = ("hub", "--radio", stick, "--wan", url, "--keys", keys)
+        words = ("hub", "--radio", stick, "--wan", url, "--keys", folder / "pki")
         hub = started(*words, "--memory", memory)
         hub.line_with(f"hub  {CHF_EUI64:016X}")
         hub.line_with("wan  connected")
