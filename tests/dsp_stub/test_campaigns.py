@@ -29,7 +29,7 @@ from dsp_stub.desk import Flagged, Quarantined
 from dsp_stub.errors import DspValueError
 from dsp_stub.firmware_service import PPMID_CODES
 from dsp_stub.options import Options
-from dsp_stub.requests import UpdatePpmidFirmware
+from dsp_stub.requests import DecommissionDevice, UpdatePpmidFirmware
 from dsp_stub.responses import (
     CspFirmwareDeliveryStatus,
     FirmwareWarning,
@@ -195,6 +195,19 @@ async def test_each_device_of_a_long_list_that_does_not_fit_is_in_the_list_that_
     assert set(states(rig)) == set(devices) - refused
 
 
+async def test_a_device_decommissioned_before_its_turn_is_sent_nothing(rig: Rig) -> None:
+    devices = furnish_many(rig)
+    await rig.ask("11.4", update_of(*devices))
+    gone = devices[-1]
+    assert gone not in states(rig), "its turn has not come"
+    assert (await rig.ask("8.3", DecommissionDevice(gone))).response_code == "I99"
+    work_off(rig)
+    began = dict.fromkeys(devices[:-1], "requested")
+    assert states(rig) == began | {gone: "cancelled"}
+    offered = rig.store.connection.execute("SELECT COUNT(*) FROM outbox WHERE kind = 'offer'")
+    assert offered.fetchone() == (len(devices) - 1,)
+
+
 # -- what is known of devices is never stale -----------------------------------------------------
 
 
@@ -221,14 +234,24 @@ async def test_what_changes_in_the_inventory_counts_in_the_next_request(rig: Rig
     )
     inventory.add(meter)
     assert refused(PPMID) == "not_commissioned_device_ids", "there is a meter to be joined to"
+    inventory.set_status(0x77, DeviceStatus.COMMISSIONED, date_commissioned="2026-01-01")
+    assert refused(PPMID) == "not_commissioned_device_ids"
     inventory.set_status(0x77, DeviceStatus.DECOMMISSIONED)
-    rig.desk.inventory.attach(0x77, None, None)
+    assert refused(PPMID) is None, "a meter that is out of use is on no HAN"
+    inventory.set_details(PPMID, smets_chts_version="SMETS V1.2")
+    assert refused(PPMID) == "not_applicable_firmware_device_ids"
+    inventory.set_details(PPMID, smets_chts_version="PPMIDTS V4.4")
     assert refused(PPMID) is None
     assert targets.hubs_of([PPMID]) == [HUB]
     inventory.attach(PPMID, OTHER_HUB, 1)
     assert targets.hubs_of([PPMID]) == [OTHER_HUB]
     inventory.add_premises(Premises(id=2, uprn="9", responsible=(OTHER_SUPPLIER_EUI64,)))
     inventory.attach(PPMID, HUB, 2)
+    assert refused(PPMID) == "invalid_device_ids"
+    inventory.attach(PPMID, HUB, 1)
+    inventory.delete(HUB)
+    assert refused(PPMID) == "invalid_gbcs_version", "of its hub nothing is known"
+    inventory.delete(PPMID)
     assert refused(PPMID) == "invalid_device_ids"
 
 
@@ -312,6 +335,23 @@ class TestAnomaly:
             rig.server.pump()
             assert states(rig) == {PPMID: "requested", STRANGER: "refused"}
             assert rig.take_offer().devices == (PPMID,)
+
+    async def test_what_is_let_go_is_refused_when_its_image_is_on_the_list_no_more(
+        self, tmp_path: Path
+    ) -> None:
+        async with running(tmp_path, Options(anomaly_threshold=1)) as rig:
+            rig.desk.inventory.add(smi_device(STRANGER))
+            request_id = await self.quarantined(rig, PPMID, STRANGER)
+            for entry in rig.desk.cpl.find(firmware_version=f"{NEW:08X}"):
+                rig.desk.cpl.remove(entry.identity)
+            rig.desk.campaigns.ask_for(request_id, CampaignState.RELEASED)
+            rig.server.pump()
+            assert states(rig) == {PPMID: "refused", STRANGER: "refused"}
+            rows = rig.store.connection.execute(
+                "SELECT DISTINCT detail FROM attempts WHERE event = 'refused'"
+            ).fetchall()
+            assert rows[0][0].startswith("E110401: no Current entry")
+            assert not rig.wan[HUB].messages
 
     async def test_what_nobody_lets_go_ends_with_its_time(self, tmp_path: Path) -> None:
         options = Options(anomaly_threshold=1, in_progress_timeout_s=3600)
