@@ -435,10 +435,14 @@ class Offer:
         if not self.is_open or self._must_query:
             return [self._answer(frame, Status.ABORT)]
         outputs: list[Output] = []
+        reason = f"{self.image.size_bytes} bytes, verified by the device"
         if self._served_bytes < self.image.size_bytes:
             detail = f"the device is done after {self._served_bytes} bytes served"
             outputs.append(Anomaly(self.eui64, "early-end", detail))
-        reason = f"{self.image.size_bytes} bytes, verified by the device"
+            reason = (
+                f"{self._served_bytes} of {self.image.size_bytes} bytes served, "
+                "and the device says that it has all"
+            )
         outputs.append(self.end(ResponseCode.SUCCESS, reason))
         return [self.upgrade(frame.tsn, clock_s), *outputs]
 

@@ -322,7 +322,10 @@ def test_an_end_before_all_was_served_is_noted() -> None:
     rig.offer()
     rig.query()
     rig.block(0)
-    assert kinds(rig.end()) == ["early-end"]
+    events = rig.end()
+    assert kinds(events) == ["early-end"]
+    (outcome,) = [event for event in events if isinstance(event, TransferOutcome)]
+    assert "bytes served, and the device says that it has all" in outcome.reason
     assert rig.codes == [ResponseCode.SUCCESS]
 
 

@@ -8,7 +8,6 @@ joining and tunnels go through them too. Straight on stacks; a part through stic
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ from bench_support import (
     house,
     make_image,
 )
+from reliability_table import SIZE, SIZES, Runs, Sweep
 from wan_rig import premises
 
 from emulator.devices.device import DeviceUp
@@ -29,9 +29,9 @@ from emulator.devices.ota_server import QuerySeen, ResponseCode, TransferOutcome
 from emulator.medium.faults import AckLoss, AirFault, BurstLoss, Loss
 from gbcs.firmware import FIRMWARE_TRANSFER_FAILED, FirmwareTransfer, TransferResult
 
-MATRIX = os.environ.get("HANBENCH_MATRIX", "")
-SEEDS = {"full": 50, "soak": 500}.get(MATRIX, 2)
-STICK_SEEDS = 2 if MATRIX in ("full", "soak") else 1
+SEED_COUNTS = {"quick": 2, "full": 50, "soak": 500}
+STICK_SEED_COUNTS = {"quick": 1, "full": 2, "soak": 2}
+SEEDS, STICK_SEEDS = SEED_COUNTS[SIZE], STICK_SEED_COUNTS[SIZE]
 EUI64 = 0x02484E4200000010
 DEVICE = f"device-{EUI64:X}"
 BLOCKS = 1000
@@ -47,6 +47,36 @@ LOSSES: dict[str, Callable[[float], AirFault]] = {
 }
 # Of no loss there is one kind.
 CASES = [("frames", 0), *((kind, percent) for kind in LOSSES for percent in (5, 10, 20, 30, 40))]
+
+
+PERCENTS = (0, 5, 10, 20, 30, 40)  # through sticks
+DEAD_SEEDS = 2  # of an air of which nothing at all is heard
+
+
+def reliability() -> tuple[Sweep, ...]:
+    sizes = SIZES[1:]
+    what = f"{min(PERCENTS)} to {max(PERCENTS)} % lost, {', '.join(LOSSES)}: {BLOCKS} blocks"
+    whole = "the image arrives whole, one success"
+    return (
+        Sweep(
+            "R7",
+            f"{what}, straight on stacks",
+            Runs(len(LOSSES), *(SEED_COUNTS[size] * len(CASES) for size in sizes)),
+            whole,
+        ),
+        Sweep(
+            "R7",
+            f"{what}, through sticks and their hosts",
+            Runs(0, *(STICK_SEED_COUNTS[size] * len(LOSSES) * len(PERCENTS) for size in sizes)),
+            whole,
+        ),
+        Sweep(
+            "R7",
+            "95 or 100 % lost from the hundredth block on",
+            Runs(1, *(SEED_COUNTS[size] + DEAD_SEEDS for size in sizes)),
+            "one CCS08 with result 3, and nobody spins",
+        ),
+    )
 
 
 async def update(kind: str, percent: int, seed: int, ezsp: Any) -> None:
@@ -86,7 +116,7 @@ async def test_a_lossy_air_delays_an_update_and_never_falsifies_it(
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("seed", range(STICK_SEEDS))
-@pytest.mark.parametrize("percent", [0, 5, 10, 20, 30, 40])
+@pytest.mark.parametrize("percent", PERCENTS)
 @pytest.mark.parametrize("kind", LOSSES)
 async def test_and_no_more_through_sticks_and_their_hosts(
     kind: str, percent: int, seed: int
@@ -142,7 +172,7 @@ async def test_a_transfer_over_a_dead_air_ends_with_one_alert_and_nobody_spins()
 @pytest.mark.matrix
 @pytest.mark.parametrize(
     ("percent", "seed"),
-    [*((95, seed) for seed in range(SEEDS)), *((100, seed) for seed in range(2))],
+    [*((95, seed) for seed in range(SEEDS)), *((100, seed) for seed in range(DEAD_SEEDS))],
 )
 async def test_whenever_the_air_dies_there_is_one_alert_and_nobody_spins(
     percent: int, seed: int

@@ -35,6 +35,7 @@ from gbcs.smki import ACB_EUI64, SUPPLIER_EUI64
 XMLSEC = shutil.which("xmlsec1")
 NEW_ESME = STRANGER + 1
 # What is set in a template of each service: the child of the body's element, and its text.
+LEAVING, UNWANTED = 0x00DB1234567890E1, 0x00DB1234567890E2  # for 8.3 and 8.4
 SET: dict[str, dict[str, str]] = {
     "JoinServiceCritical": {"OtherDeviceID": eui64_to_xml(ESME)},
     "JoinServiceNonCritical": {"OtherDeviceID": eui64_to_xml(ESME)},
@@ -43,9 +44,10 @@ SET: dict[str, dict[str, str]] = {
     "UpdateFirmware": {"FirmwareVersion": "ACDCACDC"},
     "UpdatePPMIDFirmware": {"FirmwareVersion": "ACDCACDC"},
     "DevicePrenotification": {"DeviceID": eui64_to_xml(NEW_ESME)},
+    "DecommissionDevice": {"DeviceID": eui64_to_xml(LEAVING)},
+    "UpdateInventory": {"DeviceID": eui64_to_xml(UNWANTED)},
 }
 TARGETS = {"RestoreHANDeviceLog": OTHER_HUB}
-NOT_OFFERED = ("DecommissionDevice", "UpdateInventory")
 EXPECTED = {"8.2": "I0"}
 
 
@@ -72,6 +74,17 @@ def bench(vectors: Path) -> Bench:
             premises=None, ppmid_variant=None, esme_variant="AD",
         )
     )  # fmt: skip
+    for device, status, since in (
+        (LEAVING, DeviceStatus.COMMISSIONED, "2026-01-01"),
+        (UNWANTED, DeviceStatus.PENDING, None),
+    ):
+        bench.desk.inventory.add(
+            smi_device(
+                device, device_type=DeviceType.ESME, status=status, chf=None, premises=None,
+                ppmid_variant=None, esme_variant="AD", prenotified_by=SUPPLIER_EUI64,
+                date_commissioned=since,
+            )
+        )  # fmt: skip
     entries = [(DeviceType.ESME, "AB01", "010A030B", "0002012F", "SMETS V1.58", None)]
     for name, kind, model in (
         ("11.1_UPDATE_FIRMWARE_SAMPLE.ota", DeviceType.ESME, "00001111"),
@@ -119,7 +132,6 @@ def all_fitted(templates: dict[str, bytes]) -> dict[str, bytes]:
     return {
         name: fitted(octets, 1000 + number)
         for number, (name, octets) in enumerate(sorted(templates.items()))
-        if not any(b":%s>" % element.encode() in octets for element in NOT_OFFERED)
     }
 
 

@@ -22,7 +22,7 @@ from run_support import (
     outcomes,
 )
 
-from dsp_stub import firmware_service, inbound
+from dsp_stub import firmware_service, inbound, inbound_responses
 from dsp_stub.cpl import Cpl
 from dsp_stub.desk import Desk, Refusal
 from dsp_stub.inventory import Inventory
@@ -70,7 +70,7 @@ async def fails(told: Told, *names: str, meddle: object = None) -> Verdict:
 async def test_a_dsp_that_sends_unknown_images_does_not_show_r12(
     told: Told, monkeypatch: Patch
 ) -> None:
-    def any_entry(desk: Desk, _image: object) -> object:
+    def any_entry(desk: Desk, *_arguments: object) -> object:
         return [one for one in desk.cpl.find(device_type=DeviceType.PPMID) if one.is_current]
 
     monkeypatch.setattr(firmware_service, "current_entries", any_entry)
@@ -192,7 +192,7 @@ async def test_an_inventory_that_follows_a_failure_confirms_nothing(
 
     # The read-back would put it right, and is another matter.
     monkeypatch.setattr(inbound, "_activated", credulous)
-    monkeypatch.setattr(inbound, "_follow", lambda *_arguments: None)
+    monkeypatch.setattr(inbound_responses, "follow", lambda *_arguments: None)
 
     def break_boot_loader(scenario: Scenario, _event: Event) -> None:
         scenario.wiring.devices["ppmid"].build.activation_fails = True

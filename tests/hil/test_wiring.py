@@ -70,6 +70,7 @@ def wire(made: Bench, evidence: Evidence) -> Wiring:
         utc_now=utc_now,
         on_hub_event=lambda _event: None,
         on_device_event=lambda _name, _event: None,
+        on_power=nobody,
     )
 
 
