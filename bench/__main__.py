@@ -14,6 +14,7 @@ import click
 from bench.cbke import CBKE_AGREEMENT
 from bench.clocks import PCAPNG_COST, VTIME_JUMP
 from bench.codecs import CODEC_EZSP_ASH, FRAME_SECURE
+from bench.dsp import DSP_CAMPAIGN
 from bench.gbcs import GBCS_FRAMES
 from bench.homes import REAL_TIME_HOMES
 from bench.judge import MAX_CV, MIN_REPEATS, Benchmark, BenchmarkError, Figure, run, summary, table
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         OTA_STACK_NODE,
         CBKE_AGREEMENT,
         REAL_TIME_HOMES,
+        DSP_CAMPAIGN,
     )
 }
 

@@ -190,8 +190,8 @@ def _send(
         now + timedelta(seconds=desk.options.response_timeout_s),
     )
     desk.orders.add(order)
-    reference = order.reference(desk.acb)
-    desk.outbox.add_message(CommandForDevice(hub, device_id, reference, octets), now)
+    message = CommandForDevice(hub, device_id, order.reference(desk.acb), octets)
+    desk.outbox.add_message(message, now, expires_at=order.deadline)
 
 
 @contextmanager

@@ -44,6 +44,7 @@ from dsp_stub.response_messages import (
     FirmwareVersionMismatch,
     PpmidAlert,
     PpmidRemoval,
+    QuarantinedRequest,
     SecurityCredentialsUpdated,
     Unread,
     UpdateHanDeviceLogResult,
@@ -280,6 +281,19 @@ def _read_status_change(element: etree._Element) -> DeviceStatusChangeEvent | Un
     return read_status_change(element)
 
 
+# -- anomaly detection -------------------------------------------------------------------------
+
+
+def _read_quarantined(element: etree._Element) -> QuarantinedRequest:
+    breach = require(element, "ADUser")
+    return QuarantinedRequest(read_request_id(breach, "QuarantinedRequestID"))
+
+
+def _write_quarantined(writer: XmlWriter, alert: QuarantinedRequest) -> None:
+    with writer.inside("ADUser"):
+        writer.leaf("QuarantinedRequestID", str(alert.request_id))
+
+
 # -- all of them -------------------------------------------------------------------------------
 
 _ROWS = (
@@ -319,6 +333,7 @@ _ROWS = (
     AlertXml(
         "DSPScheduleRemoval", DspScheduleRemoval, read_schedule_removal, write_schedule_removal
     ),
+    AlertXml("QuarantinedRequest", QuarantinedRequest, _read_quarantined, _write_quarantined),
 )
 ALERTS: dict[type[DccAlert], AlertXml] = {row.kind: row for row in _ROWS}
 ALERT_ELEMENTS = {row.element: row for row in _ROWS}

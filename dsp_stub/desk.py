@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from dsp_stub import xml_signature
 from dsp_stub.applicability import Applicability
 from dsp_stub.broker import Command, StoredBroker
+from dsp_stub.campaigns import Campaigns
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.cpl import Cpl
 from dsp_stub.errors import DspValueError
@@ -39,6 +40,7 @@ from dsp_stub.responses import (
 from dsp_stub.schema import SchemaProfile
 from dsp_stub.smi import ENDED, SmiDevice
 from dsp_stub.store import Store
+from dsp_stub.update_targets import UpdateTargets
 from dsp_stub.updates import Update, Updates
 from dsp_stub.users import User, Users
 from gbcs.acb import AccessControlBroker
@@ -106,7 +108,15 @@ class CredentialsTold:
     detail: str
 
 
-DspEvent = SecurityEvent | Flagged | Answered | CredentialsTold
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A request waits for an operator, since its user asked for so much."""
+
+    request_id: str
+    detail: str
+
+
+DspEvent = SecurityEvent | Flagged | Answered | CredentialsTold | Quarantined
 
 Certify = Callable[[CertificationRequest], Certificate]
 """The SMKI: from a device's request, which holds, to its certificate."""
@@ -142,7 +152,9 @@ class Desk:
         self.applicability = Applicability(store)
         self.registrations = Registrations(store)
         self.future_dated = FutureDated(store)
+        self.targets = UpdateTargets(store)
         self.updates = Updates(store)
+        self.campaigns = Campaigns(store)
         self.outbox = Outbox(store, self.updates)
         self.commands = StoredBroker(store)
         self.key_ring = KeyRing(store, keys, acb)
@@ -202,7 +214,8 @@ class Desk:
         deadline = now + timedelta(seconds=self.options.response_timeout_s)
         command = Command(device, counter, str(request_id), service, subject, deadline)
         self.commands.note(command)
-        self.outbox.add_message(CommandForDevice(hub, device, counter, frame), now)
+        message = CommandForDevice(hub, device, counter, frame)
+        self.outbox.add_message(message, now, expires_at=deadline)
 
     def send_user_command(
         self, hub: int, device: int, frame: bytes, request_id: RequestId, service: str,
@@ -216,7 +229,8 @@ class Desk:
                 request_id.originator, message_code, payload,
             )
         )  # fmt: skip
-        self.outbox.add_message(CommandForDevice(hub, device, reference, frame), now)
+        message = CommandForDevice(hub, device, reference, frame)
+        self.outbox.add_message(message, now, expires_at=deadline)
 
     def forget(self, command: Command) -> None:
         """Wait no longer for the response to a command."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dsp_stub.errors import DspValueError, DuisError
-from dsp_stub.safe_xml import shorten
+from dsp_stub.safe_xml import has_white_space, shorten
 
 MAX_COUNTER = 2**64 - 1
 _EUI64 = re.compile(r"[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){7}")
@@ -94,7 +94,8 @@ def octets_to_xml(octets: bytes) -> str:
 
 def octets_from_xml(text: str, place: str = "base64") -> bytes:
     try:
-        return base64.b64decode(_NOT_BASE64.sub("", text), validate=True)
+        digits = _NOT_BASE64.sub("", text) if has_white_space(text) else text
+        return base64.b64decode(digits, validate=True)
     except (binascii.Error, ValueError):
         raise DuisError(THING, place, "is not base64") from None
 

@@ -5,6 +5,7 @@ Source: DUIS XSD V5.4, service requests 11.1 to 11.4. No `repr` shows an image.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from lxml import etree
@@ -74,12 +75,9 @@ class ActivateFirmware:
 
 def _read_firmware(element: etree._Element) -> tuple[bytes, str, tuple[int, ...]]:
     devices = read_field(element, "DeviceIDList", read_devices)
-    seen: set[int] = set()
-    for device in devices:
-        if device in seen:
-            listed = require(element, "DeviceIDList")
-            raise refused(listed, f"has {eui64_to_xml(device)} twice")
-        seen.add(device)
+    if len(set(devices)) != len(devices):
+        twice = next(device for device, times in Counter(devices).items() if times > 1)
+        raise refused(require(element, "DeviceIDList"), f"has {eui64_to_xml(twice)} twice")
     return read_octets(element, "FirmwareImage"), read_text(element, "FirmwareVersion"), devices
 
 

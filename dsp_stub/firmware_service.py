@@ -1,4 +1,4 @@
-"""Update PPMID Firmware (11.4): one image for a list of PPMIDs or bridges.
+"""Update PPMID Firmware (11.4): one image for a list of PPMIDs or bridges; and what 11.1 shares.
 
 Source: MP170 (legal text of 11.4), SECMP0007 (GBCS versions); which code says what stands in
 docs/open-points.md where the public text has only the name. The file is judged first, then each
@@ -14,33 +14,23 @@ device; a device that is refused goes into one of the lists, and the others go a
 
     of each device                                         list
     -----------------------------------------------------  --------------------------
-    in the inventory, a PPMID, the user's to update        InvalidDeviceID
-    of a status that takes firmware, on a hub              NotCommissionedDeviceID
-    of the model on the CPL, hardware in the header's      NotApplicableFirmwareDeviceID
-      range, SMETS2 or later
-    GBCS version of it and of its CHF is high enough       InvalidGBCSVersion
+    what `update_targets` asks of it                       one of its four
     no update in progress                                  OtherRequestInProgress
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from dsp_stub.campaigns import CampaignState
 from dsp_stub.cpl import CplEntry, image_hash
-from dsp_stub.desk import ACCEPTED, Desk, Refusal
+from dsp_stub.desk import ACCEPTED, Desk, Quarantined, Refusal
 from dsp_stub.requests import RequestId, UpdateFirmware, UpdatePpmidFirmware
-from dsp_stub.responses import FirmwareWarning
-from dsp_stub.smi import (
-    ENDED,
-    DeviceStatus,
-    DeviceType,
-    PpmidVariant,
-    SmiDevice,
-    is_smets1,
-    version_numbers,
-)
+from dsp_stub.responses import FirmwareWarning, MeterFirmwareWarning, QuarantinedRequest
+from dsp_stub.smi import DeviceType
+from dsp_stub.update_targets import SLICE, Target, list_for
 from dsp_stub.users import User
 from firmware_images.checks import check_image
 from firmware_images.errors import ImageError
@@ -50,7 +40,9 @@ from firmware_images.image import FirmwareImage, read_image
 class FirmwareCodes(NamedTuple):
     """What a service that sends images answers, and for which types of device they are."""
 
+    service: str
     types: tuple[DeviceType, ...]
+    warning: type[FirmwareWarning]
     not_on_list: str
     bad_image: str
     nobody_left: str
@@ -59,38 +51,87 @@ class FirmwareCodes(NamedTuple):
 
 
 PPMID_CODES = FirmwareCodes(
-    (DeviceType.PPMID,), "E110401", "E110402", "E110403", "E110405", "W110401"
+    "11.4",
+    (DeviceType.PPMID,),
+    FirmwareWarning,
+    "E110401",
+    "E110402",
+    "E110403",
+    "E110405",
+    "W110401",
 )
-# What waits to be joined to a meter: never a bridge's end (MP170), and a PPMID's only where there
-# is no meter.
-_UNCOMMISSIONED = (DeviceStatus.WHITELISTED, DeviceStatus.INSTALLED_NOT_COMMISSIONED)
+METER_CODES = FirmwareCodes(
+    "11.1",
+    (DeviceType.ESME, DeviceType.GSME, DeviceType.HCALCS),
+    MeterFirmwareWarning,
+    "E110101",
+    "E110102",
+    "E110103",
+    "E110105",
+    "W110101",
+)
+CODES = {codes.service: codes for codes in (PPMID_CODES, METER_CODES)}
 
 
-def update_ppmid_firmware(
-    desk: Desk, user: User, request_id: RequestId, body: UpdatePpmidFirmware, now: datetime
-) -> tuple[str, FirmwareWarning | None]:
-    """11.4: the updates begin, in the order of the list; who was refused is in the warning."""
+class Judged(NamedTuple):
+    """What is to be done about a request, as far as its devices do not have another update.
+
+    `digest` is the hash that the Central Products List has of the image.
+    """
+
+    codes: FirmwareCodes
+    image: FirmwareImage
+    digest: str
+    devices: Sequence[int]
+    refused: dict[str, list[int]]
+
+    def warning(self) -> FirmwareWarning | None:
+        """The lists of those that are refused, if any are."""
+        if not self.refused:
+            return None
+        return self.codes.warning(**{name: tuple(ids) for name, ids in self.refused.items()})
+
+
+# -- judging: nothing changes ------------------------------------------------------------------
+
+
+def judge(
+    desk: Desk, user: User, body: UpdatePpmidFirmware, now: datetime
+) -> Generator[None, None, Judged]:
+    """11.4: look at the image and at every device, a slice a step."""
     image = acceptable_image(desk, body, PPMID_CODES)
     digest = image_hash(image, desk.options.cpl_hash)
-    entries = current_entries(desk, image, digest, PPMID_CODES, now)
+    return (yield from judge_devices(desk, user, body, image, digest, PPMID_CODES, now))
+
+
+def judge_devices(
+    desk: Desk,
+    user: User,
+    body: UpdateFirmware | UpdatePpmidFirmware,
+    image: FirmwareImage,
+    digest: str,
+    codes: FirmwareCodes,
+    now: datetime,
+) -> Generator[None, None, Judged]:
+    """Which devices of a request can have its image."""
+    entries = current_entries(desk, image, digest, codes, now)
+    lists: dict[Target | None, str | None] = {}
     refused: dict[str, list[int]] = {}
-    taken: list[SmiDevice] = []
-    for device_id in body.devices:
-        device = desk.inventory.get(device_id)
-        name = _list_for(desk, user, device, image, entries)
-        if name is None:
-            assert device is not None
-            taken.append(device)
-        else:
-            refused.setdefault(name, []).append(device_id)
-    warning = None
-    if refused:
-        warning = FirmwareWarning(**{name: tuple(ids) for name, ids in refused.items()})
-    if not taken:
-        sentence = "no device of the list can be updated"
-        raise Refusal(PPMID_CODES.nobody_left, sentence, warning)
-    start_updates(desk, request_id, image, taken, now)
-    return (ACCEPTED if warning is None else PPMID_CODES.partly), warning
+    taken: list[int] = []
+    for begin in range(0, len(body.devices), SLICE):
+        if begin:
+            yield
+        part = body.devices[begin : begin + SLICE]
+        targets = desk.targets.of(part)
+        for target in set(targets).difference(lists):
+            lists[target] = list_for(target, user.eui64, image, entries, codes.types, desk.options)
+        if all(lists[target] is None for target in set(targets)):
+            taken += part
+            continue
+        for device_id, target in zip(part, targets, strict=True):
+            name = lists[target]
+            (taken if name is None else refused.setdefault(name, [])).append(device_id)
+    return Judged(codes, image, digest, taken, refused)
 
 
 def acceptable_image(
@@ -149,97 +190,57 @@ def current_entries(
     return maintained
 
 
-def _list_for(
-    desk: Desk,
-    user: User,
-    device: SmiDevice | None,
-    image: FirmwareImage,
-    entries: Sequence[CplEntry],
-) -> str | None:
-    """The list a device goes into, None when it can be updated."""
-    if device is None or device.device_type is not DeviceType.PPMID:
-        return "invalid_device_ids"
-    responsible = desk.responsible(device)
-    if responsible and user.eui64 not in responsible:
-        return "invalid_device_ids"
-    if not _takes_firmware(desk, device):
-        return "not_commissioned_device_ids"
-    if not is_applicable(device, image, entries):
-        return "not_applicable_firmware_device_ids"
-    if not has_gbcs_version(desk, device):
-        return "invalid_gbcs_version"
-    if desk.updates.open_update(device.device_id) is not None:
-        return "other_request_in_progress"
-    return None
+# -- accepting ---------------------------------------------------------------------------------
 
 
-def _takes_firmware(desk: Desk, device: SmiDevice) -> bool:
-    if device.status in ENDED or device.chf is None:
-        return False
-    if device.status is DeviceStatus.COMMISSIONED:
-        return True
-    if desk.options.commissioned == "strict" or device.status not in _UNCOMMISSIONED:
-        return False
-    return device.ppmid_variant is not PpmidVariant.PPMID or not _has_joined_meter(desk, device)
+def begin_campaign(
+    desk: Desk, request_id: RequestId, judged: Judged, now: datetime
+) -> tuple[str, FirmwareWarning | None]:
+    """The updates begin, in the order of the list; who was refused is in the warning."""
+    codes, taken = judged.codes, judged.devices
+    busy = desk.updates.open_devices(taken) | desk.campaigns.waiting_devices()
+    busy.intersection_update(taken)
+    if busy:
+        judged.refused["other_request_in_progress"] = [one for one in taken if one in busy]
+        taken = [one for one in taken if one not in busy]
+    warning = judged.warning()
+    if not taken:
+        raise Refusal(codes.nobody_left, "no device of the list can be updated", warning)
+    _accept(desk, request_id, judged, taken, now)
+    return (ACCEPTED if warning is None else codes.partly), warning
 
 
-def _has_joined_meter(desk: Desk, device: SmiDevice) -> bool:
-    """Whether there is a meter on the HAN that a PPMID could have been joined to.
-
-    A meter that stands in the inventory alone, without a hub's device log, is none of the HAN.
-    """
-    assert device.chf is not None
-    meters = (DeviceType.ESME, DeviceType.GSME)
-    return any(one.device_type in meters for one in desk.inventory.devices_on(device.chf))
-
-
-def has_gbcs_version(desk: Desk, device: SmiDevice) -> bool:
-    """Whether the device and its hub are of a version that takes firmware so (SECMP0007)."""
-    chf = None if device.chf is None else desk.inventory.get(device.chf)
-    versions = (device.gbcs_version, None if chf is None else chf.gbcs_version)
-    least = version_numbers(desk.options.least_gbcs_version)
-    return all(version is not None and version_numbers(version) >= least for version in versions)
-
-
-def is_applicable(device: SmiDevice, image: FirmwareImage, entries: Sequence[CplEntry]) -> bool:
-    """Whether the file is for the model and the hardware of a device."""
-    hardware_version = int(device.model[4:], 16)
-    return (
-        image.header.fits_hardware(hardware_version)
-        and any(
-            (entry.device_type, entry.manufacturer, entry.model)
-            == (device.device_type, device.manufacturer, device.model)
-            for entry in entries
-        )
-        and not is_smets1(device.smets_chts_version)
-    )
-
-
-def start_updates(
-    desk: Desk,
-    request_id: RequestId,
-    image: FirmwareImage,
-    devices: Sequence[SmiDevice],
-    now: datetime,
+def _accept(
+    desk: Desk, request_id: RequestId, judged: Judged, devices: Sequence[int], now: datetime
 ) -> None:
-    """Begin the updates; each hub gets the image once, with those of its devices."""
-    deadline = now + timedelta(seconds=desk.options.in_progress_timeout_s)
+    """Above the threshold of its user's volume, for each service alone, a campaign waits for an
+    operator."""
+    options, user, image = desk.options, request_id.originator, judged.image
+    service = judged.codes.service
     desk.updates.keep_image(image.sha256, image.data)
-    by_hub: dict[int, list[int]] = {}
-    for device in devices:
-        assert device.chf is not None
-        by_hub.setdefault(device.chf, []).append(device.device_id)
-    for hub, device_ids in by_hub.items():
-        references = [
-            desk.updates.start(
-                str(request_id),
-                device_id,
-                hub,
-                image.sha256,
-                image.header.file_version,
-                now,
-                deadline,
-            )
-            for device_id in device_ids
-        ]
-        desk.outbox.add_offer(hub, references[0], tuple(device_ids), image.sha256, now)
+    since = now - timedelta(seconds=options.anomaly_window_s)
+    threshold = options.anomaly_threshold
+    volume = len(devices) + (desk.campaigns.volume(user, service, since) if threshold else 0)
+    state = CampaignState.STARTING
+    if threshold and volume > threshold:
+        state = CampaignState.QUARANTINED
+        desk.alert((user,), desk.codes.quarantined_request, QuarantinedRequest(request_id), now)
+        detail = f"with its {len(devices)} devices the volume is {volume}, above {threshold}"
+        desk.updates.record(now, str(request_id), None, state, detail)
+        desk.events.append(Quarantined(str(request_id), detail))
+    # The service level ends with the N39, which no meter leads to.
+    due_at = now + timedelta(seconds=options.service_level_s)
+    desk.campaigns.accept(
+        str(request_id),
+        user,
+        service,
+        image.sha256,
+        judged.digest,
+        image.header.file_version,
+        devices,
+        desk.targets.hubs_of(devices),
+        state,
+        now,
+        now + timedelta(seconds=options.in_progress_timeout_s),
+        due_at if judged.codes is PPMID_CODES else None,
+    )

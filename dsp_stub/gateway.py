@@ -101,8 +101,7 @@ def admit(desk: Desk, path: str, request: Request, root: etree._Element, now: da
     if user.role not in rule.roles:
         sentence = f"a user in role {user.role} may not send {request.service_reference_variant}"
         raise Refusal("E2", sentence)
-    if _was_accepted(desk, request):
-        raise Refusal(desk.codes.replay, f"RequestID {request.request_id} was accepted before")
+    require_new(desk, request)
     return user
 
 
@@ -148,9 +147,11 @@ def _require_path(desk: Desk, path: str, request: Request) -> None:
         raise Refusal("E12", sentence)
 
 
-def _was_accepted(desk: Desk, request: Request) -> bool:
+def require_new(desk: Desk, request: Request) -> None:
+    """Refuse a RequestID that was accepted before."""
     row = desk.store.connection.execute(
         "SELECT 1 FROM requests WHERE request_id = ? AND is_transform = ?",
         (str(request.request_id), request.command_variant == TRANSFORM_VARIANT),
     ).fetchone()
-    return row is not None
+    if row is not None:
+        raise Refusal(desk.codes.replay, f"RequestID {request.request_id} was accepted before")

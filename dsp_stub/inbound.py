@@ -25,18 +25,19 @@ a response a command waits for, which goes to the user, and nothing follows from
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from dsp_stub import credential_outcomes
 from dsp_stub.broker import Command
+from dsp_stub.campaign_steps import end_undelivered, tell_delivery
 from dsp_stub.desk import CANNOT_COMMUNICATE, SUCCESS, Desk
+from dsp_stub.firmware_service import METER_CODES
 from dsp_stub.inbound_responses import follow, take_outcome, take_response
-from dsp_stub.meter_firmware import METER_CODES
+from dsp_stub.outbox import LONGEST_RETRY_S
 from dsp_stub.requests import RequestId
 from dsp_stub.responses import (
     CommsHubAlert,
-    CspFirmwareDeliveryStatus,
     DeviceAlertMessage,
     FirmwareDistributionFailure,
     FirmwareTransferAlert,
@@ -47,7 +48,7 @@ from dsp_stub.responses import (
     UpdateHanDeviceLogResult,
 )
 from dsp_stub.smi import SmiDevice
-from dsp_stub.updates import Update, UpdateState
+from dsp_stub.updates import TOLD_BY_N39, Update, UpdateState
 from dsp_stub.users import User
 from gbcs.acb import Alert, Outcome, Rejected, Response
 from gbcs.alerts import FIRMWARE_VERIFIED, FirmwareReceipt, GasFirmwareReceipt
@@ -267,7 +268,8 @@ def _activated(
 ) -> None:
     """CS09: the end of an update, as the device tells it."""
     update = desk.updates.open_update(device.device_id)
-    if update is None and desk.updates.last(device.device_id) is not None:
+    last = desk.updates.last(device.device_id)
+    if update is None and last is not None and last.state in TOLD_BY_N39:
         detail = f"0x8F8B with version {activation.firmware_version:08X}, no update is in progress"
         desk.flag(device.device_id, "alert-out-of-turn", detail, now)
         return
@@ -298,7 +300,8 @@ def _flag_order(
 ) -> None:
     version = activation.firmware_version
     if update is None:
-        desk.flag(device.device_id, "alert-out-of-turn", "0x8F8B, and no update ever began", now)
+        detail = "0x8F8B, and no update is in progress"
+        desk.flag(device.device_id, "alert-out-of-turn", detail, now)
     elif version != update.firmware_version:
         detail = f"0x8F8B with version {version:08X}, {update.firmware_version:08X} was sent"
         desk.flag(device.device_id, "alert-of-another-version", detail, now)
@@ -364,22 +367,24 @@ def receive_outcome(desk: Desk, outcome: DeliveryOutcome, now: datetime) -> None
 
 
 def _offered(desk: Desk, update: Update, outcome: DeliveryOutcome, now: datetime) -> None:
-    stored = outcome.result is DeliveryResult.DELIVERED
-    state = UpdateState.STORED if stored else UpdateState.NOT_DELIVERED
-    desk.updates.move(update, state, now, outcome.result.name.lower())
-    codes = desk.codes
-    status = CspFirmwareDeliveryStatus(
-        RequestId.parse(update.request_id),
-        outcome.hub,
-        outcome.device,
-        f"{update.firmware_version:08X}",
-        now,
-        stored,
-    )
-    code = codes.firmware_delivered if stored else codes.firmware_not_delivered
-    device = desk.inventory.get(outcome.device)
-    users = () if device is None else desk.audience(device, update)
-    desk.alert(users, code, status, now)
+    if outcome.result is DeliveryResult.UNREACHABLE:
+        # There is time until the deadline; users hear of the end, not of every try.
+        desk.updates.record(now, update.request_id, update.device, "unreachable", "")
+        desk.outbox.add_offer(
+            update.hub,
+            update.reference,
+            (update.device,),
+            update.image_sha256,
+            update.request_id,
+            now + timedelta(seconds=LONGEST_RETRY_S),
+            update.deadline,
+        )
+    elif outcome.result is DeliveryResult.DELIVERED:
+        desk.updates.move(update, UpdateState.STORED, now, outcome.result.name.lower())
+        tell_delivery(desk, update, now, delivered=True)
+    else:
+        detail = outcome.result.name.lower()
+        end_undelivered(desk, update, UpdateState.NOT_DELIVERED, now, detail)
 
 
 def give_up(desk: Desk, command: Command, code: str, now: datetime) -> None:

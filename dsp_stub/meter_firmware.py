@@ -13,10 +13,7 @@ the name. The file is judged first, then each device.
 
     of each device                                         list
     -----------------------------------------------------  --------------------------
-    in the inventory, a meter or an HCALCS, the user's     InvalidDeviceID
-    Commissioned, on a hub                                 NotCommissionedDeviceID
-    of the model on the CPL, hardware in the range         NotApplicableFirmwareDeviceID
-    an HCALCS: GBCS version of it and of its CHF           InvalidGBCSVersion
+    what `update_targets` asks of it                       one of its four
     no update in progress                                  OtherRequestInProgress
 
 A list of PPMIDs alone is not for this service (E11); when nobody else is left, E110103. The update
@@ -27,67 +24,39 @@ of an 11.3.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator
 from datetime import datetime
 
-from dsp_stub.cpl import CplEntry, image_hash
-from dsp_stub.desk import ACCEPTED, Desk, Refusal
-from dsp_stub.firmware_service import (
-    FirmwareCodes,
-    acceptable_image,
-    current_entries,
-    has_gbcs_version,
-    is_applicable,
-    start_updates,
-)
-from dsp_stub.requests import RequestId, UpdateFirmware
-from dsp_stub.responses import MeterFirmwareWarning
-from dsp_stub.smi import DeviceStatus, DeviceType, SmiDevice
+from dsp_stub.cpl import image_hash
+from dsp_stub.desk import Desk, Refusal
+from dsp_stub.firmware_service import METER_CODES, Judged, acceptable_image, judge_devices
+from dsp_stub.requests import UpdateFirmware
+from dsp_stub.smi import DeviceType
 from dsp_stub.users import User
 from firmware_images.checks import AUTHORISATION_MARK, AUTHORISATION_OCTETS
 from firmware_images.image import FirmwareImage
 from gbcs.protection import KeyUse, is_signed
 
-METER_CODES = FirmwareCodes(
-    (DeviceType.ESME, DeviceType.GSME, DeviceType.HCALCS),
-    "E110101",
-    "E110102",
-    "E110103",
-    "E110105",
-    "W110101",
-)
 NOT_AUTHORISED = "E110106"
 NOT_FOR_PPMIDS = "E11"
 
 
-def update_firmware(
-    desk: Desk, user: User, request_id: RequestId, body: UpdateFirmware, now: datetime
-) -> tuple[str, MeterFirmwareWarning | None]:
-    """11.1: the updates begin, in the order of the list; who was refused is in the warning."""
+def judge(
+    desk: Desk, user: User, body: UpdateFirmware, now: datetime
+) -> Generator[None, None, Judged]:
+    """11.1: look at the image and at every device, a slice a step. Changes nothing."""
     image = acceptable_image(desk, body, METER_CODES)
     digest = _authorised_hash(desk, user, image)
     if desk.options.cpl_hash == "whole-file":
         digest = image_hash(image, "whole-file")
-    entries = current_entries(desk, image, digest, METER_CODES, now)
-    refused: dict[str, list[int]] = {}
-    taken: list[SmiDevice] = []
-    devices = [desk.inventory.get(device_id) for device_id in body.devices]
-    for device_id, device in zip(body.devices, devices, strict=True):
-        name = _list_for(desk, user, device, image, entries)
-        if name is None:
-            assert device is not None
-            taken.append(device)
-        else:
-            refused.setdefault(name, []).append(device_id)
-    warning = None
-    if refused:
-        warning = MeterFirmwareWarning(**{name: tuple(ids) for name, ids in refused.items()})
-    if not taken:
-        all_ppmids = all(one is not None and one.device_type is DeviceType.PPMID for one in devices)
-        code = NOT_FOR_PPMIDS if all_ppmids else METER_CODES.nobody_left
-        raise Refusal(code, "no device of the list can be updated", warning)
-    start_updates(desk, request_id, image, taken, now)
-    return (ACCEPTED if warning is None else METER_CODES.partly), warning
+    judged = yield from judge_devices(desk, user, body, image, digest, METER_CODES, now)
+    if not judged.devices and all(
+        target is not None and target.device_type is DeviceType.PPMID
+        for target in desk.targets.of(body.devices)
+    ):
+        sentence = "no device of the list can be updated"
+        raise Refusal(NOT_FOR_PPMIDS, sentence, judged.warning())
+    return judged
 
 
 def _authorised_hash(desk: Desk, user: User, image: FirmwareImage) -> str:
@@ -101,27 +70,3 @@ def _authorised_hash(desk: Desk, user: User, image: FirmwareImage) -> str:
     if key is None or not is_signed(signature, bytes(body[:at]), key):
         raise Refusal(NOT_AUTHORISED, "the authorising signature is not that of the user")
     return hashlib.sha256(body[:at]).hexdigest()
-
-
-def _list_for(
-    desk: Desk,
-    user: User,
-    device: SmiDevice | None,
-    image: FirmwareImage,
-    entries: Sequence[CplEntry],
-) -> str | None:
-    """The list a device goes into, None when it can be updated."""
-    if device is None or device.device_type not in METER_CODES.types:
-        return "invalid_device_ids"
-    responsible = desk.responsible(device)
-    if responsible and user.eui64 not in responsible:
-        return "invalid_device_ids"
-    if device.status is not DeviceStatus.COMMISSIONED or device.chf is None:
-        return "not_commissioned_device_ids"
-    if not is_applicable(device, image, entries):
-        return "not_applicable_firmware_device_ids"
-    if device.device_type is DeviceType.HCALCS and not has_gbcs_version(desk, device):
-        return "invalid_gbcs_version"
-    if desk.updates.open_update(device.device_id) is not None:
-        return "other_request_in_progress"
-    return None

@@ -291,6 +291,7 @@ class Codes(Table):
     firmware_upgrade_requested: str = _alert_code("N59")
     firmware_distribution_failure: str = _alert_code("N22")
     firmware_version_mismatch: str = _alert_code("N49")
+    quarantined_request: str = _alert_code("N3")
     device_log_updated: str = _alert_code("N24")
     device_log_not_updated: str = _alert_code("N25")
     device_log_restored: str = _alert_code("N26")
@@ -329,6 +330,21 @@ class Options(Table):
     )
     response_timeout_s: Whole = Field(
         default=1800,
+        ge=1,
+        le=_LONGEST_S,
+        description=f"a whole number of seconds from 1 to {_LONGEST_S}",
+    )
+    anomaly_threshold: Whole = Field(
+        default=0, ge=0, le=2**31, description="a whole number of devices, 0 for no threshold"
+    )
+    anomaly_window_s: Whole = Field(
+        default=24 * 3600,
+        ge=1,
+        le=_LONGEST_S,
+        description=f"a whole number of seconds from 1 to {_LONGEST_S}",
+    )
+    service_level_s: Whole = Field(
+        default=24 * 3600,
         ge=1,
         le=_LONGEST_S,
         description=f"a whole number of seconds from 1 to {_LONGEST_S}",

@@ -71,6 +71,7 @@ CAUSES: Final = {
     UpdateState.ACTIVATION_FAILED: "device",
     UpdateState.ACTIVATED: "device",
     UpdateState.CANCELLED: "missed",
+    UpdateState.REFUSED: "missed",
 }
 CAUSES_OF_TIME_OUT: Final = {
     UpdateState.REQUESTED: "WAN",

@@ -319,6 +319,13 @@ class SecurityCredentialsUpdated:
     top_up_floor: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class QuarantinedRequest:
+    """A request waits for an operator: with it, a user's volume is above the threshold."""
+
+    request_id: RequestId
+
+
 DccAlert = (
     PpmidAlert
     | CspFirmwareDeliveryStatus
@@ -330,6 +337,7 @@ DccAlert = (
     | PpmidRemoval
     | DeviceLogRestored
     | SecurityCredentialsUpdated
+    | QuarantinedRequest
     | Unread
 )
 

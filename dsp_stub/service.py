@@ -4,25 +4,25 @@ Source: DESIGN, "There and back". No I/O but the database: `http` is the shell. 
 request, frame or timeout are one transaction; what leaves because of it waits in the outbox, which
 is written in the same one.
 
-    answer(path, body, now)    a DUIS request; the reply is signed
-    carry_out(call, ...)       something the DCC does of its own accord
-    receive(message, now)      a WAN message of a hub
-    next_delivery(...)         the oldest thing to hand over to a hub or a user
-    delivered, not_delivered   what became of that
-    handle_timeout(now)        commands nobody answered, updates that never ended, requests that
-                               were to wait till now
+    answer(path, body, now)       a DUIS request; the reply is signed
+    answer_in_steps(...)          the same with pauses, for one of 50 000 devices
+    carry_out(call, ...)          something the DCC does of its own accord
+    receive(message, now)         a WAN message of a hub
+    next_for_hub, next_callback   the oldest thing to hand over to a hub or a user
+    delivered, not_delivered      what became of that
+    handle_timeout(now)           commands nobody answered, updates that never ended, requests that
+                                  were to wait till now, campaigns
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lxml import etree
-
 from dsp_stub import (
+    campaign_steps,
     command_services,
     credential_outcomes,
     firmware_service,
@@ -35,6 +35,7 @@ from dsp_stub import (
 from dsp_stub.columns import eui64_text, time_text
 from dsp_stub.desk import NO_RESPONSE, Answered, Desk, DspEvent, Refusal
 from dsp_stub.errors import DoctypeError, DspValueError, DuisError
+from dsp_stub.firmware_service import Judged
 from dsp_stub.outbox import Delivery
 from dsp_stub.requests import (
     TRANSFORM_VARIANT,
@@ -51,10 +52,13 @@ from dsp_stub.requests import (
 )
 from dsp_stub.responses import Content, FirmwareWarning, Response, ResponseMessage
 from dsp_stub.safe_xml import parse_xml
-from dsp_stub.updates import UpdateState
 from dsp_stub.users import User
 from gbcs.errors import GbcsError
 from gbcs.wan import DeliveryOutcome, MessageFromDevice, parse_message
+
+# What is longer takes so long to read that others must have their turn in between.
+LONG_REQUEST_BYTES = 128 * 1024
+MAX_EXPIRED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +79,41 @@ class Dsp:
 
     def answer(self, path: str, body: bytes, now: datetime) -> Reply:
         """Take one request. Whatever the octets are, the answer is a DUIS response."""
+        steps = self.answer_in_steps(path, body, now)
+        try:
+            while True:
+                next(steps)
+        except StopIteration as end:
+            reply: Reply = end.value
+            return reply
+
+    def answer_in_steps(
+        self, path: str, body: bytes, now: datetime
+    ) -> Generator[None, None, Reply]:
+        """The same, with pauses in which others may have their turn: a long request is looked at
+        in slices, and what it changes is one step."""
         desk = self.desk
+        is_long = len(body) > LONG_REQUEST_BYTES
         header: tuple[str | None, str, str] = (None, "", "")
         try:
             root = parse_xml(body)
             header = peek_header(root)
+            if is_long:
+                yield
             request = parse_request(root, desk.profile, desk.options.xsd)
         except DoctypeError as error:
             return self._refuse(header, Refusal(desk.codes.doctype, str(error)), now)
         except DuisError as error:
             return self._refuse(header, Refusal(desk.codes.schema_, str(error)), now)
+        if is_long:
+            yield
         try:
+            user = gateway.admit(desk, path, request, root, now)
+            del root
+            judged = yield from self._judge(user, request, now)
             with desk.store.transaction():
-                code, content = self._serve(path, request, root, now)
+                gateway.require_new(desk, request)  # the same one may have come in a pause
+                code, content = self._serve(user, request, judged, now)
                 desk.store.connection.execute(
                     "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
                     (
@@ -99,6 +125,8 @@ class Dsp:
                         code,
                     ),
                 )
+                if judged is not None:
+                    campaign_steps.step(desk, now)
         except Refusal as refusal:
             desk.events.clear()
             return self._refuse(header, refusal, now)
@@ -106,12 +134,24 @@ class Dsp:
         self._tell()
         return self._reply(request.request_id, header, code, content, now)
 
+    def _judge(
+        self, user: User, request: Request, now: datetime
+    ) -> Generator[None, None, Judged | None]:
+        """What is to be done about a long list; None for a request without one."""
+        match request.body:
+            case UpdatePpmidFirmware() as body:
+                return (yield from firmware_service.judge(self.desk, user, body, now))
+            case UpdateFirmware() as body:
+                return (yield from meter_firmware.judge(self.desk, user, body, now))
+        return None
+
     def _serve(
-        self, path: str, request: Request, root: etree._Element, now: datetime
-    ) -> tuple[str, Content | None]:
+        self, user: User, request: Request, judged: Judged | None, now: datetime
+    ) -> tuple[str, Content | FirmwareWarning | None]:
         desk = self.desk
-        user: User = gateway.admit(desk, path, request, root, now)
         request_id = request.request_id
+        if judged is not None:
+            return firmware_service.begin_campaign(desk, request_id, judged, now)
         match request.body:
             case DevicePrenotification() as body:
                 return inventory_services.prenotify(desk, user, body, now)
@@ -121,10 +161,6 @@ class Dsp:
                 return inventory_updates.decommission(desk, user, body, now)
             case UpdateInventory() as body:
                 return inventory_updates.update(desk, user, body, now)
-            case UpdateFirmware() as body:
-                return meter_firmware.update_firmware(desk, user, request_id, body, now)
-            case UpdatePpmidFirmware() as body:
-                return firmware_service.update_ppmid_firmware(desk, user, request_id, body, now)
             case _:
                 return command_services.serve(desk, user, request, now)
 
@@ -165,8 +201,9 @@ class Dsp:
 
     # -- the SM WAN ----------------------------------------------------------------------------
 
-    def receive(self, message: bytes, now: datetime) -> None:
-        """A serialised WAN message of a hub. Nothing in it raises."""
+    def receive(self, message: bytes, now: datetime, hub: int | None = None) -> None:
+        """A serialised WAN message of a hub, on the link of `hub` if that is known. Nothing in it
+        raises."""
         desk = self.desk
         with desk.store.transaction():
             try:
@@ -175,6 +212,9 @@ class Dsp:
                 desk.secure(None, "WAN", str(error), now)
             else:
                 match parsed:
+                    case _ if hub not in (None, parsed.hub):
+                        detail = f"a message of {parsed.hub:016X} on the link of another hub"
+                        desk.secure(hub, "WAN", detail, now)
                     case MessageFromDevice():
                         inbound.receive_frame(desk, parsed, now)
                     case DeliveryOutcome():
@@ -184,15 +224,25 @@ class Dsp:
                         desk.secure(None, "WAN", detail, now)
         self._tell()
 
+    def refuse_link(self, hub: int, why: str, now: datetime) -> None:
+        """What came on the link of a hub is not even a frame."""
+        with self.desk.store.transaction():
+            self.desk.secure(hub, "WAN", why, now)
+        self._tell()
+
     # -- deliveries ----------------------------------------------------------------------------
 
-    def waiting(self, now: datetime, *, callbacks: bool) -> list[int]:
-        """The users, or else the hubs, for whom something is due."""
-        return self.desk.outbox.destinations(now, callbacks=callbacks)
+    def users_waiting(self, now: datetime) -> list[int]:
+        """The users for whom a response or an alert is due."""
+        return [user for user in self.desk.users.eui64s if self.next_callback(user, now)]
 
-    def next_delivery(self, destination: int, *, callbacks: bool) -> Delivery | None:
-        """The oldest entry for a user, or else for a hub."""
-        return self.desk.outbox.first(destination, callbacks=callbacks)
+    def next_callback(self, user: int, now: datetime) -> Delivery | None:
+        """What a user is told next, if it is due."""
+        return self.desk.outbox.first(user, now, callbacks=True)
+
+    def next_for_hub(self, hub: int, now: datetime) -> Delivery | None:
+        """The oldest message for a hub that is due."""
+        return self.desk.outbox.first(hub, now, callbacks=False)
 
     def delivered(self, delivery: Delivery) -> None:
         with self.desk.store.transaction():
@@ -207,35 +257,39 @@ class Dsp:
     def next_timeout(self, now: datetime) -> datetime | None:
         """When `handle_timeout` or a delivery is due next."""
         desk = self.desk
+        if desk.campaigns.unfinished() is not None:
+            return now
         times = (
             desk.commands.next_deadline(),
             desk.orders.next_deadline(),
             desk.user_commands.next_deadline(),
             desk.updates.next_deadline(),
             desk.future_dated.next_due(),
+            desk.campaigns.next_deadline(),
             desk.outbox.next_at(now),
         )
         return min((time for time in times if time is not None), default=None)
 
     def handle_timeout(self, now: datetime) -> None:
         """End what is overdue: a command without a response, an update without an end. Begin what
-        is due."""
+        is due, and the next slice of a campaign. What is too much for one step is due again at
+        once."""
         desk = self.desk
-        commands = [*desk.commands.overdue(now), *desk.user_commands.overdue(now)]
-        updates, orders = desk.updates.overdue(now), desk.orders.overdue(now)
-        due = desk.future_dated.due(now)
-        if not commands and not updates and not orders and not due:
+        due = self.next_timeout(now)
+        if due is None or due > now:
             return
         with desk.store.transaction():
-            for request in due:
+            for request in desk.future_dated.due(now):
                 desk.future_dated.done(request)
                 command_services.carry_out(desk, request, now)
-            for command in commands:
+            for command in (*desk.commands.overdue(now), *desk.user_commands.overdue(now)):
                 inbound.give_up(desk, command, NO_RESPONSE, now)
-            for order in orders:
+            for order in desk.orders.overdue(now):
                 credential_outcomes.unanswered(desk, order, now)
-            for update in updates:
-                desk.updates.move(update, UpdateState.TIMED_OUT, now, "no end was heard of")
+            campaign_steps.end_overdue(desk, now)
+            campaign_steps.step(desk, now)
+            campaign_steps.look_at_service_level(desk, now)
+            desk.outbox.expire(now, MAX_EXPIRED)
         self._tell()
 
     def _tell(self) -> None:

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from dsp_stub.errors import DspValueError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Another process, such as `hanbench cpl add`, writes for milliseconds.
 BUSY_TIMEOUT_S = 5.0
 LEAST_DATABASE_BYTES = 512
@@ -258,10 +258,37 @@ CREATE TABLE outbox (
     destination TEXT,
     body BLOB,
     image_sha256 TEXT,
+    request_id TEXT,
     attempts INTEGER,
-    next_at TEXT
+    next_at TEXT,
+    expires_at TEXT
 );
 CREATE INDEX outbox_by_destination ON outbox (destination, id);
+CREATE INDEX outbox_by_time ON outbox (next_at);
+CREATE INDEX outbox_by_request ON outbox (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX outbox_by_expiry ON outbox (expires_at) WHERE expires_at IS NOT NULL;
+
+-- The devices of one 11.1 or 11.4 stand apart until each has its row in updates.
+CREATE TABLE campaigns (
+    id INTEGER PRIMARY KEY,
+    request_id TEXT NOT NULL UNIQUE,
+    originator TEXT NOT NULL,
+    service TEXT NOT NULL,
+    image_sha256 TEXT NOT NULL,
+    image_hash TEXT NOT NULL,
+    firmware_version TEXT NOT NULL,
+    state TEXT NOT NULL,
+    device_count INTEGER NOT NULL,
+    placed INTEGER NOT NULL,
+    accepted_at TEXT NOT NULL,
+    deadline TEXT NOT NULL,
+    due_at TEXT
+);
+CREATE INDEX campaigns_by_state ON campaigns (state, id);
+CREATE INDEX campaigns_by_originator ON campaigns (originator, service, accepted_at);
+CREATE INDEX campaigns_by_due ON campaigns (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE campaign_devices (campaign INTEGER PRIMARY KEY, devices BLOB, hubs BLOB);
 
 CREATE TABLE security_log (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -394,6 +421,8 @@ class Store:
             "synchronous = FULL",
             "foreign_keys = ON",
             "secure_delete = ON",
+            # KiB: the inventory of a campaign is read without going to the disk for every page.
+            "cache_size = -32768",
             # Else INSERT OR REPLACE deletes rows past the triggers that refuse it.
             "recursive_triggers = ON",
         ):

@@ -67,6 +67,10 @@ class Users:
         if len(self._by_serial) != len(self._by_eui64):
             raise DspValueError("two users have certificates with one serial number")
 
+    @property
+    def eui64s(self) -> tuple[int, ...]:
+        return tuple(self._by_eui64)
+
     def get(self, eui64: int) -> User | None:
         return self._by_eui64.get(eui64)
 

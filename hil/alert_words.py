@@ -18,6 +18,7 @@ from dsp_stub.responses import (
     FirmwareWarning,
     PpmidAlert,
     PpmidRemoval,
+    QuarantinedRequest,
     Response,
     ResponseMessage,
     SecurityCredentialsUpdated,
@@ -87,6 +88,8 @@ def alert_words(message: DccAlertMessage) -> str:
         case SecurityCredentialsUpdated() as alert:
             kinds = ", ".join(change.certificate_type for change in alert.certificates)
             return f"the device holds other certificates of {alert.remote_party_role}: {kinds}"
+        case QuarantinedRequest() as alert:
+            return f"{alert.request_id} waits: its volume is above the threshold"
         case Unread() as alert:
             return alert.element
 

@@ -11,11 +11,13 @@ from importlib.metadata import version
 
 import click
 
+from hil.campaign_commands import campaign_group
 from hil.cpl_list_commands import cpl_group
 from hil.dsp_command import dsp_command
 from hil.duis_commands import duis_group
 from hil.errors import HanbenchError
 from hil.frame_commands import frame_group
+from hil.hub_command import hub_command
 from hil.image_commands import image_group
 from hil.pki_commands import pki_group
 from hil.radio_command import radio_command
@@ -31,6 +33,8 @@ def cli() -> None:
 cli.add_command(run_command)
 cli.add_command(radio_command)
 cli.add_command(dsp_command)
+cli.add_command(hub_command)
+cli.add_command(campaign_group)
 cli.add_command(duis_group)
 cli.add_command(cpl_group)
 cli.add_command(image_group)

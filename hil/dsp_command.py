@@ -6,12 +6,22 @@ options), `pki/` (certificates, and the private keys of the Access Control Broke
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from dsp_stub.desk import Answered, CredentialsTold, Desk, DspEvent, Flagged, SecurityEvent
+from dsp_stub.desk import (
+    Answered,
+    CredentialsTold,
+    Desk,
+    DspEvent,
+    Flagged,
+    Quarantined,
+    SecurityEvent,
+)
 from dsp_stub.errors import DspValueError
 from dsp_stub.http import DspServer
 from dsp_stub.options import (
@@ -37,6 +47,7 @@ from hil.key_folder import load_authorities, load_keys
 from hil.serving import host_and_port, interruption, require_loopback
 
 DEFAULT_PORT = 8079  # of DCC Boxed
+LOOK_S = 2.0
 
 
 @click.group(
@@ -109,8 +120,15 @@ async def _serve(dsp: Dsp, host: str, port: int, users: int, folder: Path) -> No
         raise BenchBroke(f"{host}:{port} cannot be listened on: {reason}") from None
     shown = click.format_filename(folder)
     click.echo(f"dsp  {url}  {users} user(s), ACB {dsp.desk.acb:016X}, data in {shown}")
+    for _ in dsp.desk.targets.warm():
+        await asyncio.sleep(0)
     try:
-        await interrupted.wait()
+        while not interrupted.is_set():
+            # What `hanbench campaign` wrote is seen without a message.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await interrupted.wait()
+            server.pump()
     finally:
         await server.stop()
 
@@ -133,6 +151,8 @@ def _show(event: DspEvent) -> None:
             click.echo(f"{now}  flagged  {event.device:016X}  {event.reason}: {event.detail}")
         case CredentialsTold():
             click.echo(f"{now}  {event.use_case:<5} {event.device:016X}  {event.detail}")
+        case Quarantined():
+            click.echo(f"{now}  quarantined  {event.request_id}: {event.detail}")
 
 
 def _load_pki(folder: Path) -> CertificateStore:

@@ -270,7 +270,8 @@ class Bench:
 
     def _taken(self, destination: int, *, callbacks: bool) -> list[bytes]:
         bodies = []
-        while (delivery := self.dsp.next_delivery(destination, callbacks=callbacks)) is not None:
+        following = self.dsp.next_callback if callbacks else self.dsp.next_for_hub
+        while (delivery := following(destination, self.now)) is not None:
             bodies.append(delivery.body)
             self.dsp.delivered(delivery)
         return bodies

@@ -224,6 +224,7 @@ def test_a_users_command_nobody_answers_or_delivers_is_told(bench: Bench) -> Non
     bench.ask(ReadFirmwareVersion(), ESME, 1)
     due = bench.dsp.next_timeout(bench.now)
     assert due is not None
+    bench.now = due
     bench.dsp.handle_timeout(due)
     assert bench.response().response_code == "E21"
     assert bench.desk.user_commands.next_deadline() is None

@@ -133,7 +133,7 @@ class House:
 
     def take(self) -> CommandForDevice:
         """The command that is in the outbox."""
-        delivery = self.dsp.next_delivery(HUB, callbacks=False)
+        delivery = self.dsp.next_for_hub(HUB, self.now)
         assert delivery is not None
         self.dsp.delivered(delivery)
         message = parse_message(delivery.body)
@@ -141,7 +141,7 @@ class House:
         return message
 
     def is_idle(self) -> bool:
-        return self.dsp.next_delivery(HUB, callbacks=False) is None
+        return self.dsp.next_for_hub(HUB, self.now) is None
 
     def answers(self) -> None:
         """The bridge's own answer to what is in the outbox."""

@@ -127,6 +127,7 @@ def test_a_removal_nobody_answers_is_told_as_one_that_failed(bench: Bench) -> No
     bench.ask(remove(), HUB, 1)
     due = bench.dsp.next_timeout(bench.now)
     assert due is not None
+    bench.now = due
     bench.dsp.handle_timeout(due)
     assert bench.response().response_code == "E21"
     assert bench.alert_codes() == ["N25"]

@@ -310,7 +310,7 @@ async def test_a_failed_transfer_is_told_and_frees_the_device(
     await begin(rig)
 
 
-@pytest.mark.parametrize("result", [DeliveryResult.REFUSED, DeliveryResult.UNREACHABLE])
+@pytest.mark.parametrize("result", [DeliveryResult.REFUSED, DeliveryResult.UNKNOWN_DEVICE])
 async def test_an_image_the_hub_did_not_take_is_told_and_frees_the_device(
     rig: Rig, result: DeliveryResult
 ) -> None:

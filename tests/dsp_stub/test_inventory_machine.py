@@ -124,14 +124,14 @@ class InventoryMachine(RuleBasedStateMachine):
         body = UpdateHanDeviceLog(device, "Add", 90, INSTALL_CODE)
         if self.ask("8.11", body, target=HUB) != "I99":
             return
-        outbox = self.rig.desk.outbox
-        while (delivery := outbox.first(HUB, callbacks=False)) is not None:
-            self.rig.dsp.delivered(delivery)
+        dsp = self.rig.dsp
+        while (delivery := dsp.next_for_hub(HUB, self.rig.now)) is not None:
+            dsp.delivered(delivery)
             message = parse_message(delivery.body)
             if answers and isinstance(message, CommandForDevice):
                 before = {one.device_id: one for one in self.rig.desk.inventory.all_devices()}
                 frame = self.hub.answer(message.frame)
-                self.rig.dsp.receive(serialise(MessageFromDevice(HUB, HUB, frame)), self.rig.now)
+                dsp.receive(serialise(MessageFromDevice(HUB, HUB, frame)), self.rig.now)
                 self.compare(before)
                 found = self.rig.desk.inventory.get(device)
                 assert found is not None

@@ -296,7 +296,7 @@ async def test_a_future_dated_request_is_carried_out_when_it_is_due(rig: Rig) ->
     due = EPOCH + timedelta(days=1)
     assert rig.dsp.next_timeout(rig.now) == due
     rig.dsp.handle_timeout(due - timedelta(seconds=1))
-    assert not rig.desk.outbox.destinations(due, callbacks=False)
+    assert rig.dsp.next_for_hub(HUB, due) is None
     rig.now = due
     rig.dsp.handle_timeout(due)
     rig.server.deliver(b"")

@@ -27,15 +27,21 @@ from dsp_rig import (
     DISTRIBUTOR_EUI64,
     EPOCH,
     NEW,
+    OTHER_HUB,
     OTHER_SUPPLIER_EUI64,
     STRANGER,
+    cpl_entry,
     device_keys,
+    found_as,
+    made_image,
     organisation,
     running,
 )
 from test_credential_services import alert_to_supplier
 
+from dsp_stub.campaigns import CampaignState
 from dsp_stub.cpl import CplEntry
+from dsp_stub.desk import Flagged
 from dsp_stub.options import Options
 from dsp_stub.requests import (
     ActivateFirmware,
@@ -48,7 +54,9 @@ from dsp_stub.responses import (
     FirmwareDistributionFailure,
     FutureDatedDeviceAlert,
     MeterFirmwareWarning,
+    QuarantinedRequest,
 )
+from dsp_stub.service_level import service_level
 from dsp_stub.smi import DeviceStatus, DeviceType
 from dsp_stub.updates import UpdateState
 from firmware_images.header import OtaHeader
@@ -121,7 +129,10 @@ def entry(device_id: int) -> CplEntry:
 
 @pytest.fixture
 def bench() -> Bench:
-    bench = Bench()
+    return furnished(Bench())
+
+
+def furnished(bench: Bench) -> Bench:
     for device_id in MODELS:
         bench.desk.cpl.add(entry(device_id))
     bench.desk.inventory.set_status(
@@ -260,6 +271,38 @@ def test_somebody_elses_meter_is_not_the_users_to_update(bench: Bench) -> None:
     file = image(signer=OTHER_SUPPLIER_EUI64)
     assert code(bench, update(file=file), user=OTHER_SUPPLIER_EUI64) == "E110103"
     assert code(bench, update(file=file), user=DISTRIBUTOR_EUI64) == "E2"
+
+
+@pytest.mark.requirement("MP170-ADT")
+def test_above_the_threshold_of_11_1_alone_it_waits_and_is_judged_again_as_an_11_1() -> None:
+    bench = furnished(Bench(Options(anomaly_threshold=1)))
+    bench.desk.cpl.add(cpl_entry("ppmid", NEW, made_image()))
+    ppmid = UpdatePpmidFirmware(made_image().data, f"{NEW:08X}", (PPMID,))
+    bench.desk.inventory.attach(ESME, OTHER_HUB, 1)
+    bench.desk.inventory.attach(GSME, OTHER_HUB, 1)
+    found_as(bench.store, PPMID, status=DeviceStatus.COMMISSIONED)
+    assert bench.code(ppmid, ACB_EUI64, 8) == "I99"
+    assert code(bench, update(HCALCS)) == "I99"
+    assert len(bench.messages()) == 2, "an 11.4 does not count for an 11.1"
+    waiting = bench.ask(update(ESME, GSME), ACB_EUI64, 8)
+    assert waiting.response_code == "I99"
+    assert bench.alerts(QuarantinedRequest)[0].request_id == waiting.request_id
+    assert bench.messages(OTHER_HUB) == []
+    found_as(bench.store, GSME, status=DeviceStatus.SUSPENDED)
+    bench.desk.campaigns.ask_for(str(waiting.request_id), CampaignState.RELEASED)
+    bench.dsp.handle_timeout(bench.now)
+    (offer,) = bench.messages(OTHER_HUB)
+    assert isinstance(offer, ImageOffer)
+    assert (offer.devices, state(bench, GSME)) == ((ESME,), UpdateState.REFUSED)
+
+
+@pytest.mark.requirement("MP170-SLA")
+def test_a_meters_update_is_not_in_the_service_level_of_ppmids(bench: Bench) -> None:
+    assert code(bench, update(ESME)) == "I99"
+    bench.now += timedelta(days=3)
+    bench.dsp.handle_timeout(bench.now)
+    assert service_level(bench.store, 60, bench.now).devices == 0
+    assert not [one for one in bench.events if isinstance(one, Flagged)]
 
 
 def test_an_image_of_a_meter_is_none_for_a_ppmid(bench: Bench) -> None:

@@ -47,6 +47,9 @@ scope = "body"
 cpl_hash = "whole-file"
 in_progress_timeout_s = 60
 response_timeout_s = 5
+anomaly_threshold = 1000
+anomaly_window_s = 3600
+service_level_s = 7200
 least_gbcs_version = "4.3"
 xsd = "DUIS Schema V5.4.xsd"
 check_certificate_times = false
@@ -78,6 +81,9 @@ def test_a_file_that_says_everything_is_read_as_it_says(tmp_path: Path) -> None:
         "cpl_hash": "whole-file",
         "in_progress_timeout_s": 60,
         "response_timeout_s": 5,
+        "anomaly_threshold": 1000,
+        "anomaly_window_s": 3600,
+        "service_level_s": 7200,
         "least_gbcs_version": "4.3",
         "s1sp": "succeeds",
         "assurance": "optional",
@@ -100,6 +106,9 @@ def test_an_empty_file_is_every_default(tmp_path: Path) -> None:
         "cpl_hash": "manufacturer-image",
         "in_progress_timeout_s": 604_800,
         "response_timeout_s": 1800,
+        "anomaly_threshold": 0,
+        "anomaly_window_s": 86_400,
+        "service_level_s": 86_400,
         "least_gbcs_version": "4.1",
         "s1sp": "succeeds",
         "assurance": "optional",
@@ -120,6 +129,7 @@ def test_an_empty_file_is_every_default(tmp_path: Path) -> None:
         "firmware_upgrade_requested": "N59",
         "firmware_distribution_failure": "N22",
         "firmware_version_mismatch": "N49",
+        "quarantined_request": "N3",
         "device_log_updated": "N24",
         "device_log_not_updated": "N25",
         "device_log_restored": "N26",

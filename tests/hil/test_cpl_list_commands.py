@@ -133,7 +133,7 @@ def test_removal_is_an_explicit_act_and_flags_what_is_in_flight(tmp_path: Path) 
                 model="00841111",
             )
         )
-        Updates(store).start("1:2:3", 7, 8, "", 0x00010200, now, now)
+        Updates(store).start("1:2:3", [7], [8], "", 0x00010200, now, now, now)
     said = done("remove", tmp_path, *NAMED)
     assert said.splitlines()[1].startswith("flagged: the update of 0000000000000007")
     with Store(tmp_path / DATABASE_FILE) as store:

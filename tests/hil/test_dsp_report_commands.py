@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
         request_id = "90-B3-D5-1F-30-01-00-00:90-B3-D5-1F-30-00-00-02:1"
         later = NOW + timedelta(hours=2)
         for moment in (NOW, later):
-            updates.start(request_id, BRIDGE, HUB, "aa", 0x00010200, moment, moment)
+            updates.start(request_id, [BRIDGE], [HUB], "aa", 0x00010200, moment, moment, moment)
     return tmp_path
 
 

@@ -24,10 +24,12 @@ from run_support import (
 
 from dsp_stub import firmware_service, inbound, inbound_responses
 from dsp_stub.cpl import Cpl
-from dsp_stub.desk import Desk
+from dsp_stub.desk import Desk, Refusal
 from dsp_stub.inventory import Inventory
 from dsp_stub.options import Options
+from dsp_stub.responses import FirmwareWarning
 from dsp_stub.smi import DeviceType, PpmidVariant
+from dsp_stub.updates import Updates
 from emulator.devices import gbcs_half
 from firmware_images.checks import SizeLimit
 from gbcs.acb import AccessControlBroker
@@ -95,13 +97,7 @@ async def test_a_dsp_with_another_unit_does_not_show_size(told: Told, monkeypatc
 async def test_a_dsp_that_takes_a_second_update_does_not_show_busy(
     told: Told, monkeypatch: Patch
 ) -> None:
-    list_for = firmware_service._list_for
-
-    def careless(*arguments: object) -> str | None:
-        name = list_for(*arguments)  # type: ignore[arg-type]
-        return None if name == "other_request_in_progress" else name
-
-    monkeypatch.setattr(firmware_service, "_list_for", careless)
+    monkeypatch.setattr(Updates, "open_devices", lambda _self, _devices: set())
     verdict = await fails(told, "BUSY")
     assert told.answers("11.4")[3] == "I99"
     assert {check.name: check.verdict for check in verdict.checks}["11.4 refused: busy"] == "fail"
@@ -110,13 +106,17 @@ async def test_a_dsp_that_takes_a_second_update_does_not_show_busy(
 async def test_a_refusal_for_another_reason_does_not_show_busy(
     told: Told, monkeypatch: Patch
 ) -> None:
-    list_for = firmware_service._list_for
+    begin_campaign = firmware_service.begin_campaign
 
-    def mixed_up(*arguments: object) -> str | None:
-        name = list_for(*arguments)  # type: ignore[arg-type]
-        return "invalid_device_ids" if name == "other_request_in_progress" else name
+    def mixed_up(*arguments: object) -> object:
+        try:
+            return begin_campaign(*arguments)  # type: ignore[arg-type]
+        except Refusal as refusal:
+            busy = refusal.warning.other_request_in_progress  # type: ignore[union-attr]
+            warning = FirmwareWarning(invalid_device_ids=busy)
+            raise Refusal(refusal.code, refusal.sentence, warning) from None
 
-    monkeypatch.setattr(firmware_service, "_list_for", mixed_up)
+    monkeypatch.setattr(firmware_service, "begin_campaign", mixed_up)
     await fails(told, "BUSY")
     assert told.answers("11.4")[3] == "E110403"
 

@@ -1,0 +1,225 @@
+"""`hanbench hub` on a stick of `hanbench radio`, its WAN a link to `hanbench dsp`: three processes,
+and the supplier's requests from a fourth."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dsp_stub.cpl import Cpl, CplEntry
+from dsp_stub.options import DATABASE_FILE
+from dsp_stub.smi import DeviceType
+from dsp_stub.store import Store
+from gbcs.smki import CHF_EUI64
+from hil.cli import cli
+from hil.errors import RequestError
+from hil.hub_command import load_memory
+
+HANBENCH = (sys.executable, "-m", "hil.cli")
+SUPPLIER = "90-B3-D5-1F-30-01-00-00"
+CHF = "00-DB-12-34-56-78-90-A2"
+PPMID = "00-DB-12-34-56-78-90-A4"
+
+DSP_TOML = """
+[[user]]
+eui64 = "90-B3-D5-1F-30-01-00-00"
+role = "IS"
+
+[[premises]]
+id = 1
+uprn = "100000000001"
+responsible = ["90-B3-D5-1F-30-01-00-00"]
+
+[[premises.device]]
+eui64 = "00-DB-12-34-56-78-90-A2"
+type = "CHF"
+manufacturer = "106C"
+model = "433100AC"
+firmware_version = "00009001"
+
+[[premises.device]]
+eui64 = "00-DB-12-34-56-78-90-A4"
+type = "PPMID"
+status = "Pending"
+manufacturer = "121D"
+model = "00841111"
+firmware_version = "00010100"
+ppmid_variant = "PPMID"
+
+[options]
+check_certificate_times = false
+"""
+
+
+def hanbench(*words: object, input: bytes = b"") -> Result:
+    """A command in this process: those that end by themselves."""
+    return CliRunner().invoke(cli, [*map(str, words)], input=input)
+
+
+class Process:
+    """A `hanbench` that serves until it is told to stop."""
+
+    def __init__(self, *words: object) -> None:
+        self.process = subprocess.Popen(
+            [*HANBENCH, *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            text=True,
+        )
+
+    def line_with(self, pattern: str) -> re.Match[str]:
+        """The next line in which the pattern is found."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if (found := re.search(pattern, line)) is not None:
+                return found
+        raise AssertionError(f"{pattern!r} never came: {self.process.communicate()[1]}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=30)
+        assert "Traceback" not in errors, errors
+        return self.process.returncode
+
+
+@contextmanager
+def running(*words: object) -> Iterator[Process]:
+    process = Process(*words)
+    try:
+        yield process
+    finally:
+        if process.process.poll() is None:
+            process.process.kill()
+            process.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("hub") / "data"
+    data.mkdir()
+    assert hanbench("pki", "create", data / "pki").exit_code == 0
+    (data / "dsp.toml").write_text(DSP_TOML)
+    with Store(data / DATABASE_FILE) as store:
+        Cpl(store).add(
+            CplEntry(
+                device_type=DeviceType.PPMID,
+                manufacturer="121D",
+                model="00841111",
+                firmware_version="00010100",
+                smets_chts_version="PPMIDTS V4.4",
+                gbcs_version="4.1",
+            )
+        )
+    return data
+
+
+def send(folder: Path, url: str, request: bytes) -> str:
+    sent = hanbench("duis", "send", "-", "--url", url, "--keys", folder / "pki", input=request)
+    return sent.output
+
+
+def addition(counter: int) -> bytes:
+    """8.11: let the PPMID in."""
+    return (
+        '<sr:Request xmlns:sr="http://www.dccinterface.co.uk/ServiceUserGateway" '
+        'schemaVersion="5.4"><sr:Header>'
+        f"<sr:RequestID>{SUPPLIER}:{CHF}:{counter}</sr:RequestID>"
+        "<sr:CommandVariant>1</sr:CommandVariant><sr:ServiceReference>8.11</sr:ServiceReference>"
+        "<sr:ServiceReferenceVariant>8.11</sr:ServiceReferenceVariant></sr:Header><sr:Body>"
+        f"<sr:UpdateHANDeviceLog><sr:DeviceID>{PPMID}</sr:DeviceID>"
+        "<sr:RequestType>Add</sr:RequestType><sr:AddDeviceToCHFWhitelist>"
+        "<sr:JoinTimePeriod>60</sr:JoinTimePeriod>"
+        "<sr:InstallCode>83FED3407A939723A5C639B26916D505</sr:InstallCode>"
+        "</sr:AddDeviceToCHFWhitelist></sr:UpdateHANDeviceLog></sr:Body></sr:Request>"
+    ).encode()
+
+
+def smi_status(folder: Path) -> str:
+    with sqlite3.connect(folder / "dsp.sqlite") as connection:
+        (status,) = connection.execute(
+            "SELECT status FROM devices WHERE device_id = ?", (PPMID.replace("-", ""),)
+        ).fetchone()
+    connection.close()
+    return str(status)
+
+
+@pytest.mark.requirement("MP170-R2")
+def test_a_hub_in_a_process_of_its_own_does_what_a_dsp_in_another_says(
+    folder: Path, tmp_path: Path
+) -> None:
+    memory = tmp_path / "hub.memory"
+    with ExitStack() as stack:
+
+        def started(*words: object) -> Process:
+            return stack.enter_context(running(*words))
+
+        radio = started(
+            "radio", "--listen", "tcp://127.0.0.1:0", "--eui64", f"{CHF_EUI64:016X}", "--json"
+        )
+        stick = json.loads(radio.line_with(r"\{.*\}")[0])["url"]
+        dsp = started("dsp", "--listen", "127.0.0.1:0", "--data", folder)
+        url = dsp.line_with(r"http://[0-9.:]+")[0]
+        signed = hanbench(
+            "duis", "sign", "-", "--keys", folder / "pki", input=addition(1)
+        ).stdout_bytes
+        said = send(folder, url, signed)
+        assert "I99" in said, said
+        assert smi_status(folder) == "Pending", "there is no hub yet"
+
+        words = ("hub", "--radio", stick, "--wan", url, "--keys", folder / "pki")
+        hub = started(*words, "--memory", memory)
+        hub.line_with(f"hub  {CHF_EUI64:016X}")
+        hub.line_with("wan  connected")
+        _until(lambda: smi_status(folder) == "Whitelisted")
+        assert hub.stop() == 0
+        assert load_memory(memory).endpoint.accepted, "the ACB's counter is not accepted again"
+        assert memory.stat().st_mode & 0o777 == 0o600
+        assert dsp.stop() == 0
+
+
+def _until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until something another process does is to be seen."""
+    end_s = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"--wan": "ftp://127.0.0.1:1"}, "is no DSP: say ws://HOST:PORT"),
+        ({"--wan": "ws://192.0.2.1:1"}, "is not this machine: say --allow-remote"),
+        ({"--keys": "empty"}, "no certificates of an Access Control Broker"),
+        ({"--memory": "rubbish"}, "this is no memory of a hub"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(
+    folder: Path, tmp_path: Path, changes: dict[str, str], says: str
+) -> None:
+    (tmp_path / "rubbish").write_text("[1]")
+    (tmp_path / "empty").mkdir()
+    words = {
+        "--radio": "tcp://127.0.0.1:1",
+        "--wan": "ws://127.0.0.1:1",
+        "--keys": str(folder / "pki"),
+    }
+    for option, value in changes.items():
+        words[option] = value if "/" in value else str(tmp_path / value)
+    options = [word for pair in words.items() for word in pair]
+    told = hanbench("hub", *options)
+    assert isinstance(told.exception, RequestError)
+    assert says in str(told.exception)
