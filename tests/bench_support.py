@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -379,8 +380,14 @@ def start_hanbench(*arguments: object, **options: Any) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        # Whoever runs the tests in the background has them ignore Ctrl-C, which is inherited.
+        preexec_fn=_obey_ctrl_c,
         **options,
     )
+
+
+def _obey_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 SMALL_BENCH = """\

@@ -58,7 +58,7 @@ from hil.dcc import PPMID_VERSION, VARIANTS, Dcc
 from hil.evidence import Evidence
 from hil.images import DeviceImage, maker_of
 from hil.journal import Journal
-from hil.pki_commands import certificate_pem
+from hil.key_folder import certificate_pem
 from hil.records import Records, SeenFrame
 from hil.seeds import Seeds
 from hil.sticks import ServedStick, serve_sticks

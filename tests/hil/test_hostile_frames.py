@@ -144,6 +144,7 @@ def test_the_bit_that_is_flipped_in_a_counter_is_one_of_the_counter() -> None:
     assert replace(after, originator_counter=before.originator_counter) == before
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("what", TO_DEVICE)
 async def test_a_command_is_not_obeyed(told: Told, what: str) -> None:
     make, reason = TO_DEVICE[what]
