@@ -137,7 +137,10 @@ class ForeignRig:
             on_log_entry=lambda _entry, _pointer: None,
         )
         self._records = Records(
-            self._evidence, lambda _type, /, **_fields: 0, lambda eui64: f"{eui64:X}", self.dcc.keys
+            self._evidence,
+            lambda _type, /, **_fields: 0,
+            lambda eui64: f"{eui64:X}",
+            self.dcc.keys_of,
         )
         self.hub = Hub(
             sticks[0].url,
