@@ -71,16 +71,17 @@ LEFT JOIN devices AS h ON h.rowid = (SELECT rowid FROM devices WHERE device_id =
 # Of this connection only, and in memory.
 _WATCH = (
     "PRAGMA temp_store = MEMORY",
-    "CREATE TEMP TABLE changed_devices (device_id TEXT PRIMARY KEY) WITHOUT ROWID",
-    "CREATE TEMP TRIGGER device_added AFTER INSERT ON main.devices BEGIN "
+    "CREATE TEMP TABLE IF NOT EXISTS changed_devices (device_id TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TEMP TRIGGER IF NOT EXISTS device_added AFTER INSERT ON main.devices BEGIN "
     "INSERT OR IGNORE INTO changed_devices VALUES (NEW.device_id); "
     "INSERT OR IGNORE INTO changed_devices SELECT NEW.chf WHERE NEW.chf IS NOT NULL; END",
-    "CREATE TEMP TRIGGER device_changed AFTER UPDATE ON main.devices BEGIN "
+    "CREATE TEMP TRIGGER IF NOT EXISTS device_changed AFTER UPDATE ON main.devices BEGIN "
     "INSERT OR IGNORE INTO changed_devices VALUES (NEW.device_id); "
     "INSERT OR IGNORE INTO changed_devices SELECT NEW.chf WHERE NEW.chf IS NOT NULL; "
     "INSERT OR IGNORE INTO changed_devices SELECT OLD.chf WHERE OLD.chf IS NOT NULL; END",
     *(
-        f"CREATE TEMP TRIGGER responsible_{verb} AFTER {verb} ON main.responsible BEGIN "
+        f"CREATE TEMP TRIGGER IF NOT EXISTS responsible_{verb} "
+        f"AFTER {verb} ON main.responsible BEGIN "
         f"INSERT OR IGNORE INTO changed_devices SELECT device_id FROM main.devices "
         f"WHERE premises = {row}.premises; END"
         for verb, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))

@@ -12,7 +12,6 @@ from wan_rig import AGREE, SIGN, Premises, identity, organisations, smki
 
 from dsp_stub.desk import CredentialsTold, Desk, DspEvent, SecurityEvent
 from dsp_stub.options import Options
-from dsp_stub.outbox import Delivery
 from dsp_stub.service import Dsp
 from dsp_stub.smi import DeviceStatus, DeviceType, PpmidVariant, SmiDevice
 from dsp_stub.store import Store
@@ -115,9 +114,7 @@ class CredentialPremises(Premises):
         """Hand over what is due for the hub, and time out what is overdue."""
         now = self.utc_now()
         self.dsp.handle_timeout(now)
-        while self.dsp.waiting(now, callbacks=False):
-            delivery: Delivery | None = self.dsp.next_delivery(HUB_EUI64, callbacks=False)
-            assert delivery is not None
+        while (delivery := self.dsp.next_for_hub(HUB_EUI64, now)) is not None:
             self.dsp.delivered(delivery)
             self.home.hub.deliver(delivery.body)
 

@@ -140,7 +140,7 @@ class Credentials(RuleBasedStateMachine):
     @rule(arrives=st.booleans(), returns=st.booleans())
     def deliver(self, arrives: bool = True, returns: bool = True) -> None:
         """The oldest message to the bridge, and its answer."""
-        delivery = self.dsp.next_delivery(HUB_EUI64, callbacks=False)
+        delivery = self.dsp.next_for_hub(HUB_EUI64, self.now)
         if delivery is None:
             return
         self.dsp.delivered(delivery)
@@ -227,7 +227,7 @@ class Credentials(RuleBasedStateMachine):
             self.deliver()
             if self.desk.orders.next_deadline() is None:
                 return
-            if self.dsp.next_delivery(HUB_EUI64, callbacks=False) is None:
+            if self.dsp.next_for_hub(HUB_EUI64, self.now) is None:
                 self.wait(TIMEOUT_S + 1)
         raise AssertionError("it does not come to an end")
 
