@@ -23,7 +23,7 @@ settings.register_profile(
 )
 settings.load_profile("hanbench")
 
-pytest_plugins = ["capture_witness"]
+pytest_plugins = ["answered_codes", "capture_witness"]
 
 REPOSITORY = Path(__file__).parents[1]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]

@@ -29,7 +29,7 @@ from gbcs.protection import KeyUse, PublicKey, private_key_from
 from gbcs.trust import Credentials, DeviceKeys
 from gbcs.use_cases import Postponed
 
-pytestmark = pytest.mark.requirement("MP170-R8")
+pytestmark = pytest.mark.requirement("MP170-R8", "good", "bad")
 
 EUI64 = 0x02484E4200000010
 DUE = EPOCH + timedelta(hours=2)

@@ -55,7 +55,7 @@ from gbcs.protection import KeyUse
 from gbcs.smki import ACB_EUI64, RECOVERY_EUI64, SUPPLIER_EUI64, Credential
 from hil.clock import VirtualLoop
 
-pytestmark = pytest.mark.requirement("MP170-R8")
+pytestmark = pytest.mark.requirement("MP170-R8", "good", "bad")
 
 BOTH = {SIGN: newer_acb(SIGN), AGREE: newer_acb(AGREE)}
 ACB_SIGN = "ACCESS_CONTROL_BROKER DIGITAL_SIGNATURE"

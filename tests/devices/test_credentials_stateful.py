@@ -232,7 +232,7 @@ class Credentials(RuleBasedStateMachine):
         raise AssertionError("it does not come to an end")
 
 
-TestCredentials = pytest.mark.requirement("MP170-R8")(Credentials.TestCase)
+TestCredentials = pytest.mark.requirement("MP170-R8", "good", "bad")(Credentials.TestCase)
 TestCredentials.settings = settings(
     max_examples=15, stateful_step_count=20, suppress_health_check=list(HealthCheck)
 )

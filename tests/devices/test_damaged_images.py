@@ -98,6 +98,7 @@ def at_hub() -> dict[tuple[str, str], str]:
     return run_virtual(observe)
 
 
+@pytest.mark.requirement("MP170-SIZE", "bad")
 @cases
 def test_a_hub_takes_or_refuses_a_damaged_image_as_the_table_says(name: str, variant: str) -> None:
     assert at_hub()[name, variant] == fate(name, variant).hub
@@ -247,6 +248,8 @@ def displaced(name: str, variant: str) -> str:
     return served.outcome()
 
 
+@pytest.mark.requirement("MP170-R1", "bad")
+@pytest.mark.requirement("MP170-SIZE", "bad")
 @cases
 def test_a_device_loads_or_refuses_a_damaged_image_as_the_table_says(
     name: str, variant: str

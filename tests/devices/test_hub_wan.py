@@ -423,6 +423,7 @@ async def test_an_image_over_the_limit_is_refused_and_the_one_in_the_slot_stays(
         assert alert.result is TransferResult.FILE_TRANSFER_SUCCESS
 
 
+@pytest.mark.requirement("MP170-SLOT", "bad")
 async def test_an_image_overtaken_by_a_newer_one_is_told_once_as_discarded() -> None:
     async with bench() as made:
         there = await premises(made, EUI64, SECOND)

@@ -61,6 +61,7 @@ def who(kind: str) -> OtaClientIdentity:
     return replace(IDENTITY, manufacturer_code=maker, image_type=image_type)
 
 
+@pytest.mark.requirement("MP170-SLOT", "good", "bad")
 @pytest.mark.parametrize("pair", PAIRS, ids="-by-".join)
 def test_whoever_loses_the_slot_is_stopped_told_of_once_and_never_gets_a_mix(
     pair: tuple[str, str],
@@ -89,6 +90,7 @@ def test_whoever_loses_the_slot_is_stopped_told_of_once_and_never_gets_a_mix(
         assert loser.flash.read(Slot.RUNNING) == first.data
 
 
+@pytest.mark.requirement("MP170-SLOT", "good", "bad")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_newer_image_of_the_same_kind_takes_the_slot_from_the_older(kind: str) -> None:
     older, newer = image_for(kind, BLOCKS), image_for(kind, BLOCKS - 1, NEW + 1)

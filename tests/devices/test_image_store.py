@@ -49,6 +49,7 @@ def test_a_file_of_the_same_name_with_other_octets_is_another_file() -> None:
     assert displaced.size_bytes == 1000
 
 
+@pytest.mark.requirement("MP170-SIZE", "bad")
 @pytest.mark.parametrize("limit", [768_000, 750_000])
 def test_one_octet_above_the_limit_is_refused_and_the_slot_stays_as_it_is(limit: int) -> None:
     store = ImageStore(limit_bytes=limit)

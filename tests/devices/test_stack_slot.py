@@ -99,10 +99,12 @@ async def overwritten(pair: tuple[str, str]) -> None:
         await until_running(there, LOSER, first)
 
 
+@pytest.mark.requirement("MP170-SLOT", "good", "bad")
 async def test_whoever_loses_the_slot_is_told_of_once_and_runs_no_mix() -> None:
     await overwritten(PAIR_OF_TWO_SERVICES)
 
 
+@pytest.mark.requirement("MP170-SLOT", "good", "bad")
 @pytest.mark.matrix
 @pytest.mark.parametrize(
     "pair", [pair for pair in PAIRS if pair != PAIR_OF_TWO_SERVICES], ids="-by-".join

@@ -1,14 +1,16 @@
-"""A DSP without sockets, a home with a device of every type, and devices that answer.
+"""A DSP that is asked over HTTP, a home with a device of every type, and devices that answer.
 
-Requests and callbacks are signed XML, as over HTTP; frames are answered by the devices' own half of
-GBCS. A meter is a PPMID's half that knows the supplier too.
+Tests read from top to bottom: each request is posted and answered while the loop of this module
+runs, and what the DSP has to hand over is taken by hand. Frames are answered by the devices' own
+half of GBCS. A meter is a PPMID's half that knows the supplier too.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from dsp_rig import (
     BRIDGE,
@@ -33,6 +35,7 @@ from dsp_rig import (
 
 from dsp_stub import xml_signature
 from dsp_stub.desk import Desk, DspEvent, SecurityEvent
+from dsp_stub.http import XML, DspServer
 from dsp_stub.options import Options
 from dsp_stub.requests import (
     BODIES,
@@ -135,8 +138,37 @@ def home(responsible: tuple[int, ...] = (SUPPLIER_EUI64,)) -> tuple[Premises, li
     return premises, devices
 
 
+class Door(DspServer):
+    """The port of a DSP whose outbox is left alone."""
+
+    _loop = asyncio.new_event_loop()
+    _open: ClassVar[list[Door]] = []
+
+    def post(self, path: str, octets: bytes) -> bytes:
+        """One request from its first octet to the last of its answer."""
+        return self._loop.run_until_complete(self._exchange(path, octets))
+
+    async def _exchange(self, path: str, octets: bytes) -> bytes:
+        if self not in self._open:
+            self._url = await self.start("127.0.0.1", 0)
+            self._open.append(self)
+        assert self._session is not None
+        headers = {"Content-Type": XML}
+        async with self._session.post(self._url + path, data=octets, headers=headers) as answer:
+            assert answer.status == 200
+            return await answer.read()
+
+    def pump(self) -> None:
+        """Nothing leaves before a test takes it."""
+
+    @classmethod
+    def close_all(cls) -> None:
+        while cls._open:
+            cls._loop.run_until_complete(cls._open.pop().stop())
+
+
 class Bench:
-    """One DSP in memory, the time it is, and what it has to hand over."""
+    """One DSP with its database in memory, the time it is, and what it has to hand over."""
 
     def __init__(
         self,
@@ -161,6 +193,7 @@ class Bench:
         self.keys = keys
         self.desk = Desk(self.store, users, keys, ACB_EUI64, options)
         self.dsp = Dsp(self.desk, self.events.append)
+        self.door = Door(self.dsp, lambda: self.now)
         if not self.desk.inventory.all_devices():
             premises, devices = home(responsible)
             self.desk.inventory.add_premises(premises)
@@ -190,8 +223,7 @@ class Bench:
 
     def post(self, request: Request, path: str | None = None) -> Response:
         octets = sign(build_request(request), request.request_id.originator)
-        reply = self.dsp.answer(path or service_path(request), octets, self.now)
-        root = parse_xml(reply.body)
+        root = parse_xml(self.door.post(path or service_path(request), octets))
         xml_signature.verify(root, _dsp_certificate)
         return parse_response(root)
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_rig import Door
 
 from gbcs.certificates import Certificate, parse_pem_certificate
+
+
+@pytest.fixture(autouse=True)
+def doors() -> Iterator[None]:
+    """Every port that a test has opened is closed with it."""
+    yield
+    Door.close_all()
 
 
 @pytest.fixture(scope="session")

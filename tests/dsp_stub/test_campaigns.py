@@ -111,7 +111,7 @@ def warning(answer: Response) -> FirmwareWarning:
 # -- long lists ----------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("MP170-R2")
+@pytest.mark.requirement("MP170-R2", "good")
 async def test_a_long_list_begins_at_once_and_each_device_has_its_update_in_the_end(
     rig: Rig,
 ) -> None:
@@ -132,7 +132,7 @@ async def test_a_long_list_begins_at_once_and_each_device_has_its_update_in_the_
     assert (campaign.state, campaign.placed) == (CampaignState.STARTED, MANY)
 
 
-@pytest.mark.requirement("MP170-BUSY")
+@pytest.mark.requirement("MP170-BUSY", "good", "bad")
 async def test_a_second_request_names_the_devices_of_the_first_even_before_all_have_their_rows(
     rig: Rig,
 ) -> None:
@@ -169,7 +169,7 @@ async def test_more_devices_on_a_hub_than_an_offer_may_have_are_several_offers(r
     assert set(states(rig).values()) == {"stored"}
 
 
-@pytest.mark.requirement("MP170-R2")
+@pytest.mark.requirement("MP170-R2", "bad")
 async def test_each_device_of_a_long_list_that_does_not_fit_is_in_the_list_that_says_why(
     rig: Rig,
 ) -> None:
@@ -282,7 +282,7 @@ async def test_what_another_process_writes_is_seen(rig: Rig, tmp_path: Path) -> 
 # -- anomaly detection ---------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("MP170-ADT")
+@pytest.mark.requirement("MP170-ADT", "good", "bad")
 class TestAnomaly:
     async def quarantined(self, rig: Rig, *devices: int) -> str:
         answer = await rig.ask("11.4", update_of(*devices))
@@ -465,7 +465,7 @@ async def test_many_deadlines_at_one_time_end_all_of_them(tmp_path: Path) -> Non
         assert steps > 1, "a step is short"
 
 
-@pytest.mark.requirement("MP170-R6")
+@pytest.mark.requirement("MP170-R6", "good")
 async def test_an_activation_after_the_deadline_is_true_all_the_same(tmp_path: Path) -> None:
     async with running(tmp_path, Options(in_progress_timeout_s=3600)) as rig:
         await rig.ask("11.4", update_of(PPMID))
@@ -492,7 +492,7 @@ async def update_whole(rig: Rig, device: Device, result: int = 1) -> None:
     rig.from_device(PPMID, device.activated(result=result))
 
 
-@pytest.mark.requirement("MP170-NF1")
+@pytest.mark.requirement("MP170-NF1", "bad")
 async def test_the_third_download_of_a_year_is_flagged_and_goes_ahead(rig: Rig) -> None:
     ppmid = Device(PPMID)
     for _ in range(2):
@@ -504,7 +504,7 @@ async def test_the_third_download_of_a_year_is_flagged_and_goes_ahead(rig: Rig) 
     assert rig.take_offer().devices == (PPMID,)
 
 
-@pytest.mark.requirement("MP170-NF1")
+@pytest.mark.requirement("MP170-NF1", "good")
 async def test_what_never_reached_the_device_or_is_a_year_ago_is_no_download(rig: Rig) -> None:
     hub = Device(HUB, counter=4000)
     await update_whole(rig, Device(PPMID))
@@ -517,7 +517,7 @@ async def test_what_never_reached_the_device_or_is_a_year_ago_is_no_download(rig
     assert not flags(rig, "downloads-of-a-year")
 
 
-@pytest.mark.requirement("MP170-SLA")
+@pytest.mark.requirement("MP170-SLA", "good")
 async def test_the_service_level_is_the_time_from_the_request_to_n39(rig: Rig) -> None:
     ppmid = Device(PPMID)
     for _ in range(2):
@@ -529,7 +529,7 @@ async def test_the_service_level_is_the_time_from_the_request_to_n39(rig: Rig) -
     assert service_level(rig.store, 700, rig.now).late == 0
 
 
-@pytest.mark.requirement("MP170-SLA")
+@pytest.mark.requirement("MP170-SLA", "bad")
 async def test_a_target_that_passes_without_n39_is_flagged_once(tmp_path: Path) -> None:
     async with running(tmp_path, Options(service_level_s=3600)) as rig:
         rig.desk.inventory.add(smi_device(STRANGER))
@@ -554,7 +554,7 @@ def test_a_percentile_is_by_nearest_rank(rank: int, expected: float) -> None:
     assert percentile([7.0], rank) == 7.0
 
 
-@pytest.mark.requirement("MP170-N39")
+@pytest.mark.requirement("MP170-N39", "good")
 async def test_progress_is_told_for_each_device(rig: Rig) -> None:
     rig.desk.inventory.add(smi_device(STRANGER))
     answer = await rig.ask("11.4", update_of(PPMID, STRANGER))

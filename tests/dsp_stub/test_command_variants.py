@@ -350,7 +350,7 @@ def test_one_with_a_mac_or_without_a_signature_is_no_signed_pre_command(bench: B
         assert bench.code(SignedPreCommand(octets), ESME, 5, **how) == "E48"
 
 
-@pytest.mark.requirement("MP170-JOIN")
+@pytest.mark.requirement("MP170-JOIN", "bad")
 def test_a_join_with_a_bridge_cannot_be_signed_into_being(bench: Bench) -> None:
     """The DSP never made this pre-command: its user did."""
 

@@ -103,7 +103,7 @@ def test_entries_are_read_as_they_were_added_and_in_that_order(entries: list[Cpl
             assert cpl.is_known(one.device_type, one.manufacturer, one.model, one.firmware_version)
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "good")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -124,7 +124,7 @@ def test_entries_that_differ_in_one_of_seven_parameters_are_two(
     assert cpl.find() == (entry(), entry(**changes))
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "bad")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -145,7 +145,7 @@ def test_an_entry_equal_in_all_seven_is_refused_by_name(cpl: Cpl, changes: dict[
     assert cpl.find() == (entry(),)
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "good", "bad")
 def test_a_removed_entry_stays_and_does_not_come_back(cpl: Cpl) -> None:
     cpl.add(entry())
     cpl.add(entry(**OTHER))
@@ -168,7 +168,7 @@ def test_what_was_never_on_the_list_is_not_removed(cpl: Cpl) -> None:
     assert cpl.find() == (entry(),)
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "bad")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -248,7 +248,7 @@ def test_the_parts_of_a_model() -> None:
     assert (one.model_id, one.hardware_version, one.hardware_revision) == ("ABCD", "12", "34")
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "good")
 @given(st.binary(min_size=1, max_size=8))
 def test_the_forms_of_list_and_request_lead_to_each_other(octets: bytes) -> None:
     digits = octets.hex().upper()

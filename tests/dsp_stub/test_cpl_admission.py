@@ -115,8 +115,8 @@ def test_which_versions_are_of_smets1(version: str | None, smets1: bool) -> None
     assert is_smets1(version) is smets1
 
 
-@pytest.mark.requirement("MP202-R1")
-@pytest.mark.requirement("MP202-R2")
+@pytest.mark.requirement("MP202-R1", "good", "bad")
+@pytest.mark.requirement("MP202-R2", "good", "bad")
 def test_one_model_with_one_firmware_stands_there_twice(store: Store) -> None:
     keeper = panel(store)
     keeper.epcl.add(EligibleProduct("121D", "00841111", "00010200"))
@@ -127,7 +127,7 @@ def test_one_model_with_one_firmware_stands_there_twice(store: Store) -> None:
         keeper.admit(SMETS1, "dcc", TODAY)
 
 
-@pytest.mark.requirement("MP202-R2")
+@pytest.mark.requirement("MP202-R2", "good")
 def test_a_fictitious_version_for_smets1_still_loads(store: Store) -> None:
     keeper = panel(store)
     keeper.epcl.add(EligibleProduct("121D", "00841111", "FFFF0200"))
@@ -136,7 +136,7 @@ def test_a_fictitious_version_for_smets1_still_loads(store: Store) -> None:
     assert len(keeper.cpl.find()) == 2
 
 
-@pytest.mark.requirement("MP202-R3")
+@pytest.mark.requirement("MP202-R3", "good", "bad")
 def test_only_the_dcc_adds_a_smets1_model_and_only_from_the_epcl(store: Store) -> None:
     keeper = panel(store)
     with pytest.raises(DspValueError, match="which only the DCC puts on the CPL"):
@@ -155,13 +155,13 @@ def test_only_the_dcc_adds_a_smets1_model_and_only_from_the_epcl(store: Store) -
     assert keeper.cpl.find() == (SMETS1,)
 
 
-@pytest.mark.requirement("MP202-R3")
+@pytest.mark.requirement("MP202-R3", "good")
 def test_anybody_adds_a_smets2_model(store: Store) -> None:
     panel(store).admit(entry(), "party", TODAY)
     panel(store).admit(entry(gbcs_version="4.1", model="00842222"), "dcc", TODAY)
 
 
-@pytest.mark.requirement("MP0007-VERSIONS")
+@pytest.mark.requirement("MP0007-VERSIONS", "bad")
 def test_versions_that_do_not_go_together_are_refused_by_name(store: Store) -> None:
     keeper = panel(store)
     for version in ("ESMETS V5.1", "PPMIDTS V4.4", "HCALCSTS V5.1", "CHTS V1.5", "DUIS V5.0"):
@@ -189,7 +189,7 @@ def test_of_entries_that_differ_in_gbcs_the_latest_counts(store: Store) -> None:
 # -- certificates ------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("CPL-CERT")
+@pytest.mark.requirement("CPL-CERT", "good")
 def test_which_certificates_a_type_needs() -> None:
     assert {kind: set(needed(kind, "ANY V9")) for kind in DeviceType} == {
         DeviceType.ESME: {"ZigBee", "CPA", "DLMS"},
@@ -204,7 +204,7 @@ def test_which_certificates_a_type_needs() -> None:
     assert needed(DeviceType.ESME, "SMETS V1.2") == ()
 
 
-@pytest.mark.requirement("CPL-CERT")
+@pytest.mark.requirement("CPL-CERT", "bad")
 @pytest.mark.parametrize("lacks", Scheme)
 def test_a_model_without_a_certificate_is_refused_where_they_are_required(
     store: Store, lacks: Scheme
@@ -220,14 +220,14 @@ def test_a_model_without_a_certificate_is_refused_where_they_are_required(
     panel(store, requires=True).admit(replace(meter, certificates=last_day), "party", TODAY)
 
 
-@pytest.mark.requirement("CPL-CERT")
+@pytest.mark.requirement("CPL-CERT", "good")
 def test_a_smets1_model_needs_no_certificate(store: Store) -> None:
     keeper = panel(store, requires=True)
     keeper.epcl.add(EligibleProduct("121D", "00841111", "00010200"))
     keeper.admit(SMETS1, "dcc", TODAY)
 
 
-@pytest.mark.requirement("CPL-CERT")
+@pytest.mark.requirement("CPL-CERT", "good")
 @pytest.mark.parametrize(
     ("today", "months"),
     [
@@ -248,7 +248,7 @@ def test_the_panel_tells_twelve_and_six_months_ahead(today: date, months: int | 
     assert found == ([] if months is None else [(one, expires, months)])
 
 
-@pytest.mark.requirement("CPL-CERT")
+@pytest.mark.requirement("CPL-CERT", "good")
 def test_an_expired_certificate_removes_nothing(store: Store) -> None:
     cpl = Cpl(store)
     over = entry(certificates=(AssuranceCertificate(Scheme.ZIGBEE, date(2020, 1, 1)),))
@@ -287,7 +287,7 @@ def test_a_text_that_is_no_certificate_is_refused(text: str) -> None:
         certificates_from_text(text)
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "bad")
 def test_the_certificates_of_an_entry_are_not_amended(store: Store) -> None:
     Cpl(store).add(entry(certificates=(ZIGBEE,)))
     with pytest.raises(Exception, match="an entry of the CPL goes from Current to Removed only"):
@@ -341,7 +341,7 @@ async def installed(rig: Rig, day: date, tables: Specification) -> str:
 
 
 @pytest.mark.real_clock
-@pytest.mark.requirement("CPL-IVP")
+@pytest.mark.requirement("CPL-IVP", "good", "bad")
 @pytest.mark.parametrize(("day", "within"), BOUNDARIES)
 async def test_a_device_is_installed_in_its_installation_validity_period_only(
     rig: Rig, day: date, within: bool
@@ -352,7 +352,7 @@ async def test_a_device_is_installed_in_its_installation_validity_period_only(
 
 
 @pytest.mark.real_clock
-@pytest.mark.requirement("CPL-APPL")
+@pytest.mark.requirement("CPL-APPL", "good", "bad")
 @pytest.mark.parametrize(("day", "within"), BOUNDARIES)
 async def test_a_device_is_installed_while_its_gbcs_is_applicable_only(
     rig: Rig, day: date, within: bool
@@ -369,7 +369,7 @@ async def sent(rig: Rig, day: date, tables: Specification) -> str:
 
 
 @pytest.mark.real_clock
-@pytest.mark.requirement("CPL-MVP")
+@pytest.mark.requirement("CPL-MVP", "good", "bad")
 @pytest.mark.parametrize(("day", "within"), BOUNDARIES)
 async def test_firmware_is_sent_in_its_maintenance_validity_period_only(
     rig: Rig, day: date, within: bool
@@ -380,7 +380,7 @@ async def test_firmware_is_sent_in_its_maintenance_validity_period_only(
 
 
 @pytest.mark.real_clock
-@pytest.mark.requirement("CPL-APPL")
+@pytest.mark.requirement("CPL-APPL", "good", "bad")
 @pytest.mark.parametrize(("day", "within"), BOUNDARIES)
 async def test_firmware_is_sent_while_its_gbcs_is_applicable_only(
     rig: Rig, day: date, within: bool
@@ -390,7 +390,7 @@ async def test_firmware_is_sent_while_its_gbcs_is_applicable_only(
 
 
 @pytest.mark.real_clock
-@pytest.mark.requirement("CPL-MVP")
+@pytest.mark.requirement("CPL-MVP", "good")
 async def test_an_open_period_has_no_last_day_and_an_ended_installation_stops_no_update(
     rig: Rig,
 ) -> None:
@@ -413,7 +413,7 @@ def test_a_period_says_why_in_words(store: Store) -> None:
     assert tables.why_not_installed(None, None, TODAY) is None
 
 
-@pytest.mark.requirement("MP0007-VERSIONS")
+@pytest.mark.requirement("MP0007-VERSIONS", "good")
 def test_without_tables_of_its_own_a_dsp_has_the_line_of_secmp0007(store: Store) -> None:
     tables = Applicability(store)
     assert tables.all() == BUILT_IN
@@ -429,7 +429,7 @@ def test_without_tables_of_its_own_a_dsp_has_the_line_of_secmp0007(store: Store)
 
 
 @pytest.mark.real_clock
-@pytest.mark.requirement("CPL-CERT")
+@pytest.mark.requirement("CPL-CERT", "bad")
 async def test_removal_lets_an_update_in_flight_finish_and_flags_it(rig: Rig) -> None:
     rig.desk.inventory.add(smi_device(STRANGER))
     body = UpdatePpmidFirmware(made_image().data, f"{NEW:08X}", (PPMID,))
@@ -455,7 +455,7 @@ async def test_removal_lets_an_update_in_flight_finish_and_flags_it(rig: Rig) ->
 
 
 @pytest.mark.real_clock
-@pytest.mark.requirement("CPL-MISMATCH")
+@pytest.mark.requirement("CPL-MISMATCH", "good")
 async def test_a_version_that_differs_from_the_inventory_is_told(rig: Rig) -> None:
     rig.from_device(PPMID, Device(PPMID).activated(0x00019999))
     mismatch = await rig.alert(FirmwareVersionMismatch)
@@ -488,14 +488,14 @@ ENTRIES = st.builds(
 )
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "good")
 @given(st.lists(ENTRIES, unique_by=lambda one: one.identity, max_size=5), st.booleans())
 def test_a_list_is_read_as_it_was_exported(entries: list[CplEntry], as_json: bool) -> None:
     text = export_cpl(entries, as_json=as_json)
     assert [one for _, one in read_cpl(text, as_json=as_json)] == entries
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "good")
 def test_the_octets_of_a_file_have_colons() -> None:
     text = export_cpl([entry(certificates=(ZIGBEE,))], as_json=False)
     assert text.splitlines()[1] == (
@@ -508,7 +508,7 @@ def test_the_octets_of_a_file_have_colons() -> None:
 GOOD = export_cpl([entry()], as_json=False)
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "bad")
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -575,7 +575,7 @@ SPECIFICATIONS = st.builds(
 )
 
 
-@pytest.mark.requirement("CPL-APPL")
+@pytest.mark.requirement("CPL-APPL", "good")
 @settings(max_examples=30)
 @given(
     st.lists(SPECIFICATIONS, min_size=1, max_size=3, unique_by=lambda one: one.version),

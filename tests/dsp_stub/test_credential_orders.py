@@ -70,7 +70,7 @@ from gbcs.wan import (
 )
 from hil.seeds import Seeds
 
-pytestmark = pytest.mark.requirement("MP170-R8")
+pytestmark = pytest.mark.requirement("MP170-R8", "good", "bad")
 
 SIGN, AGREE = KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT
 TIMEOUT_S = 60

@@ -332,7 +332,7 @@ def test_a_device_certificate_that_cannot_be_is_refused(
 # -- 6.24.1 ------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("MP170-R8")
+@pytest.mark.requirement("MP170-R8", "good")
 def test_a_bridge_tells_whom_it_trusts(bench: Bench) -> None:
     bridge = endpoint(BRIDGE, *credential_use_cases(random_bits()))
     body = RetrieveDeviceSecurityCredentialsKrp(("ACB", "Supplier"))
@@ -359,7 +359,7 @@ def test_every_device_with_cells_is_asked_and_a_role_once(bench: Bench, device: 
     assert bench.code(twice, device, 1) == "E062401"
 
 
-@pytest.mark.requirement("MP170-R8")
+@pytest.mark.requirement("MP170-R8", "bad")
 @pytest.mark.parametrize("device", [BRIDGE, PPMID])
 def test_no_user_replaces_the_credentials_of_a_bridge(bench: Bench, device: int) -> None:
     for body in (

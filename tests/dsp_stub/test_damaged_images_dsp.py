@@ -59,6 +59,7 @@ def observed(option: str = "", value: object = "") -> dict[tuple[str, str], str]
     return asyncio.run(observe())
 
 
+@pytest.mark.requirement("MP170-R12", "good", "bad")
 @cases
 def test_the_head_end_takes_or_refuses_a_damaged_image_as_the_table_says(
     name: str, variant: str

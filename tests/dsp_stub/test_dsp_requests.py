@@ -155,6 +155,7 @@ async def test_an_originator_who_is_no_user_is_told_so_whoever_signed(rig: Rig) 
     assert int(acb.replace(b"-", b""), 16) == ACB_EUI64
 
 
+@pytest.mark.requirement("MP170-R2", "bad")
 async def test_a_role_that_may_not_update_firmware_is_refused(rig: Rig) -> None:
     await refused(rig, "E2", rig.request("11.4", update(), user=DISTRIBUTOR_EUI64))
 
@@ -248,16 +249,19 @@ async def test_what_a_refusal_keeps_of_a_long_sentence_has_an_end(rig: Rig) -> N
 # -- 11.4 --------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("MP170-R12", "bad")
 async def test_a_fresh_dsp_refuses_every_image(rig: Rig) -> None:
     for entry in rig.desk.cpl.find():
         rig.desk.cpl.remove(entry.identity)
     await refused(rig, "E110401", rig.request("11.4", update()))
 
 
+@pytest.mark.requirement("MP170-R12", "bad")
 async def test_one_byte_changed_is_an_unknown_hash(rig: Rig) -> None:
     await refused(rig, "E110401", rig.request("11.4", update(changed(made_image()))))
 
 
+@pytest.mark.requirement("MP170-SIZE", "good", "bad")
 @pytest.mark.parametrize(
     ("options", "limit"),
     [
@@ -277,6 +281,7 @@ async def test_an_image_one_byte_over_the_limit_is_refused_and_at_the_limit_is_n
         assert answer.response_code == ("I99" if limit == 2048 else "E110401")
 
 
+@pytest.mark.requirement("MP170-R12", "bad")
 async def test_a_version_text_unlike_the_header_is_refused(rig: Rig) -> None:
     await refused(rig, "E110402", rig.request("11.4", update(version="00000000")))
 
@@ -292,11 +297,13 @@ async def test_a_file_cut_short_is_refused(rig: Rig) -> None:
     await refused(rig, "E110402", rig.request("11.4", body))
 
 
+@pytest.mark.requirement("MP170-R12", "bad")
 async def test_an_entry_that_is_removed_is_refused(rig: Rig) -> None:
     rig.desk.cpl.remove(cpl_entry("ppmid", NEW).identity)
     await refused(rig, "E110401", rig.request("11.4", update()))
 
 
+@pytest.mark.requirement("MP170-R2", "bad")
 async def test_an_unknown_device_is_listed_and_the_others_go_ahead(rig: Rig) -> None:
     answer = await rig.ask("11.4", update(None, STRANGER, PPMID))
     assert answer.response_code == "W110401"
@@ -304,17 +311,20 @@ async def test_an_unknown_device_is_listed_and_the_others_go_ahead(rig: Rig) -> 
     assert rig.take_offer().devices == (PPMID,)
 
 
+@pytest.mark.requirement("MP170-R2", "bad")
 async def test_when_no_device_is_left_nothing_is_sent(rig: Rig) -> None:
     answer = await refused(rig, "E110403", rig.request("11.4", update(None, STRANGER, HUB)))
     assert warning(answer).lists() == {"InvalidDeviceIDList": (STRANGER, HUB)}
 
 
+@pytest.mark.requirement("MP170-R2", "bad")
 async def test_a_device_of_another_model_is_listed(rig: Rig) -> None:
     answer = await rig.ask("11.4", update(None, BRIDGE, PPMID))
     assert answer.response_code == "W110401"
     assert warning(answer).lists() == {"NotApplicableFirmwareDeviceIDList": (BRIDGE,)}
 
 
+@pytest.mark.requirement("MP170-BUSY", "bad")
 async def test_a_device_whose_update_is_in_progress_is_listed_and_goes_on(rig: Rig) -> None:
     assert (await rig.ask("11.4", update())).response_code == "I99"
     first = rig.desk.updates.open_update(PPMID)
@@ -328,6 +338,7 @@ async def test_a_device_whose_update_is_in_progress_is_listed_and_goes_on(rig: R
     assert now.id == first.id
 
 
+@pytest.mark.requirement("MP0007-GBCS", "bad")
 async def test_a_hub_whose_gbcs_version_is_too_low_stops_it(rig: Rig) -> None:
     rig.desk.inventory.set_firmware_version(HUB, "00010000", gbcs_version="4.0")
     answer = await refused(rig, "E110403", rig.request("11.4", update()))
@@ -339,7 +350,7 @@ async def test_gbcs_versions_are_numbers_not_texts(rig: Rig) -> None:
     assert (await rig.ask("11.4", update())).response_code == "I99"
 
 
-@pytest.mark.requirement("MP170-STATUS")
+@pytest.mark.requirement("MP170-STATUS", "good", "bad")
 @pytest.mark.parametrize(
     ("status", "relaxed", "strict"),
     [
@@ -363,7 +374,7 @@ async def test_which_statuses_take_firmware(
             assert warning(answer).lists() == {"NotCommissionedDeviceIDList": (BRIDGE,)}
 
 
-@pytest.mark.requirement("MP170-STATUS")
+@pytest.mark.requirement("MP170-STATUS", "good", "bad")
 async def test_a_ppmid_beside_a_meter_must_be_commissioned_and_a_bridge_need_not(rig: Rig) -> None:
     rig.desk.inventory.add(
         smi_device(
@@ -381,6 +392,7 @@ async def test_a_ppmid_beside_a_meter_must_be_commissioned_and_a_bridge_need_not
     assert answer.response_code == "I99"
 
 
+@pytest.mark.requirement("MP170-R2", "bad")
 async def test_somebody_elses_device_is_not_the_users_to_update(rig: Rig) -> None:
     answer = await refused(rig, "E110403", rig.request("11.4", update(), user=OTHER_SUPPLIER_EUI64))
     assert warning(answer).lists() == {"InvalidDeviceIDList": (PPMID,)}
@@ -389,6 +401,7 @@ async def test_somebody_elses_device_is_not_the_users_to_update(rig: Rig) -> Non
 # -- 12.2, 8.2 ---------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("MP170-SR122", "good")
 async def test_a_prenotified_device_is_pending_with_its_variant(rig: Rig) -> None:
     body = prenotification(manufacturer="A17A", model="0A010101", ppmid_variant="AltHAN Bridge 1")
     assert (await rig.ask("12.2", body)).response_code == "I99"
@@ -400,7 +413,7 @@ async def test_a_prenotified_device_is_pending_with_its_variant(rig: Rig) -> Non
     assert (device.device_status, device.ppmid_variant) == ("Pending", "AltHAN Bridge 1")
 
 
-@pytest.mark.requirement("MP170-R11")
+@pytest.mark.requirement("MP170-R11", "good")
 async def test_the_variant_is_taken_from_the_request_not_from_the_cpl(rig: Rig) -> None:
     body = prenotification(ppmid_variant="AltHAN Bridge 3")
     assert (await rig.ask("12.2", body)).response_code == "I99"
@@ -409,7 +422,7 @@ async def test_the_variant_is_taken_from_the_request_not_from_the_cpl(rig: Rig) 
     assert device.ppmid_variant == "AltHAN Bridge 3"
 
 
-@pytest.mark.requirement("MP170-SR122")
+@pytest.mark.requirement("MP170-SR122", "bad")
 @pytest.mark.parametrize(
     ("code", "changes"),
     [
@@ -431,7 +444,7 @@ async def test_a_wrong_prenotification_is_refused(
     await refused(rig, code, rig.request("12.2", prenotification(**changes)))
 
 
-@pytest.mark.requirement("MP170-SR122")
+@pytest.mark.requirement("MP170-SR122", "bad")
 async def test_under_duis_5_4_there_is_no_variant(tmp_path: Path) -> None:
     async with running(tmp_path, Options(profile="duis-5.4")) as rig:
         await refused(rig, "E100", rig.request("12.2", prenotification()))
@@ -442,12 +455,12 @@ async def test_under_duis_5_4_there_is_no_variant(tmp_path: Path) -> None:
         assert answer.message.content.devices[0].ppmid_variant is None
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "bad")
 async def test_an_inventory_that_names_no_premises_is_refused(rig: Rig) -> None:
     await refused(rig, "E080201", rig.request("8.2", ReadInventory(uprn="999")))
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "good")
 async def test_the_inventory_of_a_home_has_its_hub_first(rig: Rig) -> None:
     answer = await rig.ask("8.2", ReadInventory(mpxn="1312345678111"))
     assert isinstance(answer.message, ResponseMessage)
@@ -486,7 +499,7 @@ async def test_an_addition_that_cannot_be_is_refused(
     await refused(rig, code, rig.request("8.11", body, target=target, **how))
 
 
-@pytest.mark.requirement("MP170-SIX")
+@pytest.mark.requirement("MP170-SIX", "good", "bad")
 async def test_the_seventh_type_1_device_of_a_hub_is_refused(rig: Rig) -> None:
     for number in range(3):
         rig.desk.inventory.add(smi_device(0x1000 + number))

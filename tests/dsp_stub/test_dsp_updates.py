@@ -130,6 +130,9 @@ async def prenotify(rig: Rig) -> None:
 # -- the way there and back --------------------------------------------------------------------
 
 
+@pytest.mark.requirement("MP170-R2", "good")
+@pytest.mark.requirement("MP170-R6", "good")
+@pytest.mark.requirement("MP170-N39", "good")
 async def test_an_update_from_its_request_to_n39(rig: Rig, ppmid: Device, hub: Device) -> None:
     request_id = await begin(rig)
     assert state(rig) is UpdateState.STORED
@@ -233,6 +236,8 @@ async def test_a_hub_that_has_no_room_leaves_the_device_pending(rig: Rig, hub: D
 # -- alerts that are true and say something else -----------------------------------------------
 
 
+@pytest.mark.requirement("MP170-R6", "good")
+@pytest.mark.requirement("MP170-N39", "good")
 async def test_a_failed_activation_leaves_the_inventory_and_frees_the_device(
     rig: Rig, ppmid: Device, hub: Device
 ) -> None:
@@ -246,6 +251,7 @@ async def test_a_failed_activation_leaves_the_inventory_and_frees_the_device(
     await begin(rig)
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 @pytest.mark.parametrize("is_listed", [True, False])
 async def test_a_version_that_was_not_sent_is_a_mismatch(
     rig: Rig, ppmid: Device, is_listed: bool
@@ -266,6 +272,7 @@ async def test_a_version_that_was_not_sent_is_a_mismatch(
     assert "alert-of-another-version" in reasons(rig, Flagged)
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 async def test_a_second_alert_for_one_update_is_flagged_and_raises_no_second_n39(
     rig: Rig, ppmid: Device, hub: Device
 ) -> None:
@@ -289,6 +296,8 @@ async def test_an_alert_before_the_hub_is_done_is_believed_and_flagged(
     assert reasons(rig, Flagged) == ["alert-out-of-turn"]
 
 
+@pytest.mark.requirement("MP170-SLOT", "bad")
+@pytest.mark.requirement("MP170-BUSY", "good")
 @pytest.mark.parametrize(
     ("result", "name", "ended"),
     [
@@ -340,6 +349,7 @@ async def test_one_image_goes_to_a_hub_once_for_all_of_its_devices(rig: Rig) -> 
 # -- what proves nothing -----------------------------------------------------------------------
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 async def test_a_forged_alert_is_discarded(rig: Rig, ppmid: Device) -> None:
     await begin(rig)
     frame = bytearray(ppmid.activated())
@@ -349,6 +359,7 @@ async def test_a_forged_alert_is_discarded(rig: Rig, ppmid: Device) -> None:
     assert state(rig) is UpdateState.STORED
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 async def test_an_alert_signed_by_another_device_is_discarded(rig: Rig) -> None:
     await begin(rig)
     impostor = Device(BRIDGE)
@@ -357,6 +368,7 @@ async def test_an_alert_signed_by_another_device_is_discarded(rig: Rig) -> None:
     await nothing_happened(rig, "PROTECTION")
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 async def test_a_replayed_alert_is_discarded(rig: Rig, ppmid: Device, hub: Device) -> None:
     await begin(rig)
     frame = ppmid.activated()
@@ -371,6 +383,7 @@ async def test_a_replayed_alert_is_discarded(rig: Rig, ppmid: Device, hub: Devic
     assert state(rig) is UpdateState.STORED
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 @pytest.mark.parametrize("place", ["other hub", "other device", "unknown hub"])
 async def test_an_alert_from_where_the_device_is_not_is_discarded(
     rig: Rig, ppmid: Device, place: str
@@ -389,6 +402,7 @@ async def test_an_alert_from_where_the_device_is_not_is_discarded(
     await rig.alert(PpmidAlert)
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 async def test_a_hub_cannot_speak_for_another_hubs_device(rig: Rig) -> None:
     await begin(rig)
     other = Device(OTHER_HUB)
@@ -420,6 +434,7 @@ async def test_a_response_nobody_asked_for_is_discarded(rig: Rig, ppmid: Device)
     assert reasons(rig, SecurityEvent) == ["UNEXPECTED"]
 
 
+@pytest.mark.requirement("MP170-R7", "bad")
 async def test_a_response_with_a_wrong_mac_is_discarded_and_the_user_hears_of_no_answer(
     rig: Rig, ppmid: Device
 ) -> None:
@@ -440,6 +455,8 @@ async def test_a_response_with_a_wrong_mac_is_discarded_and_the_user_hears_of_no
 # -- reading a version -------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("MP170-R7", "good", "bad")
+@pytest.mark.requirement("CPL-MISMATCH", "good")
 @pytest.mark.parametrize("is_listed", [True, False])
 async def test_the_inventory_follows_a_version_read_if_it_is_on_the_cpl(
     rig: Rig, ppmid: Device, is_listed: bool
@@ -451,6 +468,7 @@ async def test_the_inventory_follows_a_version_read_if_it_is_on_the_cpl(
     assert version(rig) == f"{NEW if is_listed else OLD:08X}"
 
 
+@pytest.mark.requirement("MP170-R7", "bad")
 async def test_a_failed_read_is_passed_on_and_changes_nothing(rig: Rig, ppmid: Device) -> None:
     ppmid.version = None
     answer = await rig.ask("11.2", ReadFirmwareVersion(), target=PPMID)
@@ -461,6 +479,7 @@ async def test_a_failed_read_is_passed_on_and_changes_nothing(rig: Rig, ppmid: D
     assert not rig._alerts(FirmwareVersionMismatch)
 
 
+@pytest.mark.requirement("MP170-R7", "bad")
 async def test_a_command_the_hub_could_not_hand_over_is_told_at_once(rig: Rig) -> None:
     answer = await rig.ask("11.2", ReadFirmwareVersion(), target=PPMID)
     command = rig.wan[HUB].take(CommandForDevice)
@@ -471,6 +490,7 @@ async def test_a_command_the_hub_could_not_hand_over_is_told_at_once(rig: Rig) -
 # -- what lasts --------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("MP170-BUSY", "good")
 async def test_an_update_nobody_ever_ends_frees_the_device_at_last(tmp_path: Path) -> None:
     async with running(tmp_path, Options(in_progress_timeout_s=3600)) as rig:
         await begin(rig)

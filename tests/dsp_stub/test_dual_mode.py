@@ -110,7 +110,7 @@ def held(rig: Rig, device_id: int = STRANGER) -> SmiDevice:
     return device
 
 
-@pytest.mark.requirement("MP202-R4")
+@pytest.mark.requirement("MP202-R4", "good", "bad")
 async def test_a_dual_mode_ppmid_is_announced_as_either(rig: Rig) -> None:
     rig.desk.cpl.add(IN_SMETS1)
     assert await announce(rig, SMETS2) == "E120203", "neither is there but SMETS1"
@@ -122,7 +122,7 @@ async def test_a_dual_mode_ppmid_is_announced_as_either(rig: Rig) -> None:
     assert held(rig, STRANGER + 2).gbcs_version == "4.1"
 
 
-@pytest.mark.requirement("MP202-R5")
+@pytest.mark.requirement("MP202-R5", "good")
 @pytest.mark.parametrize("announced", [SMETS1, SMETS2])
 @pytest.mark.parametrize("hub", [SMETS1, SMETS2])
 async def test_the_hub_decides_which_smets_a_ppmid_is_of(
@@ -143,7 +143,7 @@ async def test_the_hub_decides_which_smets_a_ppmid_is_of(
     assert tied.chf == HUBS[hub]
 
 
-@pytest.mark.requirement("MP202-R5")
+@pytest.mark.requirement("MP202-R5", "bad")
 async def test_an_addition_that_fails_changes_nothing(rig: Rig) -> None:
     for entry in (IN_SMETS1, IN_SMETS2):
         rig.desk.cpl.add(entry)
@@ -156,7 +156,7 @@ async def test_an_addition_that_fails_changes_nothing(rig: Rig) -> None:
     assert held(rig) == before
 
 
-@pytest.mark.requirement("MP202-R5")
+@pytest.mark.requirement("MP202-R5", "bad")
 async def test_an_addition_that_fails_at_the_provider_changes_nothing() -> None:
     async with running(None, Options(s1sp="fails")) as rig:
         furnish(rig)
@@ -172,7 +172,7 @@ async def test_an_addition_that_fails_at_the_provider_changes_nothing() -> None:
         assert [one.response_code for _, one in rig.told if one.response_code != "I0"] == ["E20"]
 
 
-@pytest.mark.requirement("MP202-R5")
+@pytest.mark.requirement("MP202-R5", "bad")
 async def test_a_ppmid_that_is_installed_is_left_alone(rig: Rig) -> None:
     before = held(rig, PPMID)
     rig.desk.cpl.add(replace(IN_SMETS1, model=before.model, firmware_version=f"{OLD:08X}"))
@@ -181,7 +181,7 @@ async def test_a_ppmid_that_is_installed_is_left_alone(rig: Rig) -> None:
     assert held(rig, PPMID) == before
 
 
-@pytest.mark.requirement("MP202-R5")
+@pytest.mark.requirement("MP202-R5", "bad")
 async def test_a_ppmid_that_was_installed_meanwhile_is_left_alone(rig: Rig) -> None:
     for entry in (IN_SMETS1, IN_SMETS2):
         rig.desk.cpl.add(entry)
@@ -196,7 +196,7 @@ async def test_a_ppmid_that_was_installed_meanwhile_is_left_alone(rig: Rig) -> N
     assert left.smets_chts_version == SMETS1
 
 
-@pytest.mark.requirement("MP202-R5")
+@pytest.mark.requirement("MP202-R5", "good")
 async def test_requests_for_smets1_build_no_gbcs_and_reach_no_air(rig: Rig) -> None:
     for entry in (IN_SMETS1, IN_SMETS2):
         rig.desk.cpl.add(entry)
@@ -220,7 +220,7 @@ async def test_requests_for_smets1_build_no_gbcs_and_reach_no_air(rig: Rig) -> N
     ]
 
 
-@pytest.mark.requirement("MP202-R6")
+@pytest.mark.requirement("MP202-R6", "good", "bad")
 @pytest.mark.parametrize(
     ("announced", "hub", "other", "removed", "words"),
     [
@@ -259,7 +259,7 @@ async def test_an_addition_without_a_matching_model_is_refused_with_the_cause(
         raise AssertionError(sentence)
 
 
-@pytest.mark.requirement("MP202-R6")
+@pytest.mark.requirement("MP202-R6", "bad")
 async def test_a_model_removed_since_it_was_announced_is_refused(rig: Rig) -> None:
     rig.desk.cpl.add(IN_SMETS2)
     await announce(rig, SMETS2)
@@ -267,7 +267,7 @@ async def test_a_model_removed_since_it_was_announced_is_refused(rig: Rig) -> No
     assert await add(rig, HUB) == "E081110"
 
 
-@pytest.mark.requirement("MP202-R5")
+@pytest.mark.requirement("MP202-R5", "good")
 async def test_of_several_specifications_the_announced_one_is_kept(rig: Rig) -> None:
     rig.desk.cpl.add(IN_SMETS2)
     rig.desk.cpl.add(listed("PPMIDTS V4.5", "4.2"))
@@ -289,14 +289,14 @@ async def update(rig: Rig, device_id: int = PPMID, kind: str = "ppmid") -> tuple
     return answer.response_code, content.lists() if isinstance(content, FirmwareWarning) else {}
 
 
-@pytest.mark.requirement("MP202-R7")
+@pytest.mark.requirement("MP202-R7", "good")
 @pytest.mark.parametrize("version", [SMETS2, "SMETS V1.58", "SMETS V2.0"])
 async def test_a_ppmid_tied_to_smets2_takes_firmware(rig: Rig, version: str) -> None:
     found_as(rig.store, PPMID, smets_chts_version=version)
     assert await update(rig) == ("I99", {})
 
 
-@pytest.mark.requirement("MP202-R7")
+@pytest.mark.requirement("MP202-R7", "bad")
 async def test_a_ppmid_tied_to_smets1_takes_none(rig: Rig) -> None:
     found_as(rig.store, PPMID, smets_chts_version=SMETS1)
     lists = {"NotApplicableFirmwareDeviceIDList": (PPMID,)}
@@ -304,7 +304,7 @@ async def test_a_ppmid_tied_to_smets1_takes_none(rig: Rig) -> None:
     assert not rig.wan[HUB].messages
 
 
-@pytest.mark.requirement("MP0007-GBCS")
+@pytest.mark.requirement("MP0007-GBCS", "bad")
 @pytest.mark.parametrize("low", [PPMID, HUB])
 @pytest.mark.parametrize("version", ["4.0", "3.2", None])
 async def test_a_gbcs_version_below_4_1_of_hub_or_target_stops_it(
@@ -315,7 +315,7 @@ async def test_a_gbcs_version_below_4_1_of_hub_or_target_stops_it(
     assert not rig.wan[HUB].messages
 
 
-@pytest.mark.requirement("MP0007-GBCS")
+@pytest.mark.requirement("MP0007-GBCS", "good")
 async def test_the_same_request_passes_once_the_hub_is_upgraded(rig: Rig) -> None:
     found_as(rig.store, HUB, gbcs_version="3.2")
     body = UpdatePpmidFirmware(made_image().data, f"{NEW:08X}", (PPMID,))
@@ -325,7 +325,7 @@ async def test_the_same_request_passes_once_the_hub_is_upgraded(rig: Rig) -> Non
     assert (await rig.post(octets)).response_code == "I99"
 
 
-@pytest.mark.requirement("MP0007-GBCS")
+@pytest.mark.requirement("MP0007-GBCS", "good", "bad")
 async def test_the_devices_whose_gbcs_fits_go_ahead(rig: Rig) -> None:
     for number in (1, 2):
         rig.desk.inventory.add(replace(held(rig, PPMID), device_id=number))

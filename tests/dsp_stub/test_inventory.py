@@ -215,7 +215,7 @@ def test_a_type_2_device_is_not_added_again(inventory: Inventory) -> None:
         inventory.add(device(DeviceType.CAD))
 
 
-@pytest.mark.requirement("MP170-REUSE")
+@pytest.mark.requirement("MP170-REUSE", "good")
 @pytest.mark.parametrize("ended", [DeviceStatus.DECOMMISSIONED, DeviceStatus.WITHDRAWN])
 def test_a_device_that_comes_back_leaves_its_old_life_readable(
     inventory: Inventory, ended: DeviceStatus
@@ -371,7 +371,7 @@ def test_premises_that_cannot_be_are_refused(changes: dict[str, Any], words: str
     assert words in str(caught.value)
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "good")
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -424,7 +424,7 @@ def test_letters_beyond_ascii_match_in_either_case(inventory: Inventory) -> None
     assert inventory.find_premises(post_code="ll1 1aa", address_identifier="Tŷ Gwyn") == [home]
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "good")
 def test_two_homes_that_share_an_address_are_both_found(inventory: Inventory) -> None:
     second = replace(HOME, id=2, post_code="ab1 2cd")
     for home in (HOME, second):
@@ -472,7 +472,7 @@ RULES = {
 }
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "good")
 @pytest.mark.parametrize("item", RULES)
 def test_an_item_is_there_for_exactly_the_types_that_have_it(cpl: Cpl, item: str) -> None:
     have = {type_ for type_ in DeviceType if presence(device(type_), HOME, cpl)[item] is not None}
@@ -484,7 +484,7 @@ def test_the_items_are_those_of_the_schema_in_its_order(cpl: Cpl) -> None:
         assert list(presence(device(type_), HOME, cpl)) == list(RULES)
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "good")
 @pytest.mark.parametrize("profile", SchemaProfile)
 @pytest.mark.parametrize("home", [HOME, Premises(id=2), None], ids=["home", "bare", "none"])
 def test_what_is_said_of_any_device_fits_the_schema(

@@ -152,5 +152,5 @@ InventoryMachine.TestCase.settings = settings(
     max_examples=15, stateful_step_count=20, deadline=None
 )
 TestInventoryMachine = pytest.mark.real_clock(
-    pytest.mark.requirement("MP170-REUSE")(InventoryMachine.TestCase)
+    pytest.mark.requirement("MP170-REUSE", "good", "bad")(InventoryMachine.TestCase)
 )

@@ -72,7 +72,7 @@ from dsp_stub.store import Store
 from gbcs.smki import SUPPLIER_EUI64
 from gbcs.wan import CommandForDevice
 
-pytestmark = [pytest.mark.real_clock, pytest.mark.requirement("MP170-SR84")]
+pytestmark = [pytest.mark.real_clock, pytest.mark.requirement("MP170-SR84", "good", "bad")]
 
 GSME, IHD, PENDING_HUB, PENDING_GPF = 0x00DB1234567890C1, 0xC2, 0x00DB1234567890C3, 0xC4
 MPAN, NEW_MPAN, MPRN = "1312345678111", "1312345678222", "9876543210"
@@ -145,13 +145,6 @@ async def refused(rig: Rig, code: str, device_id: int, what: Change, **how: Any)
     assert (rig.smi(), rig.desk.inventory.all_premises()) == (before, homes)
 
 
-def direct(rig: Rig, device_id: int, what: Change) -> str:
-    """Without the socket, for sweeps; signed XML all the same."""
-    octets = rig.request("8.4", UpdateInventory(device_id, what))
-    reply = rig.dsp.answer("/api/v1/serviceD", octets, rig.now)
-    return reply.body.partition(b"ResponseCode>")[2].partition(b"<")[0].decode()
-
-
 # -- status ------------------------------------------------------------------------------------
 
 
@@ -159,7 +152,7 @@ async def test_which_status_of_a_device_8_4_may_change(rig: Rig) -> None:
     for old, new in product(DeviceStatus, ("Pending", "InstalledNotCommissioned")):
         found_as(rig.store, BRIDGE, status=old)
         may = (old, DeviceStatus(new)) in BY_UPDATE_EXCEPT_CH
-        assert direct(rig, BRIDGE, NewDeviceStatus(new)) == ("I99" if may else "E080406")
+        assert await change(rig, BRIDGE, NewDeviceStatus(new)) == ("I99" if may else "E080406")
         assert held(rig, BRIDGE).status == (new if may else old)
 
 
@@ -168,7 +161,7 @@ async def test_which_status_of_a_hub_8_4_may_change(rig: Rig) -> None:
     for old, new in product(DeviceStatus, statuses):
         found_as(rig.store, HUB, status=old)
         may = (old, DeviceStatus(new)) in BY_UPDATE_CH
-        assert direct(rig, HUB, NewHubStatus(new)) == ("I99" if may else "E080412")
+        assert await change(rig, HUB, NewHubStatus(new)) == ("I99" if may else "E080412")
         assert held(rig, HUB).status == (new if may else old)
 
 
@@ -210,6 +203,7 @@ async def test_a_gpf_follows_its_hub(
     assert date == ("2026-01-01" if is_commissioned or was_commissioned else None)
 
 
+@pytest.mark.requirement("MP170-SR84", "bad")
 @pytest.mark.parametrize(
     ("code", "device_id", "what"),
     [
@@ -353,7 +347,7 @@ def test_a_request_waits_across_a_restart(tmp_path: Path) -> None:
 # -- details -----------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("MP170-R11")
+@pytest.mark.requirement("MP170-R11", "good")
 async def test_a_variant_is_corrected_while_the_device_is_pending(rig: Rig) -> None:
     await announce(rig)
     details = DeviceDetails(ppmid_variant="AltHAN Bridge 2")
@@ -383,6 +377,7 @@ def _entry(**changes: Any) -> CplEntry:
     return CplEntry(**(fields | changes))
 
 
+@pytest.mark.requirement("MP170-SR84", "bad")
 @pytest.mark.parametrize(
     ("code", "details"),
     [
@@ -402,6 +397,7 @@ async def test_details_that_cannot_be_are_refused(
     await refused(rig, code, STRANGER, DeviceDetails(**details))
 
 
+@pytest.mark.requirement("MP170-R11", "bad")
 async def test_a_variant_on_a_device_that_is_no_ppmid_is_refused(rig: Rig) -> None:
     rig.desk.cpl.add(_entry(device_type=DeviceType.HCALCS, model="00851111"))
     body = prenotification(
@@ -423,6 +419,7 @@ async def test_a_variant_with_apc_is_not_for_devices_before_gbcs_4(
     assert await change(rig, STRANGER, DeviceDetails(esme_variant="ADF")) == code
 
 
+@pytest.mark.requirement("MP170-EARLY", "bad")
 @pytest.mark.parametrize("what", [DeviceDetails(ppmid_variant="PPMID"), DeleteDevice()])
 async def test_what_is_not_pending_is_neither_corrected_nor_deleted(rig: Rig, what: Change) -> None:
     await announce(rig)
@@ -431,6 +428,7 @@ async def test_what_is_not_pending_is_neither_corrected_nor_deleted(rig: Rig, wh
         await refused(rig, "E080407", STRANGER, what)
 
 
+@pytest.mark.requirement("MP170-EARLY", "bad")
 @pytest.mark.parametrize("what", [DeviceDetails(ppmid_variant="PPMID"), DeleteDevice()])
 async def test_only_who_announced_a_device_corrects_or_deletes_it(rig: Rig, what: Change) -> None:
     await announce(rig, user=OTHER_SUPPLIER_EUI64)
@@ -619,6 +617,7 @@ async def test_without_a_network_operator_on_record_nobody_is_told(rig: Rig) -> 
     assert rig.told == []
 
 
+@pytest.mark.requirement("MP170-SR84", "bad")
 @pytest.mark.parametrize(
     ("device_id", "what"),
     [
@@ -687,7 +686,7 @@ async def test_where_none_is_recorded_any_supplier_may_add_one(rig: Rig) -> None
 # -- 8.3 ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("MP170-REUSE")
+@pytest.mark.requirement("MP170-REUSE", "good")
 async def test_which_devices_8_3_decommissions(rig: Rig) -> None:
     for old in DeviceStatus:
         found_as(rig.store, BRIDGE, status=old)
@@ -697,7 +696,7 @@ async def test_which_devices_8_3_decommissions(rig: Rig) -> None:
         assert held(rig, BRIDGE).status is (old if over else DeviceStatus.DECOMMISSIONED)
 
 
-@pytest.mark.requirement("MP170-REUSE")
+@pytest.mark.requirement("MP170-REUSE", "bad")
 @pytest.mark.parametrize(
     ("code", "device_id", "how"),
     [
@@ -717,13 +716,13 @@ async def test_a_decommissioning_that_cannot_be_is_refused(
     assert rig.smi() == before
 
 
-@pytest.mark.requirement("MP170-REUSE")
+@pytest.mark.requirement("MP170-REUSE", "good")
 async def test_a_hub_takes_its_gpf_with_it(rig: Rig) -> None:
     assert (await rig.ask("8.3", DecommissionDevice(HUB))).response_code == "I99"
     assert held(rig, GPF).status is DeviceStatus.DECOMMISSIONED
 
 
-@pytest.mark.requirement("MP170-REUSE")
+@pytest.mark.requirement("MP170-REUSE", "good")
 async def test_a_decommissioned_device_is_gone_from_its_home_and_can_still_be_read(
     rig: Rig,
 ) -> None:
@@ -741,7 +740,7 @@ async def read(rig: Rig, body: ReadInventory) -> tuple[InventoryDevice, ...]:
     return answer.message.content.devices
 
 
-@pytest.mark.requirement("MP170-REUSE")
+@pytest.mark.requirement("MP170-REUSE", "good")
 async def test_a_device_is_reused_with_a_new_variant_and_its_old_log_stays(rig: Rig) -> None:
     body = UpdatePpmidFirmware(made_image("bridge-1").data, f"{NEW:08X}", (BRIDGE,))
     assert (await rig.ask("11.4", body)).response_code == "I99"
@@ -764,7 +763,7 @@ async def test_a_device_is_reused_with_a_new_variant_and_its_old_log_stays(rig: 
     assert log == [("requested", 1), ("decommissioned", 1), ("cancelled", 1)]
 
 
-@pytest.mark.requirement("MP170-REUSE")
+@pytest.mark.requirement("MP170-REUSE", "good")
 async def test_decommissioning_cancels_what_waits_for_the_device(rig: Rig) -> None:
     later = ReadFirmwareVersion("2026-01-02T00:00:00Z")
     answer = await rig.ask("11.2", later, target=BRIDGE)
@@ -786,7 +785,7 @@ async def let_in(rig: Rig, device_id: int) -> None:
     await rig.alert(UpdateHanDeviceLogResult, count)
 
 
-@pytest.mark.requirement("MP170-EARLY")
+@pytest.mark.requirement("MP170-EARLY", "good")
 async def test_a_whitelisted_bridge_with_a_wrong_label_is_corrected(rig: Rig) -> None:
     await announce(rig)
     await let_in(rig, STRANGER)
@@ -803,7 +802,7 @@ async def test_a_whitelisted_bridge_with_a_wrong_label_is_corrected(rig: Rig) ->
     assert (corrected.status, corrected.ppmid_variant) == ("Whitelisted", "AltHAN Bridge 1")
 
 
-@pytest.mark.requirement("MP170-EARLY")
+@pytest.mark.requirement("MP170-EARLY", "good")
 async def test_a_full_hub_lets_a_corrected_bridge_back_in(rig: Rig) -> None:
     for number in range(4):
         rig.desk.inventory.add(smi_device(0x1000 + number))
@@ -812,14 +811,14 @@ async def test_a_full_hub_lets_a_corrected_bridge_back_in(rig: Rig) -> None:
     assert held(rig, BRIDGE).status is DeviceStatus.WHITELISTED
 
 
-@pytest.mark.requirement("MP170-EARLY")
+@pytest.mark.requirement("MP170-EARLY", "good")
 async def test_a_row_from_before_the_variant_is_read_as_a_ppmid(rig: Rig) -> None:
     found_as(rig.store, BRIDGE, ppmid_variant=None)
     found = await read(rig, ReadInventory(device_id=BRIDGE))
     assert [one.ppmid_variant for one in found if one.device_id == BRIDGE] == ["PPMID"]
 
 
-@pytest.mark.requirement("MP170-EARLY")
+@pytest.mark.requirement("MP170-EARLY", "good", "bad")
 async def test_a_commissioned_bridge_with_a_wrong_label_is_reused_not_corrected(rig: Rig) -> None:
     await announce(rig)
     found_as(rig.store, STRANGER, status="Commissioned", date_commissioned="2026-01-01")
@@ -834,7 +833,7 @@ async def test_a_commissioned_bridge_with_a_wrong_label_is_reused_not_corrected(
 # -- premises ----------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "good", "bad")
 async def test_seventeen_devices_are_read_and_an_eighteenth_is_not_let_in(rig: Rig) -> None:
     for number in range(13):
         rig.desk.inventory.add(ihd_at(0x1000 + number, HUB))
@@ -849,7 +848,7 @@ def ihd_at(device_id: int, hub: int | None) -> SmiDevice:
     return replace(ihd(), device_id=device_id, chf=hub, premises=1 if hub else None)
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "bad")
 async def test_an_eighteenth_device_is_not_found_at_premises_either(rig: Rig) -> None:
     for number in range(13):
         rig.desk.inventory.add(ihd_at(0x1000 + number, HUB))
@@ -860,7 +859,7 @@ async def test_an_eighteenth_device_is_not_found_at_premises_either(rig: Rig) ->
         rig.desk.inventory.attach(0x2000, HUB, 1)
 
 
-@pytest.mark.requirement("MP170-SIX")
+@pytest.mark.requirement("MP170-SIX", "good", "bad")
 async def test_a_device_log_has_room_for_fifteen(rig: Rig) -> None:
     for number in range(14):
         rig.desk.inventory.add(replace(ihd_at(0x1000 + number, OTHER_HUB), premises=None))
@@ -871,14 +870,14 @@ async def test_a_device_log_has_room_for_fifteen(rig: Rig) -> None:
         assert answer.response_code == code, "one that waits for its answer counts too"
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "good")
 async def test_a_supplier_reads_a_home_it_is_not_responsible_for(rig: Rig) -> None:
     body = ReadInventory(uprn="123")
     for user in (OTHER_SUPPLIER_EUI64, DISTRIBUTOR_EUI64):
         assert (await rig.ask("8.2", body, user=user)).response_code == "I0"
 
 
-@pytest.mark.requirement("MP170-SR82")
+@pytest.mark.requirement("MP170-SR82", "bad")
 async def test_premises_without_devices_and_premises_that_share_an_address(rig: Rig) -> None:
 
     address: dict[str, Any] = {"post_code": "AB1 2CD", "address_identifier": "1 High St"}
@@ -911,7 +910,7 @@ HAS = {
 }
 
 
-@pytest.mark.requirement("MP170-SR122")
+@pytest.mark.requirement("MP170-SR122", "good", "bad")
 @pytest.mark.parametrize("item", ITEMS)
 async def test_an_item_is_there_exactly_where_the_type_has_it(rig: Rig, item: str) -> None:
     for number, device_type in enumerate((*HAS, "GPF")):
@@ -943,7 +942,7 @@ async def one_cell(rig: Rig, device_type: str, item: str, device_id: int) -> Non
         assert held(rig, device_id).status == status
 
 
-@pytest.mark.requirement("MP170-SR122")
+@pytest.mark.requirement("MP170-SR122", "good", "bad")
 async def test_who_may_be_announced_again(rig: Rig) -> None:
     for status in DeviceStatus:
         found_as(rig.store, PPMID, status=status)
@@ -952,7 +951,7 @@ async def test_who_may_be_announced_again(rig: Rig) -> None:
         assert answer.response_code == ("I99" if over else "E120201")
 
 
-@pytest.mark.requirement("MP170-SR122")
+@pytest.mark.requirement("MP170-SR122", "good", "bad")
 async def test_an_esme_with_apc_is_not_announced_before_gbcs_4(rig: Rig) -> None:
     rig.desk.cpl.add(_entry(device_type=DeviceType.ESME, gbcs_version="3.2"))
     body = prenotification(

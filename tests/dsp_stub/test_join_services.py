@@ -111,7 +111,7 @@ def bench() -> Bench:
     return Bench()
 
 
-@pytest.mark.requirement("MP170-JOIN")
+@pytest.mark.requirement("MP170-JOIN", "good", "bad")
 @pytest.mark.parametrize("service", sorted(BODIES))
 def test_every_pair_of_types_is_joined_or_refused_as_the_text_has_it(
     bench: Bench, service: str
@@ -227,7 +227,7 @@ CELLS: dict[str, tuple[str | None, str | None]] = {
 }
 
 
-@pytest.mark.requirement("MP170-JOIN")
+@pytest.mark.requirement("MP170-JOIN", "good", "bad")
 def test_every_cell_of_the_table_of_services_for_bridges() -> None:
     assert set(SERVICES) == set(CELLS)
     for service, (target, other) in CELLS.items():
@@ -258,7 +258,7 @@ AT_THE_HUB: dict[str, tuple[Body, int, int]] = {
 }
 
 
-@pytest.mark.requirement("MP170-JOIN")
+@pytest.mark.requirement("MP170-JOIN", "good", "bad")
 @pytest.mark.parametrize("variant", [one for one in PpmidVariant if one != "PPMID"])
 def test_a_service_for_a_bridge_is_answered_as_the_table_says(variant: PpmidVariant) -> None:
     """6.15.1, 11.1, 11.4 and the inventory's own have tests of their own."""
@@ -281,7 +281,7 @@ def set_variant(bench: Bench, variant: PpmidVariant | None) -> None:
     )
 
 
-@pytest.mark.requirement("MP170-JOIN")
+@pytest.mark.requirement("MP170-JOIN", "good", "bad")
 @pytest.mark.parametrize("variant", [*PpmidVariant, None])
 def test_a_bridge_as_other_device_is_refused_and_a_ppmid_is_not(
     variant: PpmidVariant | None,
@@ -304,7 +304,7 @@ def test_a_bridge_as_other_device_is_refused_and_a_ppmid_is_not(
     assert bench.code(JoinServiceNonCritical(BRIDGE), ESME, 1) == "E080721"
 
 
-@pytest.mark.requirement("MP170-JOIN")
+@pytest.mark.requirement("MP170-JOIN", "good")
 def test_read_literally_the_text_of_8_7_2_lets_a_bridge_be_the_other_device() -> None:
     bench = Bench(Options(bridge_as_other_device="literal"))
     assert bench.code(JoinServiceNonCritical(BRIDGE), GPF, 1) == "I99"
@@ -323,7 +323,7 @@ def test_the_variant_is_looked_at_after_existence_and_role_and_before_the_type(
     assert bench.code(JoinServiceCritical(BRIDGE), HCALCS, 4) == "E080702"
 
 
-@pytest.mark.requirement("MP170-JOIN")
+@pytest.mark.requirement("MP170-JOIN", "good")
 def test_a_bridge_that_is_asked_all_the_same_answers_that_it_joins_nobody(bench: Bench) -> None:
     set_variant(bench, None)  # from before the variant existed
     bridge = endpoint(BRIDGE, join_device(0x00AB, refuse_join))
@@ -341,7 +341,7 @@ def joined(result: JoinResult = JoinResult.SUCCESS, code: int = 0x000D) -> Any:
     return answering(code, lambda _: DeviceJoined(result))
 
 
-@pytest.mark.requirement("MP170-STATUS")
+@pytest.mark.requirement("MP170-STATUS", "good")
 def test_a_ppmid_joined_to_a_commissioned_meter_is_commissioned(bench: Bench) -> None:
     command = bench.critical(JoinServiceCritical(PPMID), ESME)
     bench.receive(ESME, answer(meter(ESME, joined()), command.frame))
@@ -400,7 +400,7 @@ def test_an_unjoin_is_answered_and_changes_no_status(bench: Bench) -> None:
 
 
 @pytest.mark.real_clock
-@pytest.mark.requirement("MP170-JOIN")
+@pytest.mark.requirement("MP170-JOIN", "bad")
 async def test_over_http_a_bridge_is_refused_by_each_join_and_unjoin(tmp_path: Path) -> None:
     async with running(tmp_path) as rig:
         rig.desk.inventory.add(_esme())

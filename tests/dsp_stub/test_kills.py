@@ -10,9 +10,9 @@ from kill_rig import KillRig
 
 pytestmark = [
     pytest.mark.real_clock,
-    pytest.mark.requirement("MP170-R5"),
-    pytest.mark.requirement("MP170-N39"),
-    pytest.mark.requirement("MP170-ADT"),
+    pytest.mark.requirement("MP170-R5", "bad"),
+    pytest.mark.requirement("MP170-N39", "good"),
+    pytest.mark.requirement("MP170-ADT", "good"),
 ]
 
 KILLS = 20

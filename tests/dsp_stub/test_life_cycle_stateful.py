@@ -327,9 +327,9 @@ class LifeCycle(RuleBasedStateMachine):
         self.store.close()
 
 
-@pytest.mark.requirement("MP170-R6")
-@pytest.mark.requirement("MP170-R7")
-@pytest.mark.requirement("MP170-BUSY")
+@pytest.mark.requirement("MP170-R6", "good", "bad")
+@pytest.mark.requirement("MP170-R7", "good", "bad")
+@pytest.mark.requirement("MP170-BUSY", "good")
 def test_the_inventory_follows_nothing_but_what_a_device_proved() -> None:
     run_state_machine_as_test(
         LifeCycle,

@@ -247,7 +247,7 @@ def test_hardware_outside_the_range_of_the_file_is_listed(bench: Bench) -> None:
     }
 
 
-@pytest.mark.requirement("MP0007-GBCS")
+@pytest.mark.requirement("MP0007-GBCS", "good", "bad")
 @pytest.mark.parametrize("low", [HUB, HCALCS])
 def test_an_hcalcs_or_its_hub_below_gbcs_4_1_is_listed_and_a_meter_is_not(
     bench: Bench, low: int
@@ -259,7 +259,7 @@ def test_an_hcalcs_or_its_hub_below_gbcs_4_1_is_listed_and_a_meter_is_not(
     assert code(bench, update(HCALCS)) == "I99"
 
 
-@pytest.mark.requirement("MP170-JOIN")
+@pytest.mark.requirement("MP170-JOIN", "bad")
 def test_a_list_of_bridges_and_ppmids_alone_is_not_for_this_service(bench: Bench) -> None:
     assert code(bench, update(BRIDGE)) == "E11"
     assert code(bench, update(BRIDGE, PPMID)) == "E11"
@@ -273,7 +273,7 @@ def test_somebody_elses_meter_is_not_the_users_to_update(bench: Bench) -> None:
     assert code(bench, update(file=file), user=DISTRIBUTOR_EUI64) == "E2"
 
 
-@pytest.mark.requirement("MP170-ADT")
+@pytest.mark.requirement("MP170-ADT", "good", "bad")
 def test_above_the_threshold_of_11_1_alone_it_waits_and_is_judged_again_as_an_11_1() -> None:
     bench = furnished(Bench(Options(anomaly_threshold=1)))
     bench.desk.cpl.add(cpl_entry("ppmid", NEW, made_image()))
@@ -296,7 +296,7 @@ def test_above_the_threshold_of_11_1_alone_it_waits_and_is_judged_again_as_an_11
     assert (offer.devices, state(bench, GSME)) == ((ESME,), UpdateState.REFUSED)
 
 
-@pytest.mark.requirement("MP170-SLA")
+@pytest.mark.requirement("MP170-SLA", "good")
 def test_a_meters_update_is_not_in_the_service_level_of_ppmids(bench: Bench) -> None:
     assert code(bench, update(ESME)) == "I99"
     bench.now += timedelta(days=3)

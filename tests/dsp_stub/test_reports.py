@@ -48,7 +48,7 @@ from gbcs.firmware import TransferResult
 from gbcs.smki import SUPPLIER_EUI64
 from gbcs.wan import CommandForDevice, DeliveryResult, ImageOffer
 
-pytestmark = [pytest.mark.real_clock, pytest.mark.requirement("MP170-R4")]
+pytestmark = [pytest.mark.real_clock, pytest.mark.requirement("MP170-R4", "good")]
 
 SECOND = STRANGER
 
@@ -75,7 +75,7 @@ def only(rows: Any) -> dict[str, str]:
 # -- deployed versions -------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("MP170-R11")
+@pytest.mark.requirement("MP170-R11", "good")
 async def test_a_bridge_is_reported_with_all_that_is_known_of_it(rig: Rig) -> None:
     await start(rig)
     assert only(Reports(rig.store).devices()) == {
@@ -97,7 +97,7 @@ async def test_a_bridge_is_reported_with_all_that_is_known_of_it(rig: Rig) -> No
     }
 
 
-@pytest.mark.requirement("MP170-R11")
+@pytest.mark.requirement("MP170-R11", "good", "bad")
 @pytest.mark.parametrize("variant", [*PpmidVariant, None])
 def test_a_bridge_is_never_called_a_ppmid(variant: PpmidVariant | None) -> None:
     device = smi_device(1, ppmid_variant=variant)
@@ -126,7 +126,7 @@ async def test_the_incremental_esi_report_has_what_something_happened_to(rig: Ri
     assert list(reports.esi_034("2026-02", incremental=True)) == []
 
 
-@pytest.mark.requirement("MP170-R5")
+@pytest.mark.requirement("MP170-R5", "good")
 async def test_read_inventory_report_and_device_tell_the_same_version(rig: Rig) -> None:
     device = Device(BRIDGE)
     await start(rig)
@@ -149,7 +149,7 @@ async def test_read_inventory_report_and_device_tell_the_same_version(rig: Rig) 
 # -- attempts ----------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("MP170-R3")
+@pytest.mark.requirement("MP170-R3", "good")
 async def test_an_attempt_is_reported_with_its_outcome(rig: Rig) -> None:
     request_id = await start(rig)
     rig.take_offer()
@@ -173,8 +173,8 @@ async def test_an_attempt_is_reported_with_its_outcome(rig: Rig) -> None:
     assert only(reports.attempts("2026-01"))["request_id"] == request_id
 
 
-@pytest.mark.requirement("MP170-R3")
-@pytest.mark.requirement("MP170-REUSE")
+@pytest.mark.requirement("MP170-R3", "good")
+@pytest.mark.requirement("MP170-REUSE", "good")
 async def test_an_attempt_keeps_the_variant_of_its_life(rig: Rig) -> None:
     await start(rig)
     assert (await rig.ask("8.3", DecommissionDevice(BRIDGE))).response_code == "I99"
@@ -301,7 +301,7 @@ async def test_a_ppmid_and_a_bridge_that_is_gone_are_out_of_no_step(rig: Rig) ->
 # -- to be updated or replaced -----------------------------------------------------------------
 
 
-@pytest.mark.requirement("CPL-MVP")
+@pytest.mark.requirement("CPL-MVP", "good")
 async def test_devices_are_named_before_their_maintenance_validity_ends(rig: Rig) -> None:
     always, ending = Period(date(2021, 11, 4)), Period(date(2021, 11, 4), date(2026, 6, 30))
     old = Specification("PPMIDTS V4.4", always, ending, (("4.1", always),))
@@ -331,14 +331,14 @@ HEADING = "device_id,variant,manufacturer,model,firmware_version\n"
 LINE = "00DB1234567890B1,AltHAN Bridge 1,A17A,0A010101,00010100\n"
 
 
-@pytest.mark.requirement("MP170-R3")
+@pytest.mark.requirement("MP170-R3", "good")
 async def test_where_two_inventories_agree_there_is_no_discrepancy(rig: Rig) -> None:
     althan = AltHanInventory(rig.store)
     althan.replace(read_bridges(HEADING + LINE, as_json=False))
     assert list(althan.discrepancies()) == []
 
 
-@pytest.mark.requirement("MP170-R3")
+@pytest.mark.requirement("MP170-R3", "good")
 async def test_discrepancies_are_listed_item_by_item(rig: Rig) -> None:
     rig.desk.inventory.add(smi_device(SECOND, "bridge-1"))
     other = LINE.replace("Bridge 1", "Bridge 2").replace("00010100", "00010200")
@@ -356,7 +356,7 @@ async def test_discrepancies_are_listed_item_by_item(rig: Rig) -> None:
     assert [row["discrepancy"] for row in althan.discrepancies()] == ["not at AltHANCo"] * 2
 
 
-@pytest.mark.requirement("MP170-R3")
+@pytest.mark.requirement("MP170-R3", "bad")
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -15,7 +15,7 @@ from dsp_stub.smi import DeviceStatus, DeviceType, PpmidVariant, SmiDevice
 from dsp_stub.statuses import TRANSITIONS, source
 from dsp_stub.store import Store
 
-pytestmark = pytest.mark.requirement("MP170-SR84")
+pytestmark = pytest.mark.requirement("MP170-SR84", "good", "bad")
 
 # Rows and columns in the order of the enumeration; x is a cell with a source.
 CELLS = {

@@ -60,6 +60,7 @@ def errors(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.severity == "error"]
 
 
+@pytest.mark.requirement("MP170-R1", "good")
 def test_a_good_image_gives_no_reason_to_speak() -> None:
     assert check_image(GOOD, identity=BRIDGE, strict=True) == []
     assert require_acceptable(GOOD, identity=BRIDGE, strict=True).data is GOOD
@@ -108,6 +109,7 @@ REFUSED: list[tuple[str, Mutation, str, int, str]] = [
 ]
 
 
+@pytest.mark.requirement("MP170-R1", "bad")
 @pytest.mark.parametrize(
     ("mutation", "field", "offset", "words"),
     [pytest.param(*case[1:], id=case[0]) for case in REFUSED],
@@ -239,6 +241,7 @@ LIMITS: list[tuple[Unit, Scope, int]] = [
 ]
 
 
+@pytest.mark.requirement("MP170-SIZE", "good", "bad")
 @pytest.mark.parametrize(("unit", "scope", "cap"), LIMITS)
 def test_one_byte_over_the_limit_is_refused_and_one_under_is_not(
     unit: Unit, scope: Scope, cap: int

@@ -125,6 +125,7 @@ def test_check_holds_the_body_to_the_format_only_when_asked(built: Path) -> None
     assert run("check", built, "--strict").exit_code == 1
 
 
+@pytest.mark.requirement("MP170-R1", "bad")
 def test_check_names_an_image_for_another_bridge(built: Path) -> None:
     result = run("check", built, "--kind", "bridge-2")
     assert result.exit_code == 1
@@ -143,6 +144,7 @@ def test_a_built_image_is_the_one_a_run_of_the_same_seed_makes(tmp_path: Path) -
     assert verify_maker(first, maker_key(random_bits).public_key()) is None
 
 
+@pytest.mark.requirement("MP170-R1", "good")
 def test_build_describes_what_it_wrote(tmp_path: Path) -> None:
     path = tmp_path / "a.ota"
     result = run("build", "--kind", "ppmid", "--version", "0x0000000a", "-o", path, "--json")

@@ -54,6 +54,7 @@ def test_a_meters_image_fits_no_product(meter_sample: bytes) -> None:
     assert identity_of_image(parse_header(meter_sample)) is None
 
 
+@pytest.mark.requirement("MP170-R1", "good")
 def test_no_two_products_would_take_the_same_image() -> None:
     assert KINDS == ("ppmid", "bridge-1", "bridge-2", "bridge-3", "bridge-4")
     for kind in KINDS:
@@ -132,6 +133,7 @@ def test_the_maker_signs_every_octet_before_the_mark() -> None:
     PUBLIC_KEY.verify(der, data[:-TRAILER_OCTETS], ec.ECDSA(SHA256()))
 
 
+@pytest.mark.requirement("MP170-R1", "bad")
 @given(st.integers(0, 4095), st.integers(1, 255))
 def test_one_changed_octet_anywhere_is_noticed(offset: int, change: int) -> None:
     data = bytearray(sample().data)

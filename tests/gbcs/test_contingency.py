@@ -41,7 +41,7 @@ from gbcs.envelope import parse_frame
 from gbcs.protection import KeyUse
 from gbcs.smki import ACB_EUI64, PPMID_EUI64, RECOVERY_EUI64, Smki
 
-pytestmark = pytest.mark.requirement("MP170-R8")
+pytestmark = pytest.mark.requirement("MP170-R8", "good")
 
 SIGN, AGREE = KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT
 BAD, GOOD = CredentialStatus.BAD_CERTIFICATE, CredentialStatus.SUCCESS

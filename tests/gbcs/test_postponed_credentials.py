@@ -34,7 +34,7 @@ from gbcs.envelope import parse_frame
 from gbcs.protection import KeyUse
 from gbcs.smki import ACB_EUI64, PPMID_EUI64, RECOVERY_EUI64
 
-pytestmark = pytest.mark.requirement("MP170-R8")
+pytestmark = pytest.mark.requirement("MP170-R8", "good")
 
 DUE = EPOCH + timedelta(hours=6)
 SIGN, AGREE = KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.requirement("MP170-SLA")
+@pytest.mark.requirement("MP170-SLA", "good")
 def test_progress_and_service_level_are_told(folder: Path) -> None:
     listed = json.loads(campaign("list", "--data", folder, "--json").stdout)
     assert [(one["request_id"], one["state"]) for one in listed] == [
@@ -72,7 +72,7 @@ def test_people_read_the_same(folder: Path) -> None:
     assert "N39 for 1 of 2" in said
 
 
-@pytest.mark.requirement("MP170-ADT")
+@pytest.mark.requirement("MP170-ADT", "good")
 def test_a_decision_is_in_the_database_for_the_dsp(folder: Path) -> None:
     assert campaign("release", SECOND, "--data", folder).exit_code == 0
     assert campaign("cancel", FIRST, "--data", folder).exit_code == 0

@@ -52,7 +52,7 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "good")
 @pytest.mark.parametrize("suffix", ["csv", "json"])
 def test_a_list_goes_out_and_comes_in_elsewhere(tmp_path: Path, suffix: str) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
@@ -65,7 +65,7 @@ def test_a_list_goes_out_and_comes_in_elsewhere(tmp_path: Path, suffix: str) -> 
     assert "Current  PPMID  12:1D, 00:84, 11, 11, 00:01:02:00, PPMIDTS V4.4" in done("list", one)
 
 
-@pytest.mark.requirement("CPL-ENTRY")
+@pytest.mark.requirement("CPL-ENTRY", "good", "bad")
 def test_an_import_is_whole_or_not_at_all(tmp_path: Path) -> None:
     good = LINE.replace("00:01:02:00", "00:01:03:00")
     file = written(tmp_path / "list.csv", HEADING + LINE + good + SMETS1)
@@ -82,7 +82,7 @@ def test_an_import_is_whole_or_not_at_all(tmp_path: Path) -> None:
     refused(run("import", tmp_path, "--skip-held", file), "no entry is amended")
 
 
-@pytest.mark.requirement("MP202-R3")
+@pytest.mark.requirement("MP202-R3", "good", "bad")
 def test_smets1_is_the_dccs_and_on_the_epcl(tmp_path: Path) -> None:
     file = written(tmp_path / "list.csv", HEADING + SMETS1)
     refused(run("import", tmp_path, file), "only the DCC")
@@ -96,7 +96,7 @@ def test_smets1_is_the_dccs_and_on_the_epcl(tmp_path: Path) -> None:
     refused(run("add", tmp_path, *new, *smets1), "only the DCC")
 
 
-@pytest.mark.requirement("CPL-CERT")
+@pytest.mark.requirement("CPL-CERT", "good")
 def test_certificates_may_be_required(tmp_path: Path) -> None:
     written(tmp_path / OPTIONS_FILE, '[options]\nassurance = "required"\n')
     new = (
@@ -109,7 +109,7 @@ def test_certificates_may_be_required(tmp_path: Path) -> None:
     assert json.loads(said)["certificates"] == ["ZigBee 2999-12-31"]
 
 
-@pytest.mark.requirement("CPL-CERT")
+@pytest.mark.requirement("CPL-CERT", "good")
 def test_notices_are_told_for_any_day(tmp_path: Path) -> None:
     done("import", tmp_path, written(tmp_path / "list.csv", HEADING + LINE))
     assert done("notices", tmp_path, "--on", "2029-12-30") == "0 notices\n"
@@ -119,7 +119,7 @@ def test_notices_are_told_for_any_day(tmp_path: Path) -> None:
     assert "has expired" in done("notices", tmp_path, "--on", "2031-01-01")
 
 
-@pytest.mark.requirement("CPL-CERT")
+@pytest.mark.requirement("CPL-CERT", "bad")
 def test_removal_is_an_explicit_act_and_flags_what_is_in_flight(tmp_path: Path) -> None:
     done("import", tmp_path, written(tmp_path / "list.csv", HEADING + LINE))
     now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -142,7 +142,7 @@ def test_removal_is_an_explicit_act_and_flags_what_is_in_flight(tmp_path: Path) 
     assert done("list", tmp_path, "--status", "Current") == "0 entries\n"
 
 
-@pytest.mark.requirement("CPL-APPL")
+@pytest.mark.requirement("CPL-APPL", "good")
 def test_applicability_tables_go_out_and_come_in(tmp_path: Path) -> None:
     assert "PPMIDTS V4.4: IVP 2021-11-04 to further notice" in done("applicability", tmp_path)
     out = tmp_path / "tables.csv"

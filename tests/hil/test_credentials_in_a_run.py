@@ -16,7 +16,7 @@ SIGN, AGREE = KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT
 ACB_CELLS = tuple(f"ACCESS_CONTROL_BROKER {use}" for use in ("DIGITAL_SIGNATURE", "KEY_AGREEMENT"))
 
 
-@pytest.mark.requirement("MP170-R8")
+@pytest.mark.requirement("MP170-R8", "good")
 async def test_an_update_is_told_read_back_and_judged_by_keys_replaced_on_the_way(
     told: Told,
 ) -> None:

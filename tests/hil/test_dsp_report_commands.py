@@ -66,7 +66,7 @@ def refused(result: Result, words: str) -> None:
     assert result.output == ""
 
 
-@pytest.mark.requirement("MP170-R4")
+@pytest.mark.requirement("MP170-R4", "good")
 @pytest.mark.parametrize("name", [*COLUMNS, "esi-034i", "discrepancies"])
 def test_a_report_is_csv_or_json_on_the_terminal_or_in_a_file(
     folder: Path, tmp_path: Path, name: str
@@ -81,7 +81,7 @@ def test_a_report_is_csv_or_json_on_the_terminal_or_in_a_file(
         assert read == rows
 
 
-@pytest.mark.requirement("MP170-R4")
+@pytest.mark.requirement("MP170-R4", "good")
 def test_a_month_is_cut_in_utc(folder: Path) -> None:
     def count(name: str, month: str) -> int:
         return len(json.loads(said(name, "--data", folder, "--month", month, "--json")))
@@ -99,7 +99,7 @@ def test_the_log_of_one_device_is_found_by_either_form_of_its_id(folder: Path) -
     refused(run("log", "--data", folder, "--device", "B1"), "'B1' is no EUI-64")
 
 
-@pytest.mark.requirement("MP170-R3")
+@pytest.mark.requirement("MP170-R3", "good", "bad")
 def test_althancos_inventory_comes_in_whole_or_not_at_all(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "theirs.csv"
     line = "00DB1234567890B1,AltHAN Bridge 2,A17A,0A010101,00010100\n"

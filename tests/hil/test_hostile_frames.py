@@ -296,6 +296,7 @@ FORGED: dict[str, tuple[Callable[[Scenario], WanMessage], str]] = {
 }
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 @pytest.mark.parametrize("what", FORGED)
 async def test_a_forged_activation_alert_is_no_n39_and_changes_no_row(
     told: Told, what: str
@@ -323,6 +324,7 @@ async def test_a_forged_activation_alert_is_no_n39_and_changes_no_row(
         assert genuine[0].time != "2026-01-01T00:00:00Z"
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 @pytest.mark.parametrize("name", ["CS09-alert", "CCS08-alert"])
 async def test_a_replayed_alert_is_told_to_nobody_a_second_time(told: Told, name: str) -> None:
     def put_in(scenario: Scenario, _event: Event) -> None:
@@ -339,6 +341,7 @@ async def test_a_replayed_alert_is_told_to_nobody_a_second_time(told: Told, name
     assert verdict.verdict == "pass"
 
 
+@pytest.mark.requirement("MP170-R7", "bad")
 async def test_a_response_nobody_asked_for_is_no_read_back(told: Told) -> None:
     def put_in(scenario: Scenario, _event: Event) -> None:
         scenario.dcc.deliver(serialise(from_device(scenario, recorded(scenario, "CS08-response"))))

@@ -156,7 +156,7 @@ def smi_status(folder: Path) -> str:
     return str(status)
 
 
-@pytest.mark.requirement("MP170-R2")
+@pytest.mark.requirement("MP170-R2", "good")
 def test_a_hub_in_a_process_of_its_own_does_what_a_dsp_in_another_says(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -326,6 +326,7 @@ async def test_a_hub_that_is_told_a_bridge_is_something_else_does_not_show_r11(
     await fails(told, "R11")
 
 
+@pytest.mark.requirement("MP170-R11", "bad")
 @pytest.mark.parametrize(
     "text", [b"AltHAN Bridge 1", b"AltHAN Bridge 4", b"PPMIDVariant"], ids=bytes.decode
 )
@@ -398,6 +399,7 @@ def test_nothing_is_shown_where_nothing_was_run() -> None:
     assert (busy.verdict, busy.evidence) == ("fail", ("events.jsonl#7",))
 
 
+@pytest.mark.requirement("MP170-R12", "bad")
 async def test_the_central_products_list_gets_nothing_from_a_request(
     told: Told, monkeypatch: Patch
 ) -> None:

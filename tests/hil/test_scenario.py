@@ -56,6 +56,11 @@ async def test_products_are_updated_one_after_the_other_and_twins_together(told:
     assert asked == [["ppmid", "twin"], ["bridge-1"]]  # one request a product
 
 
+@pytest.mark.requirement("MP170-R2", "good")
+@pytest.mark.requirement("MP170-R6", "good")
+@pytest.mark.requirement("MP170-R7", "good")
+@pytest.mark.requirement("MP170-R12", "good")
+@pytest.mark.requirement("MP170-N39", "good")
 async def test_an_update_goes_from_12_2_over_the_air_to_n39_and_the_read_back(told: Told) -> None:
     await told.run(bench(PPMID))
 
@@ -110,6 +115,8 @@ async def test_hub_and_devices_sign_and_mac_what_they_say_with_keys_that_are_kno
     assert told.events("gbcs-discarded") == told.events("anomaly") == []
 
 
+@pytest.mark.requirement("MP170-R5", "good")
+@pytest.mark.requirement("MP170-R6", "good")
 async def test_the_inventory_tells_the_new_version_after_n39_and_not_before(told: Told) -> None:
     versions: dict[str, str | None] = {}
 
@@ -126,6 +133,7 @@ async def test_the_inventory_tells_the_new_version_after_n39_and_not_before(told
 # -- devices that are refused, or fail -----------------------------------------------------
 
 
+@pytest.mark.requirement("MP170-R6", "good")
 async def test_a_failed_activation_is_told_as_one_and_the_inventory_stays(told: Told) -> None:
     def break_boot_loader(scenario: Scenario, _event: Event) -> None:
         scenario.wiring.devices["ppmid"].build.activation_fails = True
@@ -149,6 +157,7 @@ async def test_a_failed_activation_is_told_as_one_and_the_inventory_stays(told: 
     assert judged(verdict)["R2"] == "fail"
 
 
+@pytest.mark.requirement("MP170-R12", "bad")
 async def test_an_image_that_left_the_cpl_before_11_4_refuses_its_devices_alone(
     told: Told,
 ) -> None:
@@ -167,6 +176,7 @@ async def test_an_image_that_left_the_cpl_before_11_4_refuses_its_devices_alone(
     assert verdict.exit_code == 1
 
 
+@pytest.mark.requirement("MP170-STATUS", "bad")
 async def test_a_strict_dsp_gives_no_firmware_to_who_is_only_whitelisted(told: Told) -> None:
     verdict = await told.run(bench(PPMID, BRIDGE, dsp={"commissioned": "strict"}))
     assert outcomes(verdict) == {"ppmid": "refused", "bridge-1": "refused"}
@@ -250,6 +260,7 @@ async def test_a_file_that_is_hardly_more_than_a_header_is_sent_like_any_other(
     assert outcomes(verdict) == {"ppmid": "activated"}
 
 
+@pytest.mark.requirement("MP170-SIZE", "good", "bad")
 @pytest.mark.parametrize(
     "limits", [{"image_kb": 9999}, {"unit": "kb"}, {"scope": "body"}, {"image_kb": 2}], ids=str
 )
@@ -339,6 +350,7 @@ async def test_a_device_that_is_silent_after_its_restart_is_unconfirmed(told: To
 Carry = Callable[[Hub, int, bytes, int], None]
 
 
+@pytest.mark.requirement("MP170-R7", "bad")
 async def test_a_command_that_arrives_changed_is_not_answered_and_nothing_is_read(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,6 +389,7 @@ async def test_a_command_that_arrives_twice_is_answered_once(
     assert len(told.events("gbcs", use_case="CS08", cra="response")) == 2
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 async def test_an_alert_that_arrives_changed_is_no_n39(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +421,7 @@ def _let_in_unchanged(forward: Callable[[HubWan, int, bytes], None]) -> object:
     return let_in
 
 
+@pytest.mark.requirement("MP170-R6", "bad")
 async def test_an_alert_that_arrives_twice_is_one_n39(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
