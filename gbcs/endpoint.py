@@ -65,6 +65,7 @@ from gbcs.use_cases import (
     join_device,
     read_firmware_version,
     read_join_details,
+    remove_device,
     unjoin_device,
 )
 
@@ -83,6 +84,7 @@ __all__ = [
     "join_device",
     "read_firmware_version",
     "read_join_details",
+    "remove_device",
     "unjoin_device",
 ]
 

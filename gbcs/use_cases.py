@@ -16,6 +16,7 @@ from datetime import datetime
 from gbcs.certificates import Role
 from gbcs.codes import (
     CCS01_ADD_DEVICE,
+    CCS02_REMOVE_DEVICE,
     CS03A1_JOIN,
     CS03A2_JOIN,
     CS03B_JOIN,
@@ -25,7 +26,7 @@ from gbcs.codes import (
     MESSAGES,
     Payload,
 )
-from gbcs.device_log import AddDevice, AddDeviceResult
+from gbcs.device_log import AddDevice, AddDeviceResult, RemoveDevice, RemoveDeviceResult
 from gbcs.envelope import Cra, Frame
 from gbcs.firmware import FirmwareVersion, ReadFirmwareVersion, ReadResult
 from gbcs.joining import (
@@ -127,6 +128,11 @@ def read_firmware_version(version: Callable[[], int | None]) -> UseCase:
 def add_device(register: Callable[[AddDevice], AddDeviceResult]) -> UseCase:
     """CCS01: `register` opens the hub's network to the device."""
     return answering(CCS01_ADD_DEVICE, register)
+
+
+def remove_device(unregister: Callable[[RemoveDevice], RemoveDeviceResult]) -> UseCase:
+    """CCS02: `unregister` strikes the device off the hub's log."""
+    return answering(CCS02_REMOVE_DEVICE, unregister)
 
 
 _METHODS = {

@@ -17,7 +17,7 @@ from dsp_stub.responses import (
     Response,
 )
 from emulator.devices import ota_client, tunnel
-from emulator.devices.device import DeviceEvent, DeviceLost, DeviceUp
+from emulator.devices.device import DeviceEvent, DeviceLeft, DeviceLost, DeviceUp
 from emulator.devices.gbcs_half import FrameDiscarded
 from emulator.devices.hub import DeviceJoined, DeviceTunnel, HubEvent, HubLost
 from emulator.devices.hub import FrameDiscarded as HubDiscarded
@@ -201,6 +201,8 @@ class Witness:
                 track.lost = event.reason
                 track.steps += 1
                 self.anomaly(track, "device lost", event.reason)
+            case DeviceLeft():
+                self.anomaly(track, "device left", "it was told to leave the network")
             case FrameDiscarded():
                 self._discarded("device", device_id, event.reason.name, event.detail)
             case ota_client.Anomaly() | tunnel.Anomaly():

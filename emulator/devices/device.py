@@ -37,6 +37,7 @@ from emulator.devices.node import (
     NodeError,
     NodeEvent,
     OnEvent,
+    PutOut,
     QueueFull,
     Received,
     Sent,
@@ -73,7 +74,18 @@ class DeviceLost:
     reason: str
 
 
-DeviceEvent = ota_client.Output | tunnel.Output | FrameDiscarded | DeviceUp | DeviceLost
+@dataclass(frozen=True, slots=True)
+class DeviceLeft:
+    """The device was told to leave the network; it waits to be let in again."""
+
+
+DeviceEvent = (
+    ota_client.Output | tunnel.Output | FrameDiscarded | DeviceUp | DeviceLost | DeviceLeft
+)
+
+
+class _ToldToLeave(Exception):
+    """Ends a firmware's part in a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +221,14 @@ class Device:
                     self.build.network.write(self.build.power, "network: joined", b"joined")
                 running = firmware.flash.running
                 self._on_event(DeviceUp(running.file_version, running.sha256, restarted))
-                await firmware.run()
-                firmware = await self._restart(firmware, RESTART_S)
+                try:
+                    await firmware.run()
+                    after_s = RESTART_S
+                except _ToldToLeave:
+                    self.build.network.write(self.build.power, "network: left", b"")
+                    self._on_event(DeviceLeft())
+                    after_s = 0.0
+                firmware = await self._restart(firmware, after_s)
         except NodeError as error:
             if self._life is not None:  # else it was switched off
                 self._on_event(DeviceLost(str(error)))
@@ -219,7 +237,7 @@ class Device:
 
     @property
     def _has_joined(self) -> bool:
-        return self.build.network.read() is not None
+        return bool(self.build.network.read())
 
     async def _restart(self, firmware: Firmware, delay_s: float) -> Firmware:
         await firmware.stop()
@@ -385,6 +403,8 @@ class Firmware:
             self._meet_hub()
         elif isinstance(event, NetworkDown) and not self._ended.done():
             self._ended.set_exception(NodeError(event.reason))
+        elif isinstance(event, PutOut) and not self._ended.done():
+            self._ended.set_exception(_ToldToLeave())
 
     def _meet_hub(self) -> None:
         """After a swap of the trust centre the network has another hub."""

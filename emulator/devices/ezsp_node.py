@@ -23,6 +23,7 @@ from emulator.devices.node import (
     NodeError,
     NodeEvent,
     OnEvent,
+    PutOut,
     Role,
     Sent,
     SmartEnergyEndpoint,
@@ -130,6 +131,10 @@ class EzspNode:
     async def permit(self, eui64: int, _link_key: bytes, _duration_s: int) -> None:
         """Devices are let in; hubs let in."""
         raise NodeError(f"the radio {self.url} is a device's: it cannot let {eui64:016X} in")
+
+    async def dismiss(self, eui64: int) -> None:
+        """Devices are put out; hubs put out."""
+        raise NodeError(f"the radio {self.url} is a device's: it cannot put {eui64:016X} out")
 
     async def join(self, channel: int, extended_pan_id: int, link_key: bytes) -> None:
         """Join the network with `extended_pan_id`. Raises JoinError."""
@@ -312,7 +317,7 @@ class EzspNode:
             if not self._status.done():
                 self._status.set_result(status)
         elif status == t.sl_Status.NETWORK_DOWN:
-            self._on_event(NetworkDown("the network went down"))
+            self._on_event(PutOut())
 
     def _polls_failed(self) -> None:
         """The stick tells of polls only when too many failed: the parent is gone."""

@@ -206,6 +206,10 @@ class Hub:
         """Let a device of the log join for `duration_s`. Raises NodeError."""
         await self.node.permit(eui64, self.device_log[eui64].link_key, duration_s)
 
+    async def dismiss(self, eui64: int) -> None:
+        """Put a device out of the network, under the key it has had. Raises NodeError."""
+        await self.node.dismiss(eui64)
+
     def takes(self, octets: int) -> bool:
         """Whether an image of this size fits the slot."""
         return self._store.takes(octets)

@@ -1,7 +1,8 @@
 """The hub's end of the SM WAN: what the DSP asks for, and what it is told.
 
-Source: GBCS use cases CCS01 "Add Device to CHF Device Log" and CCS08 "Firmware Transfer Alert"; the
-messages are those of `gbcs.wan`, the outcomes ours. MP170: a bridge is a PPMID to a hub.
+Source: GBCS use cases CCS01 "Add Device to CHF Device Log", CCS02 "Remove Device from CHF Device
+Log" and CCS08 "Firmware Transfer Alert"; the messages
+are those of `gbcs.wan`, the outcomes ours. MP170: a bridge is a PPMID to a hub.
 
     from the DSP                            effect                                 outcome
     --------------------------------------  -------------------------------------  ---------------
@@ -21,14 +22,18 @@ messages are those of `gbcs.wan`, the outcomes ours. MP170: a bridge is a PPMID 
 A device has one command under way; the next leaves when it is known what became of that.
 
 CCS01 lets in who was named by a device log entry before, or is in the log already; its install code
-counts only the first time. All else gets a result other than success, and nothing changes.
+counts only the first time. CCS02 strikes off who is in the log: its update is discarded, what waits
+for it is unreachable, it is told to leave under its link key, which is then forgotten; the reply
+follows, whether it heard or not. All else gets a result other than success, and nothing changes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from emulator.devices import ota_server
@@ -47,8 +52,15 @@ from emulator.zigbee.security import InstallCodeError, install_code_key
 from emulator.zigbee.tunnelling import MAX_TRANSFER_BYTES
 from firmware_images.checks import MAX_LIMIT_KB, SizeLimit, require_acceptable
 from firmware_images.errors import ImageError
-from gbcs.device_log import INSTALL_CODE, AddDevice, AddDeviceResult, DlmsResult
-from gbcs.endpoint import Reason, add_device
+from gbcs.device_log import (
+    INSTALL_CODE,
+    AddDevice,
+    AddDeviceResult,
+    DlmsResult,
+    RemoveDevice,
+    RemoveDeviceResult,
+)
+from gbcs.endpoint import Reason, add_device, remove_device
 from gbcs.errors import GbcsError, GbcsValueError
 from gbcs.firmware import TransferResult
 from gbcs.wan import (
@@ -75,6 +87,12 @@ class Han(Protocol):
 
     async def permit(self, eui64: int, duration_s: int) -> None:
         """Let a device of the log join. Raises NodeError."""
+
+    def remove(self, eui64: int) -> None:
+        """Take a device out of the log; its update is discarded."""
+
+    async def dismiss(self, eui64: int) -> None:
+        """Tell a device to leave, and forget its key. Raises NodeError."""
 
     def carry(self, eui64: int, message: bytes, handle: int) -> None:
         """Send through the tunnel; `HubWan.settle` hears what became of it."""
@@ -111,9 +129,10 @@ class HubWan:
         self._utc_now = utc_now
         self._half: HubHalf | None = None
         if identity is not None:
-            self._half = HubHalf(eui64, identity, memory, (add_device(self._register),))
+            use_cases = (add_device(self._register), remove_device(self._unregister))
+            self._half = HubHalf(eui64, identity, memory, use_cases)
         self._named: dict[int, DeviceType] = {}
-        self._joining: tuple[int, int] | None = None  # what the CCS01 under way asks the radio for
+        self._radio_part: Callable[[], Awaitable[None]] | None = None  # of the command under way
         self._tasks: set[asyncio.Task[None]] = set()
         self._handles = 0
         self._carried: dict[int, tuple[int, int]] = {}  # handle -> device, reference
@@ -240,18 +259,17 @@ class HubWan:
         if half is None:
             self._end(self._eui64, command.reference, DeliveryResult.REFUSED)
             return
-        self._joining = None
+        self._radio_part = None
         reply = half.take(command.frame, self._utc_now())
-        joining = self._joining  # before anything is told: the DSP may answer with another command
+        radio_part = self._radio_part  # before anything is told: the DSP may answer with another
         self._end(self._eui64, command.reference, DeliveryResult.DELIVERED)
         if isinstance(reply, FrameDiscarded):
             self._on_discarded(self._eui64, reply)
-        elif joining is None:
+        elif radio_part is None:
             self.forward(self._eui64, reply)
         else:
-            device, duration_s = joining
             task = asyncio.get_running_loop().create_task(
-                self._let_in(device, duration_s, reply), name=f"hub lets {device:016X} in"
+                self._reply_after(radio_part(), reply), name="hub carries out a command"
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -273,17 +291,40 @@ class HubWan:
                 return refused
             self._log.enter(device, link_key, device_type)
         if command.enable_joining:
-            self._joining = device, command.join_timeout_s
+            self._radio_part = partial(self._let_in, device, command.join_timeout_s)
         return AddDeviceResult(command.invoke_id)
 
-    async def _let_in(self, device: int, duration_s: int, reply: bytes) -> None:
-        """The reply says that the device may join, so it leaves when that is so."""
+    def _unregister(self, command: RemoveDevice) -> RemoveDeviceResult:
+        """The device log's part of CCS02."""
+        device = command.device
+        if device not in self._log:
+            return RemoveDeviceResult(command.invoke_id, DlmsResult.OTHER_REASON)
+        self._named.pop(device, None)
+        self._han.remove(device)
+        for handle in [handle for handle, (who, _) in self._carried.items() if who == device]:
+            self.settle(handle, DeliveryResult.UNREACHABLE)
+        self._radio_part = partial(self._put_out, device)
+        return RemoveDeviceResult(command.invoke_id)
+
+    async def _reply_after(self, radio_part: Awaitable[None], reply: bytes) -> None:
+        """A reply says what is so by then; a radio that did not take its part leaves none."""
+        with contextlib.suppress(NodeError):
+            await radio_part
+            self.forward(self._eui64, reply)
+
+    async def _let_in(self, device: int, duration_s: int) -> None:
         try:
             await self._han.permit(device, duration_s)
         except NodeError as error:
             self._on_anomaly(ota_server.Anomaly(device, "not let in", str(error)))
-        else:
-            self.forward(self._eui64, reply)
+            raise
+
+    async def _put_out(self, device: int) -> None:
+        """It is out of the log, whatever the radio does about it."""
+        try:
+            await self._han.dismiss(device)
+        except NodeError as error:
+            self._on_anomaly(ota_server.Anomaly(device, "not put out", str(error)))
 
     # -- to the DSP ----------------------------------------------------------------------------
 

@@ -112,7 +112,11 @@ class NetworkDown(NamedTuple):
     reason: str
 
 
-NodeEvent = Received | Sent | Routed | Joined | Left | NetworkUp | NetworkDown
+class PutOut(NamedTuple):
+    """The node has left its network because it was told to, and the radio has forgotten it."""
+
+
+NodeEvent = Received | Sent | Routed | Joined | Left | NetworkUp | NetworkDown | PutOut
 OnEvent = Callable[[NodeEvent], object]
 
 
@@ -162,6 +166,9 @@ class Node(Protocol):
 
     async def permit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
         """Let the one device with `eui64` join with `link_key` for `duration_s` seconds."""
+
+    async def dismiss(self, eui64: int) -> None:
+        """Tell a device to leave the network, and forget its link key; it may not be there."""
 
     async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
         """The endpoint on which `peer` serves `cluster` (or uses it), None when it tells none."""

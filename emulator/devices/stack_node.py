@@ -27,6 +27,7 @@ from emulator.devices.node import (
     NodeError,
     NodeEvent,
     OnEvent,
+    PutOut,
     Role,
     Routed,
     Sent,
@@ -268,6 +269,18 @@ class StackNode:
         assert network is not None
         self.hub_eui64 = network.trust_center_eui64
 
+    async def dismiss(self, eui64: int) -> None:
+        """Tell a device to leave, under its link key, and erase that; it may not be there."""
+        stack = self.stack
+        if not stack.is_trust_center:
+            raise NodeError(f"the radio {self.url} is no hub's: it cannot put {eui64:016X} out")
+        short_address = stack.short_of(eui64)
+        if short_address is not None:
+            stack.trust_center.remove_device(short_address, eui64, eui64)
+        stack.state.drop_link_key(eui64)
+        stack.aps.keys_changed()
+        stack.save()
+
     async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
         """The endpoint on which a peer serves `cluster`, or uses it."""
         stack = self.stack
@@ -368,7 +381,7 @@ class StackNode:
             if not self._status.done():
                 self._status.set_result(status)
         elif status is Status.NETWORK_DOWN:
-            self._network_down()
+            self._on_event(PutOut())
 
     def _network_down(self) -> None:
         self._on_event(NetworkDown("the network went down"))

@@ -327,6 +327,23 @@ class ZigpyNode:
             self._permit.cancel()
         self._permit = loop.create_task(self._keep_open(loop), name=f"joining at {self.url}")
 
+    async def dismiss(self, eui64: int) -> None:
+        """Tell a device to leave, under its link key, and erase that; it may not be there."""
+        self._link_keys.pop(eui64, None)
+        nwk = self._nwk_of.get(eui64)
+        address = _eui64(eui64)
+        with radio_errors(self.url, "does not put a device out"):
+            if nwk is not None:
+                await self.ezsp.removeDevice(destShort=nwk, destLong=address, targetLong=address)
+            index = self._key_index.pop(eui64, None)
+            if index is not None:
+                await self.ezsp.eraseKeyTableEntry(index=index)
+            if self.ezsp.ezsp_version >= _FIRST_WITH_TRANSIENT_KEYS:
+                # While joining is open it would be back at once. The stick erases all or none.
+                await self.ezsp.clearTransientLinkKeys()
+                for other, link_key in list(self._link_keys.items()):
+                    await self._add_transient_key(other, link_key)
+
     async def _add_transient_key(self, eui64: int, link_key: bytes) -> None:
         status = await self.ezsp.add_transient_link_key(_eui64(eui64), t.KeyData(link_key))
         if status != t.sl_Status.OK:

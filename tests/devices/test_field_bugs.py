@@ -67,7 +67,6 @@ ELSEWHERE = {
 # What of a case nothing here can bring about; the rest of it is tested.
 PARTLY = {
     34: "hub and device do not ask for key establishment themselves: the test's hosts do",
-    38: "CCS02, with which the DSP takes a device out of the log: the test calls the hub",
     41: "a duty cycle: the air is 2.4 GHz, the test suspends the server as one would",
 }
 
@@ -602,7 +601,7 @@ def test_a_hub_that_restarts_goes_on_from_what_it_stored_and_the_device_does_not
 
 @each
 def test_a_device_taken_out_of_the_hubs_log_gets_nothing_more(make: str) -> None:
-    """38: as far as the server goes; CCS02, which takes it out, is not there yet"""
+    """38: as far as the server goes; by CCS02 it goes in test_removal_from_the_log"""
     case = Case(make)
     case.until_written(2000)
     case.home.act(case.home.server.remove_device(DEVICE))

@@ -192,7 +192,7 @@ async def test_a_link_key_that_is_established_anew_does_not_end_a_transfer(make:
 
 @each
 async def test_a_device_removed_from_the_log_hears_and_says_nothing_more(make: str) -> None:
-    """38: as far as the hub goes; CCS02, which asks for it, is not there yet"""
+    """38: where it did not hear that it has to leave; see test_removal_from_the_log too"""
     async with bench() as made:
         home, _ = await under_way(made, make)
         home.hub.remove(EUI64)

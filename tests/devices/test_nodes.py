@@ -29,10 +29,10 @@ from emulator.devices.node import (
     Joined,
     JoinError,
     Left,
-    NetworkDown,
     NetworkUp,
     Node,
     NodeError,
+    PutOut,
     Received,
     Sent,
     TakeOverRefused,
@@ -375,13 +375,13 @@ async def test_only_node_errors_come_out_of_a_stick_that_dies(work: str, silent:
 
 
 @versions
-async def test_a_network_that_goes_down_under_a_device_is_told(ezsp: Any) -> None:
+async def test_a_node_that_left_its_network_says_so(ezsp: Any) -> None:
     async with bench(ezsp=ezsp) as made:
         hub = await hub_node(made)
         device = await device_node(made, EUI64)
         await join(hub, device)
         made.sticks[f"device-{EUI64:X}"].stack.leave()
-        await made.until(lambda: of_kind(device.events, NetworkDown))
+        await made.until(lambda: of_kind(device.events, PutOut))
 
 
 async def test_roles_are_not_mixed_up() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -401,8 +401,8 @@ async def test_an_alert_that_arrives_changed_is_no_n39(
     )
     monkeypatch.setattr(
         HubWan,
-        "_let_in",
-        _let_in_unchanged(forward),
+        "_reply_after",
+        _reply_unchanged(forward),
     )
     verdict = await told.run(bench(PPMID))
     assert outcomes(verdict) == {"ppmid": "timed-out"}
@@ -413,12 +413,12 @@ async def test_an_alert_that_arrives_changed_is_no_n39(
     assert judged(verdict)["R6"] == judged(verdict)["N39"] == "fail"
 
 
-def _let_in_unchanged(forward: Callable[[HubWan, int, bytes], None]) -> object:
-    async def let_in(self: HubWan, eui64: int, duration_s: int, reply: bytes) -> None:
-        await self._han.permit(eui64, duration_s)
+def _reply_unchanged(forward: Callable[[HubWan, int, bytes], None]) -> object:
+    async def reply_after(self: HubWan, radio_part: Awaitable[None], reply: bytes) -> None:
+        await radio_part
         forward(self, self._eui64, reply)
 
-    return let_in
+    return reply_after
 
 
 @pytest.mark.requirement("MP170-R6", "bad")
