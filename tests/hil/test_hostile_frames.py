@@ -80,7 +80,7 @@ def cs08(scenario: Scenario, originator: int, key: Any, counter: int = LATER) ->
 
 def recorded(scenario: Scenario, name: str) -> bytes:
     """The first frame of the run so far whose copy has this name."""
-    folder = scenario._records._evidence.folder / "gbcs"
+    folder = scenario.session.records._evidence.folder / "gbcs"
     return bytes.fromhex(next(iter(sorted(folder.glob(f"*-{name}.HEX")))).read_text())
 
 
