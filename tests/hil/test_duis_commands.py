@@ -417,13 +417,6 @@ def test_a_dsp_that_is_not_there_is_exit_code_3(pki: Path, dsp: Dsp) -> None:
 # -- listen ------------------------------------------------------------------------------------
 
 Listen = Callable[..., "tuple[subprocess.Popen[str], str]"]
-_MAIN = """
-import sys
-from hil import cli, duis_commands
-if "duis" not in cli.cli.commands:
-    cli.cli.add_command(duis_commands.duis_group)
-cli.main()
-"""
 
 
 @pytest.fixture
@@ -433,7 +426,7 @@ def listen(pki: Path) -> Iterator[Listen]:
     def start(*options: object) -> tuple[subprocess.Popen[str], str]:
         arguments = ["duis", "listen", "--listen", "127.0.0.1:0", "--keys", pki, *options]
         process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, *map(str, arguments)],
+            [sys.executable, "-m", "hil.cli", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
