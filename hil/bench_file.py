@@ -9,6 +9,7 @@ bench: hub, PPMID, bridges 1 and 2, the image of bridge 1 exactly 768 000 bytes,
 
     [hub]                            radio = "emulated", minimum_block_period_ms = 200, ...
                                      (how it serves images: hil/ota_options.py)
+    [radios]                         transmit = true, channels = [15, 20] (for real radios)
     [limits]                         image_kb = 750, unit = "kib", scope = "file"
     [dsp]                            profile = "mp170", commissioned = "relaxed"
     [dsp.codes]                      replay = "E42"
@@ -45,6 +46,7 @@ from hil.ota_options import (
     client_contradictions,
     client_parameters,
 )
+from hil.radio_options import RadioTable
 from hil.seeds import ROOT_MAX
 from hil.toml_file import (
     BenchFileError,
@@ -266,6 +268,9 @@ class Bench(Table):
         default=(), alias="fault", description="tables, [[fault]]"
     )
     limits: Limits = Field(default=Limits(), description="a table, [limits]")
+    real_radios: RadioTable = Field(
+        default=RadioTable(), alias="radios", description="a table, [radios]"
+    )
     dsp: Dsp = Field(default=Dsp(), description="a table, [dsp]")
 
     @property

@@ -33,10 +33,11 @@ from gbcs.protection import KeyUse
 from hil.clock import run_real
 from hil.errors import BenchBroke, RequestError
 from hil.key_folder import load_keys
+from hil.radio_options import CHANNEL
 from hil.seeds import ROOT_MAX, Seeds
 from hil.serving import interruption, require_loopback
 from hil.wan_client import WanClient
-from hil.wiring import CHANNEL, quiet_hosts
+from hil.wiring import quiet_hosts
 
 _FILE_MODE = 0o600
 DEFAULT_SLOT_KB = 750

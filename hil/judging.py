@@ -22,6 +22,7 @@ from hil.verdict import (
     Check,
     DeviceVerdict,
     Outcome,
+    RadioVerdict,
     Requirement,
     RequirementResult,
     Verdict,
@@ -237,6 +238,7 @@ def verdict_of(
     trace_hash: str | None,
     wall_s: float,
     virtual_s: float,
+    radios: Sequence[RadioVerdict] = (),
 ) -> Verdict:
     """Everything `verdict.json` says."""
     return Verdict(
@@ -251,6 +253,7 @@ def verdict_of(
         requirements=requirements(
             tracks, probes, leaks, scope_of(bench), bench.dsp.codes.ppmid_alert
         ),
+        radios=radios,
     )
 
 

@@ -36,7 +36,7 @@ _REFRESH_S = 0.1
 # In the evidence, and no news to who watches: their outcome is told.
 _UNSHOWN = frozenset({"wan", "gbcs"})
 # On a terminal a line above the bars: a bar is one device's, and tells how far its update is.
-_LINES = frozenset({"anomaly", "duis", "gbcs-discarded"})
+_LINES = frozenset({"radio", "anomaly", "duis", "gbcs-discarded"})
 
 
 class _Sample(NamedTuple):
@@ -226,6 +226,10 @@ def _words(event: Event, track: Track, clock: Clock, *, in_full: bool) -> str:
     match text.get("type"):
         case "run-started":
             return f"started, seed {text.get('seed')}, {clock} time"
+        case "radio":
+            return f"radio {text.get('url')}{detail}"
+        case "channel-chosen":
+            return f"channel {text.get('channel')} is the quietest of those allowed"
         case "network-formed":
             return f"network formed, PAN id {text.get('pan_id')}, channel {text.get('channel')}"
         case "joined":

@@ -25,6 +25,7 @@ from hil.errors import BenchBroke
 from hil.evidence import VERDICT, Evidence
 from hil.images import DeviceImage, device_images, with_images
 from hil.live import Live
+from hil.radio_guard import look_at_radios, require_permission
 from hil.report_rows import REPORT
 from hil.requirements import TITLES
 from hil.scenario import Ending, Scenario
@@ -109,6 +110,7 @@ def run_command(
         faults=faults,
     )
     require_buildable(bench)
+    require_permission(bench)
     bench = with_images(bench, images)
     chosen = device_images(bench)
     if log:
@@ -156,8 +158,23 @@ def _run(
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     began = time.perf_counter()
 
+    def tell(event_type: str, /, **fields: object) -> None:
+        event = {"type": event_type, "time_s": 0.0, **fields}
+        evidence.record(event)
+        live.show(event)
+
     async def on(clock: VirtualLoop | RealClock) -> Verdict:
-        scenario = Scenario(bench, images, clock, evidence, live, take_over=take_over)
+        channel, radios = await look_at_radios(bench, tell)
+        scenario = Scenario(
+            bench,
+            images,
+            clock,
+            evidence,
+            live,
+            take_over=take_over,
+            channel=channel,
+            radios=radios,
+        )
         if with_keys:
             evidence.write_keys(scenario.wiring.keys.wireshark())
         try:

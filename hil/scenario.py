@@ -22,9 +22,10 @@ from hil.evidence import Evidence
 from hil.images import DeviceImage, maker_of
 from hil.judging import Probe, judge_device, verdict_of
 from hil.live import Live
+from hil.radio_options import CHANNEL
 from hil.session import Session, is_settled, is_transferred, refused_devices
 from hil.track import Track
-from hil.verdict import Outcome, Verdict, version_text
+from hil.verdict import Outcome, RadioVerdict, Verdict, version_text
 
 Ending = Literal["pass", "fail", "interrupted", "broke"]
 
@@ -45,8 +46,13 @@ class Scenario:
         live: Live,
         *,
         take_over: bool = False,
+        channel: int = CHANNEL,
+        radios: Sequence[RadioVerdict] = (),
     ) -> None:
-        self.session = Session(bench, images, clock, evidence, live, take_over=take_over)
+        self.session = Session(
+            bench, images, clock, evidence, live, take_over=take_over, channel=channel
+        )
+        self._radios = radios
         self.tracks = self.session.tracks
         self.witness = self.session.witness
         self.dcc = self.session.dcc
@@ -246,6 +252,7 @@ class Scenario:
             trace_hash=air.trace.hexdigest() if air is not None and virtual else None,
             wall_s=round(wall_s, 3),
             virtual_s=round(self.witness.time_s(), 6),
+            radios=self._radios,
         )
 
     def end(self, ending: Ending, *, wall_s: float) -> None:

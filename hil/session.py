@@ -49,11 +49,12 @@ from hil.evidence import Evidence
 from hil.images import DeviceImage
 from hil.journal import Journal
 from hil.live import Live
+from hil.radio_options import CHANNEL
 from hil.records import Records
 from hil.seeds import Seeds
 from hil.track import Track
 from hil.verdict import ReadBack, version_text
-from hil.wiring import CHANNEL, Wiring
+from hil.wiring import Wiring
 from hil.witness import Witness
 
 JOIN_PERMIT_S = 3600
@@ -92,6 +93,7 @@ class Session:
         live: Live,
         *,
         take_over: bool = False,
+        channel: int = CHANNEL,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.bench = bench
@@ -125,6 +127,7 @@ class Session:
             on_device_event=self.witness.on_device_event,
             on_power=self.witness.on_power,
             take_over=take_over,
+            channel=channel,
         )
         loop.set_exception_handler(self._on_loop_exception)
 
@@ -149,7 +152,7 @@ class Session:
             "network-formed",
             pan_id=f"{wiring.settings.pan_id:04X}",
             extended_pan_id=f"{wiring.settings.extended_pan_id:016X}",
-            channel=CHANNEL,
+            channel=wiring.settings.channel,
         )
 
     async def switch_on(self, track: Track) -> None:

@@ -104,6 +104,24 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
+class RadioVerdict:
+    """One real stick: who was on it, what it told of itself, where it sent, how it was heard.
+    `rssi_dbm` and `lqi` are medians of what it heard, null where nobody counted."""
+
+    name: str
+    url: str
+    eui64: str
+    ezsp: int
+    firmware: str | None
+    board: str | None
+    key_table_size: int
+    library_status: str
+    channel: int
+    rssi_dbm: int | None = None
+    lqi: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Everything `verdict.json` says."""
 
@@ -117,6 +135,7 @@ class Verdict:
     checks: Sequence[Check] = ()
     scope: Sequence[str] = ()
     requirements: Sequence[Requirement] = ()
+    radios: Sequence[RadioVerdict] = ()
     verdict: Result = field(init=False)
 
     def __post_init__(self) -> None:

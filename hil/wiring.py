@@ -41,9 +41,9 @@ from hil.fault_wiring import apply_faults, battery_lows, require_frames
 from hil.images import DeviceImage
 from hil.ota_options import server_parameters
 from hil.power_wiring import Grid
+from hil.radio_options import CHANNEL
 from hil.seeds import Seeds
 
-CHANNEL = 15
 # Locally administered: no manufacturer's devices can have these addresses.
 _EUI64_PREFIX = 0x02484E42 << 32
 
@@ -143,6 +143,7 @@ class Wiring:
         on_device_event: Callable[[str, DeviceEvent], object],
         on_power: Callable[[str, str, str], object],
         take_over: bool = False,
+        channel: int = CHANNEL,
     ) -> None:
         seeds = Seeds(bench.seed)
         emulated = bench.hub.radio == EMULATED
@@ -153,7 +154,7 @@ class Wiring:
         self.grid = Grid(bench.faults, sticks, on_power, partial(self._lost, on_hub_event))
         self._on_device_event = on_device_event
         self.settings = NetworkSettings(
-            CHANNEL,
+            channel,
             seeds.pan_id(),
             int.from_bytes(seeds.extended_pan_id(), "big"),
             seeds.network_key(),
@@ -175,7 +176,7 @@ class Wiring:
             entry.id: seeds.derive(f"install code {entry.id}", 16) for entry in bench.devices
         }
         pool = PagePool()
-        han = HanToJoin(CHANNEL, self.settings.extended_pan_id)
+        han = HanToJoin(channel, self.settings.extended_pan_id)
         self.devices: dict[str, Device] = {}
         for entry in bench.devices:
             build = self._build(entry, images[entry.id], _slot_bytes(bench), seeds)

@@ -33,6 +33,7 @@ from bellows.ash import DataFrame
 from bellows.ezsp import EZSP
 from bellows.ezsp.protocol import EZSP_CMD_TIMEOUT
 
+from emulator.devices import rfc2217
 from emulator.devices import smart_energy_frames as frames
 from emulator.devices.node import (
     MATCH_TIMEOUT_S,
@@ -160,6 +161,8 @@ class SmartEnergyEzsp(EZSP):
         """As bellows does, in this thread: the port is written to past its thread-safe proxy."""
         if use_thread:
             raise ValueError("the Smart Energy port lives in the loop of its application")
+        if str(self._config["path"]).startswith(rfc2217.SCHEME):
+            rfc2217.register()
         await super().connect(use_thread=False)
         self._ash = self._gw._obj._transport
         self.add_callback(self._told)

@@ -175,7 +175,7 @@ def test_a_real_radio_sets_the_real_clock(tmp_path: Path, radio: str) -> None:
         (ONE_DEVICE + "[device.extra]\n", "device[0].extra", 5, "there are"),
         (ONE_DEVICE + "[[devices]]\n", "devices", 5, "perhaps device is meant"),
         ("[[devise]]\nid = 1\n", "devise", 1, "perhaps device is meant"),
-        ("[tunnel]\noctets = [1]\n" + ONE_DEVICE, "tunnel", 1, "limits, dsp"),
+        ("[tunnel]\noctets = [1]\n" + ONE_DEVICE, "tunnel", 1, "limits, radios, dsp"),
         ("[dsp]\nprofil = 1\n" + ONE_DEVICE, "dsp.profil", 2, "perhaps profile is meant"),
         ("[dsp.codes]\nreply = 'E1'\n" + ONE_DEVICE, "dsp.codes.reply", 2, "replay is meant"),
     ],

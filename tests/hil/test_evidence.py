@@ -32,6 +32,13 @@ EVENTS: list[dict[str, Any]] = [
         "devices": [{"device_id": "ppmid", "kind": "ppmid", "size_bytes": 65_536}],
     },
     {
+        "type": "radio",
+        "device_id": "hub",
+        "url": "/dev/ttyUSB0",
+        "detail": "02484E42C4A48A30, EZSP 14",
+    },
+    {"type": "channel-chosen", "channel": 20, "energy_dbm": {"20": -95, "25": -80}},
+    {
         "type": "network-formed",
         "pan_id": "B18B",
         "extended_pan_id": "18262CD292AD61D7",

@@ -101,7 +101,7 @@ def test_the_document_says_what_was_promised_in_this_order() -> None:
     validate(document)
     assert list(document) == [
         "schema", "verdict", "seed", "clock", "trace_hash", "unwitnessed", "wall_s", "virtual_s",
-        "devices", "checks", "scope", "requirements",
+        "devices", "checks", "scope", "requirements", "radios",
     ]  # fmt: skip
     assert list(document["devices"][0]) == [
         "device_id", "kind", "outcome", "version_before", "version_after", "image_policy",

@@ -1,0 +1,184 @@
+"""A bench on radios that it reaches as real ones: through terminals by socat, through ser2net."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from bench_support import start_hanbench
+from serial_lines import LINES, Line, lines
+from sticks import Stick, sticks
+
+pytestmark = pytest.mark.real_clock
+EACH = pytest.mark.parametrize("kind", LINES)
+PULLED = [(kind, whose) for kind in LINES for whose in ("hub", "ppmid")]
+if os.environ.get("HANBENCH_MATRIX") == "quick":
+    PULLED = PULLED[-1:]
+ALLOWED = "transmit = true\nchannels = [20, 25]\n"
+SIZE_BYTES = 2048
+LONG_BYTES = 32 * 1024
+
+
+class Setup(NamedTuple):
+    bench: Path
+    lines: list[Line]
+    sticks: list[Stick]
+
+    def run(self, *words: object) -> subprocess.Popen[str]:
+        evidence = self.bench.parent / "evidence"
+        return start_hanbench("run", self.bench, "--evidence", evidence, *words)
+
+    def events(self) -> list[dict[str, Any]]:
+        path = self.bench.parent / "evidence" / "events.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def bench_file(folder: Path, hub: str, device: str, radios: str, size_bytes: int) -> Path:
+    path = folder / "bench.toml"
+    path.write_text(
+        f'[hub]\nradio = "{hub}"\n\n[radios]\n{radios}\n[[device]]\nid = "ppmid"\nkind = "ppmid"\n'
+        f'radio = "{device}"\nimage_size_bytes = {size_bytes}\n'
+    )
+    return path
+
+
+@contextmanager
+def setup(kind: str, folder: Path, size_bytes: int = SIZE_BYTES) -> Iterator[Setup]:
+    """Two sticks, a line to each, and a bench file that may send."""
+    with (
+        sticks(2, 14, "tcp" if kind == "socat" else "pty") as served,
+        lines(kind, folder, [one.url for one in served]) as made,
+    ):
+        hub, device = (line.url for line in made)
+        path = bench_file(folder, hub, device, ALLOWED, size_bytes)
+        yield Setup(path, made, served)
+
+
+def ended(process: subprocess.Popen[str], timeout_s: float = 240) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=timeout_s)
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """Read what it says up to this."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"it never said {text!r}: {process.communicate()[1]}")
+
+
+# -- whole updates -------------------------------------------------------------------------
+
+
+@EACH
+@pytest.mark.matrix
+def test_an_update_on_the_real_clock_passes_and_names_the_sticks(kind: str, tmp_path: Path) -> None:
+    with setup(kind, tmp_path) as made:
+        code, out, err = ended(made.run("--json"))
+        assert (code, err) == (0, "")
+        verdict = json.loads(out)
+        assert verdict["verdict"] == "pass"
+        assert verdict["trace_hash"] is None
+        told = {one["name"]: one for one in verdict["radios"]}
+        for name, stick, line in zip(("hub", "ppmid"), made.sticks, made.lines, strict=True):
+            radio = told[name]
+            assert (radio["url"], int(radio["eui64"], 16)) == (line.url, stick.eui64)
+            assert (radio["ezsp"], radio["channel"]) == (14, 20)  # of equals the lowest
+            assert radio["library_status"] == "163k1 and 283k1"
+        (formed,) = [one for one in made.events() if one["type"] == "network-formed"]
+        assert formed["channel"] == 20
+        # Before anything was sent.
+        types = [one["type"] for one in made.events()]
+        assert types[:4] == ["radio", "radio", "channel-chosen", "run-started"]
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(("kind", "whose"), PULLED)
+def test_a_line_pulled_in_mid_transfer_is_named_and_ends_the_run(
+    kind: str, whose: str, tmp_path: Path
+) -> None:
+    with setup(kind, tmp_path, LONG_BYTES) as made:
+        process = made.run()
+        wait_for(process, " 10 %")
+        line = made.lines[("hub", "ppmid").index(whose)]
+        line.pull()
+        code, out, err = ended(process)
+        if whose == "hub":
+            assert code == 3
+            assert f"the hub lost its radio: the radio {line.url} was lost" in err
+            assert len(err.splitlines()) == 1
+        else:
+            assert code == 1
+            assert f"the radio {line.url} was lost" in out
+            assert "timed-out" in out
+        assert made.events()[-1]["type"] == "run-ended"
+
+
+@pytest.mark.matrix
+def test_a_run_that_is_interrupted_keeps_its_evidence(tmp_path: Path) -> None:
+    with setup("socat", tmp_path, LONG_BYTES) as made:
+        process = made.run()
+        wait_for(process, " 10 %")
+        process.send_signal(signal.SIGINT)
+        code, _, err = ended(process)
+        assert code == 130
+        assert "interrupted; the evidence so far is in" in err
+        assert made.events()[-1]["verdict"] == "interrupted"
+
+
+# -- what may not be -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("radios", "wanted"),
+    [
+        ("", "[radios] transmit = true"),
+        ("transmit = false\nchannels = [20]\n", "may not send"),
+        ("transmit = true\n", "on which channels"),
+        ("transmit = true\nchannels = [10]\n", "from 11 to 26"),
+        ("transmit = true\nchannels = [20, 20]\n", "different channels"),
+        ('transmit = "yes"\n', "true or false"),
+    ],
+)
+def test_without_leave_nothing_is_opened(radios: str, wanted: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        port.settimeout(0)
+        url = f"tcp://127.0.0.1:{port.getsockname()[1]}"
+        path = bench_file(tmp_path, url, url.replace("127.0.0.1", "localhost"), radios, 2048)
+        code, out, err = ended(start_hanbench("run", path, "--evidence", tmp_path / "evidence"))
+        assert (code, out) == (2, "")
+        assert wanted in err
+        assert len(err.splitlines()) == 1
+        assert not (tmp_path / "evidence").exists()
+        with pytest.raises(BlockingIOError):
+            port.accept()
+
+
+def test_two_lines_to_one_stick_are_noticed(tmp_path: Path) -> None:
+    with sticks(1, 14) as (stick,):
+        other = stick.url.replace("127.0.0.1", "localhost")
+        path = bench_file(tmp_path, stick.url, other, ALLOWED, SIZE_BYTES)
+        code, _, err = ended(start_hanbench("run", path, "--evidence", tmp_path / "evidence"))
+        assert code == 2
+        assert "are one stick" in err
+        assert f"{stick.eui64:016X}" in err
+
+
+def test_a_port_with_no_stick_behind_it_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        url = f"tcp://127.0.0.1:{port.getsockname()[1]}"
+        path = bench_file(tmp_path, url, "/dev/null", ALLOWED, SIZE_BYTES)
+        code, _, err = ended(start_hanbench("run", path, "--evidence", tmp_path / "evidence"))
+        assert code == 3
+        assert f"the radio {url} does not answer like an EZSP stick" in err
+        assert len(err.splitlines()) == 1
