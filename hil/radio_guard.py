@@ -7,18 +7,23 @@ sent before its end:
     a labgrid place has a serial port       RequestError
     each stick answers, and tells of itself BenchBroke
     no two URLs lead to one stick           RequestError
+    no stick is in somebody's network       RequestError, or it is borrowed (`radio_networks`)
     the hub's stick listens                 the quietest channel of those allowed
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from emulator.devices.node import NodeError
 from emulator.devices.stick import StickInfo, ask_stick, scan_energy
 from hil.bench_file import EMULATED, HUB, Bench
 from hil.errors import BenchBroke, RequestError
+from hil.radio_networks import BorrowedNetworks
 from hil.radio_options import CHANNEL
+from hil.seeds import Seeds
 from hil.verdict import RadioVerdict
 
 Tell = Callable[..., object]
@@ -47,15 +52,22 @@ def require_permission(bench: Bench) -> None:
         )
 
 
-async def look_at_radios(bench: Bench, tell: Tell) -> tuple[int, list[RadioVerdict]]:
-    """The channel to use, and what each real stick told of itself; each is told as it answers.
+@asynccontextmanager
+async def borrowed_radios(
+    bench: Bench, evidence: Path, tell: Tell, *, take_over: bool
+) -> AsyncIterator[tuple[int, list[RadioVerdict]]]:
+    """The channel to use, and what each real stick told of itself, which is told as it answers.
+    In the end every stick is as it was, whatever happened.
 
-    Raises BenchBroke for a stick that does not answer, RequestError for one that is there twice.
+    Raises BenchBroke for a stick that does not answer, RequestError for one that is there twice,
+    or in a network that may not be taken.
     """
     real = real_radios(bench)
     if not real:
-        return CHANNEL, []
+        yield CHANNEL, []
+        return
     sticks: dict[str, StickInfo] = {}
+    networks = BorrowedNetworks(real, evidence, tell)
     try:
         for name, url in real.items():
             stick = await ask_stick(url)
@@ -68,7 +80,12 @@ async def look_at_radios(bench: Bench, tell: Tell) -> tuple[int, list[RadioVerdi
     channel = quietest(heard)
     energy = {str(number): rssi for number, rssi in sorted(heard.items())}
     tell("channel-chosen", channel=channel, energy_dbm=energy)
-    return channel, [_verdict(name, stick, channel) for name, stick in sticks.items()]
+    own = int.from_bytes(Seeds(bench.seed).extended_pan_id(), "big")
+    await networks.borrow(own, take_over=take_over)
+    try:
+        yield channel, [_verdict(name, stick, channel) for name, stick in sticks.items()]
+    finally:
+        await networks.put_back()
 
 
 def quietest(heard: Mapping[int, int]) -> int:

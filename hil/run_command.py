@@ -25,7 +25,7 @@ from hil.errors import BenchBroke
 from hil.evidence import VERDICT, Evidence
 from hil.images import DeviceImage, device_images, with_images
 from hil.live import Live
-from hil.radio_guard import look_at_radios, require_permission
+from hil.radio_guard import borrowed_radios, require_permission
 from hil.report_rows import REPORT
 from hil.requirements import TITLES
 from hil.scenario import Ending, Scenario
@@ -164,26 +164,27 @@ def _run(
         live.show(event)
 
     async def on(clock: VirtualLoop | RealClock) -> Verdict:
-        channel, radios = await look_at_radios(bench, tell)
-        scenario = Scenario(
-            bench,
-            images,
-            clock,
-            evidence,
-            live,
-            take_over=take_over,
-            channel=channel,
-            radios=radios,
-        )
-        if with_keys:
-            evidence.write_keys(scenario.wiring.keys.wireshark())
-        try:
-            await scenario.run()
-        except BaseException as error:
-            interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
-            outcome: Ending = "interrupted" if interrupted else "broke"
-            scenario.end(outcome, wall_s=time.perf_counter() - began)
-            raise
+        folder = evidence.folder
+        async with borrowed_radios(bench, folder, tell, take_over=take_over) as (channel, radios):
+            scenario = Scenario(
+                bench,
+                images,
+                clock,
+                evidence,
+                live,
+                take_over=bool(radios),
+                channel=channel,
+                radios=radios,
+            )
+            if with_keys:
+                evidence.write_keys(scenario.wiring.keys.wireshark())
+            try:
+                await scenario.run()
+            except BaseException as error:
+                interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+                outcome: Ending = "interrupted" if interrupted else "broke"
+                scenario.end(outcome, wall_s=time.perf_counter() - began)
+                raise
         return close_run(evidence, scenario, wall_s=time.perf_counter() - began, repeat=repeat)
 
     try:

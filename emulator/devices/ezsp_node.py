@@ -182,7 +182,15 @@ class EzspNode:
                 return
         if not self._take_over:
             raise TakeOverRefused(f"the radio {self.url} {IN_A_NETWORK}")
-        await self.ezsp.leaveNetwork()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Of its own accord, which is no news to anybody."""
+        self._status = asyncio.get_running_loop().create_future()
+        try:
+            await self.ezsp.leaveNetwork()  # and bellows waits until it is down
+        finally:
+            self._status = None
 
     async def resume(self) -> None:
         """Go on in the network the stick remembers."""
@@ -259,7 +267,7 @@ class EzspNode:
     async def leave(self) -> None:
         """Leave the network; the stick forgets it."""
         with radio_errors(self.url, "does not leave its network"):
-            await self.ezsp.leaveNetwork()
+            await self._leave()
 
     async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
         """The endpoint on which the hub serves `cluster`, or uses it."""

@@ -144,6 +144,18 @@ class NetworkSettings:
         return f"NetworkSettings(channel={self.channel}, pan_id=0x{self.pan_id:04X})"
 
 
+@dataclass(frozen=True, slots=True)
+class HeldNetwork:
+    """The network a stick was in before a bench came: zigpy's backup of it as JSON, None where the
+    stick is no coordinator, so that nobody but its own hub can take it back."""
+
+    extended_pan_id: int
+    backup: str | None
+
+    def __repr__(self) -> str:  # keys never reach a log
+        return f"HeldNetwork({self.extended_pan_id:016X})"
+
+
 class Node(Protocol):
     """An application's radio. Coroutines raise NodeError; events arrive at one callback."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from typing import Any
 
 import bellows.types as t
@@ -18,6 +19,7 @@ import zigpy.state
 import zigpy.types
 import zigpy.zdo.types as zdo_t
 from bellows.zigbee.application import ControllerApplication
+from zigpy.backups import NetworkBackup
 from zigpy.exceptions import NetworkNotFormed
 
 from emulator.devices.node import (
@@ -26,6 +28,7 @@ from emulator.devices.node import (
     MAX_PERMIT_S,
     SMART_ENERGY_PROFILE,
     Frame,
+    HeldNetwork,
     Joined,
     Left,
     NetworkDown,
@@ -39,6 +42,8 @@ from emulator.devices.node import (
 )
 from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
 
+# Of the network key, when a network is put back: as many frames as its stick sends in no night.
+COUNTER_MARGIN = 10_000
 _PERMIT_MAX_S = 254  # permitJoining takes no more; 255 would be for ever
 _PERMIT_STEP_S = 240
 _NOBODY = (0xFFFE, 0xFFFF)  # a node id that stands for none
@@ -224,6 +229,40 @@ class ZigpyNode:
         finally:
             self._forming = False
         self.on_event(NetworkUp())
+
+    async def held_network(self) -> HeldNetwork | None:
+        """The network the stick is in, which it goes back into for that; None for a blank one."""
+        app = self._application()
+        with radio_errors(self.url, "does not tell what it knows"):
+            try:
+                await app._ensure_network_running()
+            except NetworkNotFormed:
+                return None
+            _, node_type, parameters = await self.ezsp.getNetworkParameters()
+            extended_pan_id = int.from_bytes(parameters.extendedPanId.serialize(), "little")
+            if node_type != t.EmberNodeType.COORDINATOR:
+                return HeldNetwork(extended_pan_id, None)
+            await app.load_network_info(load_devices=True)
+            backup = NetworkBackup(
+                network_info=app.state.network_info, node_info=app.state.node_info
+            )
+            return HeldNetwork(extended_pan_id, json.dumps(backup.as_dict()))
+
+    async def put_back(self, held: HeldNetwork | None) -> None:
+        """Leave the bench's network; the one the stick coordinated before it is formed anew, with
+        counters beyond all that were used. Raises NodeError."""
+        app = self._application()
+        with radio_errors(self.url, "does not take its own network back"):
+            with contextlib.suppress(NetworkNotFormed):
+                await app._ensure_network_running()
+                await self.ezsp.leaveNetwork()
+            if held is None or held.backup is None:
+                return
+            backup = NetworkBackup.from_dict(json.loads(held.backup))
+            key = backup.network_info.network_key
+            counter = key.tx_counter + COUNTER_MARGIN
+            info = backup.network_info.replace(network_key=key.replace(tx_counter=counter))
+            await app.write_network_info(network_info=info, node_info=backup.node_info)
 
     async def _refuse_to_replace(self) -> None:
         """A stick that knows a network may belong to a house: it is not made to forget it."""

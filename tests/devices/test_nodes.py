@@ -238,6 +238,7 @@ async def test_a_stick_that_may_be_taken_over_is(ezsp: Any) -> None:
             await hub.node.permit(EUI64, link_key(EUI64), 60)
             await again.join(CHANNEL, EXTENDED_PAN_ID, link_key(EUI64))
         assert again.hub_eui64 == HUB_EUI64
+        assert of_kind(device.events, PutOut) == [], "it left of its own accord"
         await hub.node.close()
         other = made.make_hub(hub.node.url, HUB_ENDPOINTS, hub.events.append, take_over=True)
         made.closing(other.close)
@@ -303,6 +304,7 @@ async def test_a_device_that_leaves_is_missed(ezsp: Any) -> None:
         await join(hub, device)
         await made.until(lambda: of_kind(hub.events, Joined))
         await device.node.leave()
+        assert of_kind(device.events, PutOut) == []
         await made.until(lambda: of_kind(hub.events, Left))
         assert Left(EUI64) in hub.events
         with pytest.raises(NodeError, match="is not in this network"):

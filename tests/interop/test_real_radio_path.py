@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from bench_support import start_hanbench
 from serial_lines import LINES, Line, lines
-from sticks import Stick, sticks
+from sticks import Stick, ask, sticks, tool
 
 pytestmark = pytest.mark.real_clock
 EACH = pytest.mark.parametrize("kind", LINES)
@@ -182,3 +183,78 @@ def test_a_port_with_no_stick_behind_it_is_named(tmp_path: Path) -> None:
         assert code == 3
         assert f"the radio {url} does not answer like an EZSP stick" in err
         assert len(err.splitlines()) == 1
+
+
+# -- networks that sticks are in -----------------------------------------------------------
+
+
+@pytest.mark.matrix
+def test_sticks_are_blank_again_and_serve_the_next_run(tmp_path: Path) -> None:
+    with setup("socat", tmp_path) as made:
+        assert ended(made.run("--json"))[0] == 0
+        for line in made.lines:
+            assert "not part of a network" in said_of(line)
+        shutil.rmtree(tmp_path / "evidence")
+        assert ended(made.run("--json"))[0] == 0
+
+
+@pytest.mark.matrix
+def test_a_network_of_somebody_elses_is_left_alone_or_borrowed_and_put_back(
+    tmp_path: Path,
+) -> None:
+    with setup("socat", tmp_path) as made:
+        line = made.lines[0]
+        ask(tool("zigpy"), "radio", "ezsp", line.url, "form", is_tidy=False)
+        before = backup_of(line, tmp_path)
+        code, _, err = ended(made.run())
+        assert code == 2
+        assert "is in a network that this bench did not form" in err
+        assert "--take-over" in err
+        assert backup_of(line, tmp_path)["network_key"]["key"] == before["network_key"]["key"]
+        shutil.rmtree(tmp_path / "evidence")
+        code, out, err = ended(made.run("--take-over"))
+        assert (code, err) == (0, "")
+        assert "put back" in out
+        after = backup_of(line, tmp_path)
+        for name in ("channel", "pan_id", "extended_pan_id", "coordinator_ieee"):
+            assert after[name] == before[name]
+        assert after["network_key"]["key"] == before["network_key"]["key"]
+        used = after["network_key"]["frame_counter"]
+        assert used >= before["network_key"]["frame_counter"] + 10_000
+        assert list(tmp_path.glob("*network.json")) == []
+
+
+@pytest.mark.matrix
+def test_a_run_that_was_killed_leaves_the_backup_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    with setup("socat", tmp_path, LONG_BYTES) as made:
+        ask(tool("zigpy"), "radio", "ezsp", made.lines[0].url, "form", is_tidy=False)
+        before = backup_of(made.lines[0], tmp_path)
+        process = made.run("--take-over")
+        wait_for(process, " 10 %")
+        process.kill()
+        process.communicate()
+        (kept,) = tmp_path.glob("*network.json")
+        assert kept.stat().st_mode & 0o777 == 0o600
+        shutil.rmtree(tmp_path / "evidence")
+        made.bench.write_text(made.bench.read_text().replace(str(LONG_BYTES), str(SIZE_BYTES)))
+        # The network the sticks are in now is the bench's own.
+        assert ended(made.run("--json"))[0] == 0
+        restore = ("radio", "ezsp", made.lines[0].url, "restore", str(kept))
+        ask(tool("zigpy"), *restore, is_tidy=False)
+        assert backup_of(made.lines[0], tmp_path)["pan_id"] == before["pan_id"]
+
+
+def said_of(line: Line) -> str:
+    """What zigpy's own command says of a stick that it is asked to describe."""
+    words = [tool("zigpy"), "radio", "ezsp", line.url, "info"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout + done.stderr
+
+
+def backup_of(line: Line, folder: Path) -> dict[str, Any]:
+    """A stick's network as zigpy's own command writes it."""
+    path = folder / "seen.json"
+    ask(tool("zigpy"), "radio", "ezsp", line.url, "backup", str(path), is_tidy=False)
+    found: dict[str, Any] = json.loads(path.read_text())
+    path.unlink()
+    return found
