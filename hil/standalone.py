@@ -117,12 +117,15 @@ class Loss:
         return self._told.result() if self._told.done() else None
 
     async def until(self, *others: Coroutine[Any, Any, object]) -> None:
-        """Wait for it, or for one of the others to end; the others are cancelled then."""
+        """Wait for it, or for one of the others to end; all are cancelled then. Raises what one of
+        them raised."""
         tasks: list[asyncio.Future[Any]] = [asyncio.create_task(other) for other in others]
         await asyncio.wait([self._told, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
 
 
 def utc_now() -> datetime:
