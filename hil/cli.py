@@ -21,6 +21,7 @@ COMMANDS = {
     "radio": "hil.radio_command:radio_command",
     "dsp": "hil.dsp_command:dsp_command",
     "hub": "hil.hub_command:hub_command",
+    "device": "hil.device_command:device_command",
     "campaign": "hil.campaign_commands:campaign_group",
     "duis": "hil.duis_commands:duis_group",
     "cpl": "hil.cpl_list_commands:cpl_group",

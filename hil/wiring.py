@@ -47,15 +47,15 @@ from hil.seeds import Seeds
 # Locally administered: no manufacturer's devices can have these addresses.
 _EUI64_PREFIX = 0x02484E42 << 32
 
-_MODELS: dict[str, DeviceModel] = {model.kind: model for model in (PPMID, BRIDGE_1, BRIDGE_2)}
+MODELS: dict[str, DeviceModel] = {model.kind: model for model in (PPMID, BRIDGE_1, BRIDGE_2)}
 
 
 def require_buildable(bench: Bench) -> None:
     """Raises RequestError for a device that cannot be built, before a run has anything to close."""
     for entry in bench.devices:
-        if entry.kind not in _MODELS:
+        if entry.kind not in MODELS:
             raise RequestError(
-                f"{entry.id}: a {entry.kind} is not emulated yet, only {', '.join(_MODELS)}"
+                f"{entry.id}: a {entry.kind} is not emulated yet, only {', '.join(MODELS)}"
             )
     require_frames(bench.faults, bench.ezsp)
 
@@ -225,7 +225,7 @@ class Wiring:
     def _build(
         self, entry: DeviceEntry, image: DeviceImage, slot_bytes: int, seeds: Seeds
     ) -> DeviceBuild:
-        model = _MODELS[entry.kind]
+        model = MODELS[entry.kind]
         product = identity(entry.kind)
 
         def verify(flash: Flash) -> str | None:

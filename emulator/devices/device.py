@@ -17,6 +17,7 @@ from typing import Any
 from emulator.devices import models, ota_client, tunnel
 from emulator.devices.flash import SLOT_SIZE_BYTES, Flash, FlashContents, PagePool
 from emulator.devices.gbcs_half import (
+    AlertDelivered,
     DeviceHalf,
     FrameDiscarded,
     GbcsIdentity,
@@ -80,7 +81,13 @@ class DeviceLeft:
 
 
 DeviceEvent = (
-    ota_client.Output | tunnel.Output | FrameDiscarded | DeviceUp | DeviceLost | DeviceLeft
+    ota_client.Output
+    | tunnel.Output
+    | FrameDiscarded
+    | AlertDelivered
+    | DeviceUp
+    | DeviceLost
+    | DeviceLeft
 )
 
 

@@ -8,6 +8,7 @@ another one of its network, with the network key it has and, should that be an o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import bellows.types as t
@@ -55,7 +56,10 @@ _CONFIGURATION = (
 
 
 class EzspNode:
-    """Joins a hub's network and exchanges Smart Energy messages with the hub."""
+    """Joins a hub's network and exchanges Smart Energy messages with the hub.
+
+    `on_joining` is called when the stick is in no network, and is about to be asked into one.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class EzspNode:
         take_over: bool = False,
         role: Role = Role.ROUTER,
         poll_interval_s: float = POLL_INTERVAL_S,
+        on_joining: Callable[[], object] | None = None,
     ) -> None:
         self.url = url
         self.role = role
@@ -74,6 +79,7 @@ class EzspNode:
         self._endpoints = endpoints
         self._on_event = on_event
         self._take_over = take_over
+        self._on_joining = on_joining
         self._poll_interval_s = poll_interval_s
         self._polls: Polls | None = None
         self._returning: asyncio.Task[None] | None = None
@@ -140,6 +146,8 @@ class EzspNode:
         """Join the network with `extended_pan_id`. Raises JoinError."""
         with radio_errors(self.url, "gave up while joining"):
             await self._forget_network()
+            if self._on_joining is not None:
+                self._on_joining()
             await self._join(channel, extended_pan_id, link_key)
 
     async def _join(self, channel: int, extended_pan_id: int, link_key: bytes) -> None:

@@ -155,6 +155,13 @@ class FrameDiscarded:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class AlertDelivered:
+    """The hub has an alert of this device's."""
+
+    frame: bytes = field(repr=False)
+
+
 class SendMessage(NamedTuple):
     """Send through the tunnel. `handle` names an alert to `sent`; a reply has none."""
 
@@ -308,14 +315,15 @@ class DeviceHalf(GbcsHalf):
         self.memory.keep("gbcs: tunnel down", tunnel=None)
         self._has_tunnel = False
 
-    def sent(self, handle: int, delivered: bool, now: float) -> None:
-        """What became of an alert."""
+    def sent(self, handle: int, delivered: bool, now: float) -> AlertDelivered | None:
+        """What became of an alert; None for one that is not delivered."""
         frame = self._under_way.pop(handle, None)
         if frame is None:
-            return
+            return None
         if delivered:
             self._drop_alert(frame)
         self._due_s = now + RESEND_S if self.memory.outbox else None
+        return AlertDelivered(frame) if delivered else None
 
     def next_timeout(self) -> float | None:
         return self._due_s

@@ -10,7 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from emulator.devices import gbcs_half, tunnel
-from emulator.devices.gbcs_half import DeviceHalf, FrameDiscarded, KnownTunnel, UtcNow
+from emulator.devices.gbcs_half import (
+    AlertDelivered,
+    DeviceHalf,
+    FrameDiscarded,
+    KnownTunnel,
+    UtcNow,
+)
 from emulator.devices.wakeup import Wakeup
 
 LOOK_AGAIN_S = 24 * 3600.0
@@ -27,7 +33,7 @@ class Carrier(Protocol):
 
 
 class GbcsShell:
-    """One between two restarts. `on_event` hears what was discarded."""
+    """One between two restarts. `on_event` hears what was discarded or delivered."""
 
     def __init__(
         self,
@@ -35,7 +41,7 @@ class GbcsShell:
         half: DeviceHalf,
         carrier: Carrier,
         utc_now: UtcNow,
-        on_event: Callable[[FrameDiscarded], object],
+        on_event: Callable[[FrameDiscarded | AlertDelivered], object],
     ) -> None:
         self._loop = loop
         self._half = half
@@ -91,8 +97,10 @@ class GbcsShell:
             self._end(handle, delivered=False)
 
     def _end(self, handle: int, delivered: bool) -> None:
-        self._half.sent(handle, delivered, self._loop.time())
+        told = self._half.sent(handle, delivered, self._loop.time())
         self._timer.settle()
+        if told is not None:
+            self._on_event(told)
 
     def _consult_calendar(self) -> None:
         """Carry out what is due, and come back when something else is. The civil clock may have

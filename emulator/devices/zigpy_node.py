@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import bellows.types as t
@@ -135,7 +136,10 @@ def _eui64(value: int) -> Any:
 
 
 class ZigpyNode:
-    """The hub's radio: coordinator and trust centre of its HAN."""
+    """The hub's radio: coordinator and trust centre of its HAN.
+
+    `on_forming` is called when the stick knows no network, or may forget the one it knows.
+    """
 
     def __init__(
         self,
@@ -144,12 +148,14 @@ class ZigpyNode:
         on_event: OnEvent,
         *,
         take_over: bool = False,
+        on_forming: Callable[[], object] | None = None,
     ) -> None:
         self.url = url
         self.eui64 = 0
         self.endpoints = endpoints
         self.on_event = on_event
         self._take_over = take_over
+        self._on_forming = on_forming
         self._app: HubApplication | None = None
         self._nwk_of: dict[int, int] = {}
         self._eui64_of: dict[int, int] = {}
@@ -192,6 +198,8 @@ class ZigpyNode:
         app = self._application()
         with radio_errors(self.url, "does not tell what it knows"):
             await self._refuse_to_replace()
+        if self._on_forming is not None:
+            self._on_forming()
         info = zigpy.state.NetworkInfo(
             extended_pan_id=zigpy.types.ExtendedPanId(
                 settings.extended_pan_id.to_bytes(8, "little")
