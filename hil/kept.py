@@ -9,6 +9,7 @@ whatever is not in the folder yet is written there in one transaction.
     a record             its name                             it says something else
     a slot of the flash  "slot 0 page 00000" and so on, each  a page was written or erased
                          with what shows that it is whole
+    another part         names that begin as it says          it says so
     an image             "image" and "image digest"           its record says that it is whole
 """
 
@@ -64,6 +65,11 @@ class Kept(Steady):
             self.is_off = True
             self._on_lost(str(error))
             raise PowerCut(str(error)) from None
+
+    def adopt(self, prefix: str, part: _Part) -> list[tuple[str, bytes]]:
+        """Keep one more part; what is there of it, under names with this prefix."""
+        self._parts.append(part)
+        return [] if self._folder is None else self._folder.read_all(prefix)
 
     def _read(self, name: str) -> bytes | None:
         return None if self._folder is None else self._folder.read(name)

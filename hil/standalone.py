@@ -26,11 +26,9 @@ from gbcs.protection import KeyUse
 from gbcs.smki import RECOVERY_EUI64
 from hil.errors import RequestError
 from hil.key_folder import ROOT, load_certificate, load_keys
+from hil.radio_options import CHANNEL, FIRST_CHANNEL, LAST_CHANNEL
 from hil.seeds import Seeds
 from hil.state_folder import StateFolder
-from hil.wiring import CHANNEL
-
-FIRST_CHANNEL, LAST_CHANNEL = 11, 26
 
 
 def channel_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,12 +115,15 @@ class Loss:
         return self._told.result() if self._told.done() else None
 
     async def until(self, *others: Coroutine[Any, Any, object]) -> None:
-        """Wait for it, or for one of the others to end; the others are cancelled then."""
+        """Wait for it, or for one of the others to end; all are cancelled then. Raises what one of
+        them raised."""
         tasks: list[asyncio.Future[Any]] = [asyncio.create_task(other) for other in others]
         await asyncio.wait([self._told, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
 
 
 def utc_now() -> datetime:

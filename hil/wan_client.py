@@ -1,14 +1,13 @@
 """A hub's end of the SM WAN: a WebSocket to a DSP, made anew whenever it breaks.
 
 Source: ours; the frames are those of `gbcs.wan_link`. What the hub has to say waits in a queue of a
-bounded length until the DSP took it, in this session; a message too many is dropped, and said so.
+bounded length until the DSP took it; a message too many is dropped, and said so. What the DSP has
+to say is told to be taken when the hub has stored what follows from it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -20,6 +19,7 @@ from aiohttp import (
     WSServerHandshakeError,
 )
 
+from emulator.devices.nonvolatile import PowerCut
 from gbcs.errors import GbcsError
 from gbcs.wan_link import (
     MAX_LINK_OCTETS,
@@ -29,15 +29,17 @@ from gbcs.wan_link import (
     build_link_frame,
     parse_link_frame,
 )
+from hil.kept import Kept
+from hil.wan_queue import MAX_QUEUED, WanQueue
 
-MAX_QUEUED = 1000
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 30.0
 HEARTBEAT_S = 20.0
 
 
 class WanClient:
-    """The link of one hub. `deliver` takes what the DSP sends, `on_change` hears of the link."""
+    """The link of one hub. `deliver` takes what the DSP sends, `on_change` hears of the link; what
+    waits is kept with `power`."""
 
     def __init__(
         self,
@@ -45,15 +47,15 @@ class WanClient:
         deliver: Callable[[bytes], object],
         on_change: Callable[[str], object],
         *,
+        power: Kept | None = None,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         self._url = url
         self._deliver = deliver
         self._on_change = on_change
         self._first_retry_s = first_retry_s
-        self._session_word = secrets.token_hex(8)
-        self._queue: deque[Numbered] = deque()
-        self._number = 0
+        self._power = Kept(None, on_change) if power is None else power
+        self._queue = WanQueue(self._power)
         self._receiver = Receiver()
         self._changed = asyncio.Event()
 
@@ -64,16 +66,14 @@ class WanClient:
 
     def send(self, message: bytes) -> None:
         """Queue one serialised message for the DSP."""
-        if len(self._queue) >= MAX_QUEUED:
-            self._on_change(f"dropped a message: {MAX_QUEUED} wait already")
-            return
-        self._number += 1
-        self._queue.append(Numbered(self._number, message))
-        self._changed.set()
+        with suppress(PowerCut):  # whoever has the power knows
+            if not self._queue.put(message):
+                self._on_change(f"dropped a message: {MAX_QUEUED} wait already")
+            self._changed.set()
 
     async def run(self, eui64: int) -> None:
         """Keep a link to the DSP until cancelled."""
-        url = f"{self._url.rstrip('/')}/wan/{eui64:016X}?session={self._session_word}"
+        url = f"{self._url.rstrip('/')}/wan/{eui64:016X}?session={self._queue.session}"
         wait_s = self._first_retry_s
         said = ""
         async with ClientSession() as session:
@@ -114,14 +114,15 @@ class WanClient:
                     return
                 match frame:
                     case Taken():
-                        if self._queue and self._queue[0].number == frame.number:
-                            self._queue.popleft()
+                        if self._queue.taken(frame.number):
                             self._changed.set()
                     case Numbered():
                         # A message twice in a row is one whose "taken" was lost on the way.
                         if self._receiver.is_new("", frame.number):
                             self._receiver.took("", frame.number)
                             self._deliver(frame.message)
+                        if self._power.is_off:
+                            return
                         await socket.send_bytes(build_link_frame(Taken(frame.number)))
         finally:
             sender.cancel()
@@ -133,7 +134,8 @@ class WanClient:
         sent = 0
         while True:
             self._changed.clear()
-            if self._queue and self._queue[0].number != sent:
-                await socket.send_bytes(build_link_frame(self._queue[0]))
-                sent = self._queue[0].number
+            oldest = self._queue.oldest
+            if oldest is not None and oldest.number != sent:
+                await socket.send_bytes(build_link_frame(oldest))
+                sent = oldest.number
             await self._changed.wait()

@@ -22,10 +22,12 @@ from dsp_stub.cpl import Cpl, CplEntry
 from dsp_stub.options import DATABASE_FILE
 from dsp_stub.smi import DeviceType
 from dsp_stub.store import Store
+from emulator.devices.gbcs_half import GbcsMemory
 from gbcs.smki import CHF_EUI64
 from hil.cli import cli
 from hil.errors import RequestError
-from hil.hub_command import load_memory
+from hil.kept import Kept
+from hil.state_folder import StateFolder
 
 HANBENCH = (sys.executable, "-m", "hil.cli")
 SUPPLIER = "90-B3-D5-1F-30-01-00-00"
@@ -160,7 +162,7 @@ def smi_status(folder: Path) -> str:
 def test_a_hub_in_a_process_of_its_own_does_what_a_dsp_in_another_says(
     folder: Path, tmp_path: Path
 ) -> None:
-    memory = tmp_path / "hub.memory"
+    state = tmp_path / "hub"
     with ExitStack() as stack:
 
         def started(*words: object) -> Process:
@@ -180,13 +182,17 @@ def test_a_hub_in_a_process_of_its_own_does_what_a_dsp_in_another_says(
         assert smi_status(folder) == "Pending", "there is no hub yet"
 
         words = ("hub", "--radio", stick, "--wan", url, "--keys", folder / "pki")
-        hub = started(*words, "--memory", memory)
+        hub = started(*words, "--state", state)
         hub.line_with(f"hub  {CHF_EUI64:016X}")
         hub.line_with("wan  connected")
         _until(lambda: smi_status(folder) == "Whitelisted")
         assert hub.stop() == 0
-        assert load_memory(memory).endpoint.accepted, "the ACB's counter is not accepted again"
-        assert memory.stat().st_mode & 0o777 == 0o600
+        held = StateFolder(state, "hub")
+        memory = GbcsMemory.restarted(Kept(held, str).record("gbcs"))
+        assert memory.endpoint.accepted, "the ACB's counter is not accepted again"
+        ((device, _, _),) = json.loads(held.read("device log") or b"")
+        assert device == int(PPMID.replace("-", ""), 16)
+        held.close()
         assert dsp.stop() == 0
 
 
@@ -198,19 +204,29 @@ def _until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
+def keep(folder: Path, kind: str, changes: dict[str, bytes | None]) -> None:
+    held = StateFolder(folder, kind)
+    held.write(changes)
+    held.close()
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"--wan": "ftp://127.0.0.1:1"}, "is no DSP: say ws://HOST:PORT"),
         ({"--wan": "ws://192.0.2.1:1"}, "is not this machine: say --allow-remote"),
         ({"--keys": "empty"}, "no certificates of an Access Control Broker"),
-        ({"--memory": "rubbish"}, "this is no memory of a hub"),
+        ({"--state": "other"}, "is the state of a ppmid, not of a hub"),
+        ({"--state": "unread"}, "what --state has is no state of a hub"),
+        ({"--state": "seed-2"}, "the network of --state is 0000000000000002"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(
     folder: Path, tmp_path: Path, changes: dict[str, str], says: str
 ) -> None:
-    (tmp_path / "rubbish").write_text("[1]")
+    keep(tmp_path / "other", "ppmid", {})
+    keep(tmp_path / "unread", "hub", {"device log": b"[1]"})
+    keep(tmp_path / "seed-2", "hub", {"network": bytes(7) + b"\2"})
     (tmp_path / "empty").mkdir()
     words = {
         "--radio": "tcp://127.0.0.1:1",
