@@ -4,19 +4,14 @@ and the supplier's requests from a fourth."""
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from process_support import Process, hanbench, running
 
 from dsp_stub.cpl import Cpl, CplEntry
 from dsp_stub.options import DATABASE_FILE
@@ -24,12 +19,10 @@ from dsp_stub.smi import DeviceType
 from dsp_stub.store import Store
 from emulator.devices.gbcs_half import GbcsMemory
 from gbcs.smki import CHF_EUI64
-from hil.cli import cli
 from hil.errors import RequestError
 from hil.kept import Kept
 from hil.state_folder import StateFolder
 
-HANBENCH = (sys.executable, "-m", "hil.cli")
 SUPPLIER = "90-B3-D5-1F-30-01-00-00"
 CHF = "00-DB-12-34-56-78-90-A2"
 PPMID = "00-DB-12-34-56-78-90-A4"
@@ -63,49 +56,6 @@ ppmid_variant = "PPMID"
 [options]
 check_certificate_times = false
 """
-
-
-def hanbench(*words: object, input: bytes = b"") -> Result:
-    """A command in this process: those that end by themselves."""
-    return CliRunner().invoke(cli, [*map(str, words)], input=input)
-
-
-class Process:
-    """A `hanbench` that serves until it is told to stop."""
-
-    def __init__(self, *words: object) -> None:
-        self.process = subprocess.Popen(
-            [*HANBENCH, *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            text=True,
-        )
-
-    def line_with(self, pattern: str) -> re.Match[str]:
-        """The next line in which the pattern is found."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if (found := re.search(pattern, line)) is not None:
-                return found
-        raise AssertionError(f"{pattern!r} never came: {self.process.communicate()[1]}")
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=30)
-        assert "Traceback" not in errors, errors
-        return self.process.returncode
-
-
-@contextmanager
-def running(*words: object) -> Iterator[Process]:
-    process = Process(*words)
-    try:
-        yield process
-    finally:
-        if process.process.poll() is None:
-            process.process.kill()
-            process.process.communicate()
 
 
 @pytest.fixture(scope="module")
