@@ -8,7 +8,7 @@ another one of its network, with the network key it has and, should that be an o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import bellows.types as t
@@ -200,7 +200,7 @@ class EzspNode:
         finally:
             self._status = None
 
-    async def resume(self) -> None:
+    async def resume(self, _link_keys: Mapping[int, bytes] | None = None) -> None:
         """Go on in the network the stick remembers."""
         with radio_errors(self.url, "gave up while resuming"):
             outcome = await self._await_status(self.ezsp.initialize_network(), RESUME_TIMEOUT_S)

@@ -151,7 +151,8 @@ class Hub:
         self.memory = GbcsMemory.restarted(self.memory.record, power)
         self._boot()
         await self._open()
-        await self.node.resume()
+        keys = {eui64: peer.link_key for eui64, peer in self.device_log.items()}
+        await self.node.resume(keys)
         self._begin()
         for eui64, peer in self.device_log.items():
             self._look_at(eui64, peer)

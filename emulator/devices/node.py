@@ -6,7 +6,7 @@ stick, which protocol version and which short addresses are its node's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -170,8 +170,12 @@ class Node(Protocol):
     async def join(self, channel: int, extended_pan_id: int, link_key: bytes) -> None:
         """Join a network with a preconfigured link key. Raises JoinError."""
 
-    async def resume(self) -> None:
-        """Go on in the network the radio remembers. Raises NodeError when it knows none."""
+    async def resume(self, link_keys: Mapping[int, bytes] | None = None) -> None:
+        """Go on in the network the radio remembers. Raises NodeError when it knows none.
+
+        `link_keys` are those of the devices a hub has let in: the radio may have none for one that
+        joined when the hub was stopped.
+        """
 
     async def leave(self) -> None:
         """Leave the network; the radio forgets it."""

@@ -8,7 +8,7 @@ costs by way of bellows, and what goes over the air is the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from emulator.devices.ezsp_polling import MAX_MISSED_POLLS, POLL_INTERVAL_S, Polls
 from emulator.devices.node import (
@@ -221,7 +221,7 @@ class StackNode:
             await self._outcome_of(stack.resume)
         await self._outcome_of(stack.leave)
 
-    async def resume(self) -> None:
+    async def resume(self, _link_keys: Mapping[int, bytes] | None = None) -> None:
         """Go on in the network the radio remembers."""
         stack = self.stack
         network = stack.state.network

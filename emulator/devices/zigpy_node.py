@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import bellows.types as t
@@ -280,8 +280,8 @@ class ZigpyNode:
             await self._application()._ensure_network_running()
             raise TakeOverRefused(f"the radio {self.url} {IN_A_NETWORK}")
 
-    async def resume(self) -> None:
-        """Start the network the stick remembers."""
+    async def resume(self, link_keys: Mapping[int, bytes] | None = None) -> None:
+        """Start the network the stick remembers, with the keys of those let in before."""
         app = self._application()
         with radio_errors(self.url, "gave up while resuming"):
             try:
@@ -289,6 +289,9 @@ class ZigpyNode:
             except NetworkNotFormed:
                 raise NodeError(f"the radio {self.url} knows no network to resume") from None
             await self._started()
+            for eui64, key in (link_keys or {}).items():
+                if eui64 not in self._key_index:
+                    await self._write_key(eui64, key)
             await self._find_devices()
         self.on_event(NetworkUp())
 

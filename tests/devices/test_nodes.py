@@ -285,6 +285,29 @@ async def test_a_hub_that_restarts_still_hears_and_reaches_its_devices(ezsp: Any
         assert of_kind(hub.events, Received)[0].payload == b"back"
 
 
+@pytest.mark.parametrize("ezsp", [13, 14])
+async def test_a_hub_that_stopped_before_it_kept_a_joiners_key_keeps_it_when_it_is_back(
+    ezsp: Any,
+) -> None:
+    async with bench(ezsp=ezsp) as made:
+        hub = await hub_node(made)
+        device = await device_node(made, EUI64)
+        await join(hub, device)
+        await hub.node.close()
+        stack = made.sticks["hub"].stack
+        stack.state.drop_link_key(EUI64)  # as if the hub had stopped a moment sooner
+        stack.save()
+        again = made.make_hub(hub.node.url, HUB_ENDPOINTS, hub.events.append)
+        made.closing(again.close)
+        await again.open()
+        await again.resume({EUI64: link_key(EUI64)})
+        kept = made.sticks["hub"].stack.state.link_key_of(EUI64)
+        assert kept is not None
+        assert kept.key == link_key(EUI64)
+        again.send(Frame(EUI64, 0x0704, 3, 1, b"there"))
+        await made.until(lambda: of_kind(device.events, Received))
+
+
 @versions
 async def test_a_blank_stick_has_nothing_to_resume(ezsp: Any) -> None:
     async with bench(ezsp=ezsp) as made:
