@@ -268,6 +268,7 @@ def _slot_bytes(bench: Bench) -> int:
 
 
 def quiet_hosts() -> None:
-    """zigpy and bellows speak up only when something is wrong; their debug lines hold keys."""
+    """zigpy and bellows are not heard: what goes wrong is told in our own words, where theirs are
+    a traceback for a line that was pulled out, and keys at their debug level."""
     for name in ("zigpy", "bellows"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.CRITICAL)

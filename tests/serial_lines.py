@@ -7,13 +7,15 @@ can be pulled out in the middle of things, and put back.
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sticks import tool
+import pytest
 
 LINES = ("socat", "ser2net")
 _PATIENCE_S = 10.0
@@ -40,13 +42,13 @@ class Line:
         if kind == "socat":
             self.url = str(folder / name)
             port = stick.removeprefix("tcp://")
-            self._words = [tool("socat"), f"PTY,link={self.url},raw,echo=0", f"TCP:{port}"]
+            self._words = [_tool("socat"), f"PTY,link={self.url},raw,echo=0", f"TCP:{port}"]
         else:
             port = _free_port()
             self.url = f"rfc2217://127.0.0.1:{port}"
             configuration = folder / f"{name}.yaml"
             configuration.write_text(_SER2NET.format(port=port, terminal=stick))
-            self._words = [tool("ser2net"), "-n", "-c", str(configuration)]
+            self._words = [_tool("ser2net"), "-n", "-c", str(configuration)]
         self.put_back()
 
     def put_back(self) -> None:
@@ -88,6 +90,13 @@ def lines(kind: str, folder: Path, sticks: Sequence[str]) -> Iterator[list[Line]
     finally:
         for line in made:
             line.pull()
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
 
 
 def _free_port() -> int:
