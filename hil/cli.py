@@ -22,6 +22,7 @@ from hil.image_commands import image_group
 from hil.pki_commands import pki_group
 from hil.radio_command import radio_command
 from hil.run_command import run_command
+from hil.verify_command import verify_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,6 +32,7 @@ def cli() -> None:
 
 
 cli.add_command(run_command)
+cli.add_command(verify_command)
 cli.add_command(radio_command)
 cli.add_command(dsp_command)
 cli.add_command(hub_command)

@@ -35,7 +35,6 @@ from dsp_stub.responses import (
 from emulator.devices.ota_server import ResponseCode
 from emulator.medium.timing import Scheduler
 from firmware_images.image import FirmwareImage
-from firmware_images.samples import identity
 from gbcs.codes import Payload, parse_payload
 from gbcs.device_log import AddDeviceResult
 from gbcs.envelope import parse_frame
@@ -49,6 +48,7 @@ from hil.evidence import Evidence
 from hil.images import DeviceImage
 from hil.journal import Journal
 from hil.live import Live
+from hil.ota_tap import Tap
 from hil.records import Records
 from hil.seeds import Seeds
 from hil.track import Track
@@ -92,6 +92,7 @@ class Session:
         live: Live,
         *,
         take_over: bool = False,
+        tap: Tap | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.bench = bench
@@ -125,6 +126,7 @@ class Session:
             on_device_event=self.witness.on_device_event,
             on_power=self.witness.on_power,
             take_over=take_over,
+            tap=tap,
         )
         loop.set_exception_handler(self._on_loop_exception)
 
@@ -153,14 +155,26 @@ class Session:
         )
 
     async def switch_on(self, track: Track) -> None:
-        """Give a device power; it does not join yet."""
+        """Give a device power; one of ours does not join yet."""
+        self.records.hide(self.wiring.install_codes[track.device_id])
+        dut = self.wiring.duts.get(track.device_id)
+        if dut is not None:
+            self.witness.device_is(track, dut.eui64)
+            certificates = dut.certificates()
+            if certificates:
+                self.dcc.take_in(certificates)
+            else:
+                self.dcc.identity(dut.eui64)
+            await dut.power.on()
+            return
         device = self.wiring.devices[track.device_id]
         await device.power_on()
         self.witness.device_is(track, device.eui64)
-        self.records.hide(self.wiring.install_codes[track.device_id])
 
     def let_join(self, track: Track) -> None:
-        """It may look for the network from now on."""
+        """It may look for the network from now on, as a device under test does of itself."""
+        if track.device_id in self.wiring.duts:
+            return
         self.wiring.devices[track.device_id].begin()
         self.wiring.device_runs(track.device_id)
 
@@ -213,7 +227,7 @@ class Session:
 
     async def prenotify(self, track: Track) -> Answer:
         """12.2."""
-        product = identity(track.kind)
+        product = track.product
         # Where the schema has no variant, a PPMID is what it always was; a bridge cannot be told.
         has_variant = self.bench.dsp.profile == "mp170" or track.kind != "ppmid"
         body = DevicePrenotification(
