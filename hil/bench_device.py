@@ -174,7 +174,7 @@ class BenchDevice:
     ) -> StandIn:
         """The bench offers its image in the hub's place, relabelled, and the device is notified."""
         header = self.image.header
-        wanted = (self.running + 0x100) if version is None else version
+        wanted = max(self.running, header.file_version) + 1 if version is None else version
         kind = self.track.product.image_type if image_type is None else image_type
         stand_in = StandIn(
             self.eui64,
@@ -202,6 +202,11 @@ class BenchDevice:
         frames = self._session.witness.frames
         mine = (seen for seen in frames if seen.received.frame.originator == self.eui64)
         return [seen for seen in mine if seen.received.frame.cra is cra]
+
+    def commands(self) -> list[SeenFrame]:
+        """What the DSP has sent it."""
+        frames = self._session.witness.frames
+        return [seen for seen in frames if seen.received.frame.recipient == self.eui64]
 
     @property
     def activations(self) -> list[Upgrade]:

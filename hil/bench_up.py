@@ -14,6 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import pytest
+
+from emulator.zigbee import ota
 from hil.air_words import zcl_words
 from hil.bench_device import BenchDevice
 from hil.bench_file import Bench
@@ -29,6 +32,8 @@ from hil.verdict import version_text
 from hil.wiring import quiet_hosts, require_buildable
 
 PATIENCE_S = {"virtual": 7200.0, "real": 600.0}
+# What must not come is awaited so long. A device that is told nothing new has no reason to speak.
+BRIEF_S = {"virtual": 60.0, "real": 5.0}
 LAST_SHOWN = 15
 
 _Result = TypeVar("_Result")
@@ -54,6 +59,7 @@ class BenchUp:
         self.folder = folder
         self.seed = file.seed
         self.patience_s = PATIENCE_S[file.resolve_clock()] if patience_s is None else patience_s
+        self.brief_s = BRIEF_S[file.resolve_clock()]
         self._number = 0
         self._images = device_images(file)
         self._stack = ExitStack()
@@ -133,12 +139,35 @@ class BenchUp:
         return next((one for one in self.devices.values() if one.kind in kinds), None)
 
     async def until(
-        self, condition: Callable[[], object], what: str, limit_s: float | None = None
+        self,
+        condition: Callable[[], object],
+        what: str,
+        *,
+        moving: BenchDevice | None = None,
     ) -> None:
-        """Wait for a fact; fails with what was awaited, and what was last said on the air."""
-        limit = self.patience_s if limit_s is None else limit_s
-        if not await self.session.until(lambda: bool(condition()), limit):
-            self.fail(f"awaited for {limit:g} s, and it has not come: {what}")
+        """Wait for a fact, with `moving` as long as that device says anything; fails with what was
+        awaited, and what was last said on the air."""
+        limit = self.patience_s
+        while True:
+            heard = len(self.tap.heard)
+            if await self.session.until(lambda: bool(condition()), limit):
+                return
+            if moving is None or len(self.tap.heard) == heard:
+                self.fail(f"awaited for {limit:g} s, and it has not come: {what}")
+
+    async def quiet(self, for_s: float) -> None:
+        """Let this time pass."""
+        await self.session.until(lambda: False, for_s)
+
+    def served(self, device: BenchDevice) -> int:
+        """How far into the file the hub has answered a device."""
+        told = (one for one in self.tap.heard if one.eui64 == device.eui64)
+        blocks = (one.body for one in told if isinstance(one.body, ota.ImageBlockResponse))
+        return max((one.file_offset + len(one.data) for one in blocks), default=0)
+
+    def skip(self, reason: str) -> NoReturn:
+        """The test is none for this bench."""
+        pytest.skip(reason)
 
     async def never(self, condition: Callable[[], object], what: str, for_s: float) -> None:
         """Wait for what must not happen."""

@@ -12,6 +12,7 @@ group, one prefix) and pytest-embedded's.
     ppmid     the bench's PPMID; the test is skipped where there is none
     bridge    its first bridge, likewise
     step      the declared steps of a conformance test
+    rounds    N of `--hanbench-repeat N`; without it the test is skipped
 
 A test that uses any of them may be a coroutine: it runs on the bench's own loop, in virtual time
 where everything is emulated, with or without pytest-asyncio. Nothing of the bench is imported
@@ -270,6 +271,15 @@ def device(request: pytest.FixtureRequest, bench: BenchUp) -> BenchDevice:
     if declared is not None and "emulated" in declared.needs and found.is_dut:
         pytest.skip(f"{found.id} is not emulated")
     return found
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How often `hanbench verify --repeat` has a device go up and back."""
+    number: int = request.config.getoption("hanbench_repeat")
+    if not number:
+        pytest.skip("it is run by --repeat N")
+    return number
 
 
 @pytest.fixture

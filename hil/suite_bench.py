@@ -13,7 +13,7 @@ from typing import Any
 
 from hil.bench_file import BUILT_IN, Bench, load_bench
 
-SMALL_BYTES = 4096
+SMALL_BYTES = 12 * 1024  # three flash sectors: a transfer can be resumed in the midst of it
 
 
 def suite_bench(path: Path | None) -> Bench:

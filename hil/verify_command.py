@@ -157,6 +157,7 @@ def _pytest(options: Sequence[str], collector: Collector, silent: bool) -> pytes
     arguments = [
         *("-c", str(folder / "pytest.ini"), "--rootdir", str(folder), str(folder)),
         *("-q", "--tb=short", "--strict-markers", *options),
+        *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
     ]
     if importlib.util.find_spec("pytest_asyncio") is not None:  # it warns where nothing is said
         arguments += ["-o", "asyncio_default_fixture_loop_scope=function"]
