@@ -38,6 +38,9 @@ async def test_an_image_is_deployed(bench: BenchUp, device: BenchDevice, step: A
         await device.admit()
     with step(2):
         product = device.track.product
+        bench.forget()
+        device.notify()
+        await bench.until(lambda: device.sent(ota.QueryNextImageRequest), "it asks for an image")
         query = device.sent(ota.QueryNextImageRequest)[-1]
         said = f"{query.manufacturer_code:04X}-{query.image_type:04X}"
         assert said == f"{product.manufacturer_code:04X}-{product.image_type:04X}"
