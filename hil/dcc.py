@@ -8,7 +8,7 @@ pass, and each is kept in the evidence. The database lies in a folder that goes 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -142,6 +142,10 @@ class Dcc:
     def keys_of(self, device: int) -> KeyStore:
         """The keys that hold between the DSP and a device: after a replacement, not the first."""
         return self.keys if self._desk is None else self._desk.key_ring.of(device)
+
+    def held(self, device: int) -> Mapping[str, Certificate]:
+        """The certificates that took the place of a device's first ones, by their use."""
+        return {} if self._desk is None else self._desk.key_ring.held(device)
 
     def read_cells(self, device: int) -> None:
         """Whom does it trust?"""

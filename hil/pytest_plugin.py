@@ -144,6 +144,7 @@ def _on_bench(item: pytest.Item) -> pytest.Item:
         name=item.name,
         callspec=getattr(item, "callspec", None),
         callobj=item.obj,
+        fixtureinfo=item._fixtureinfo,
         keywords=item.keywords,
         originalname=item.originalname,
     )

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 import aiohttp
 
-from dsp_stub.requests import Body, Request, RequestId
+from dsp_stub.requests import Body, Request, RequestId, service_reference
 from dsp_stub.responses import (
     DccAlertMessage,
     DeviceAlertMessage,
@@ -86,7 +86,8 @@ class Supplier:
         request_id = RequestId(
             self._user.eui64, self._dcc if target is None else target, self._counter
         )
-        signed = self._user.sign(Request(request_id, variant, service, service, body))
+        reference = service_reference(service)
+        signed = self._user.sign(Request(request_id, variant, reference, service, body))
         text = str(request_id)
         self._records.duis(
             "request", signed, what=service, service=service, request_id=text, devices=about
