@@ -91,7 +91,7 @@ class BenchDevice:
         await session.switch_on(track)
         answer = await session.prenotify(track)
         assert answer.is_accepted, f"12.2 for {self.id} was answered with {answer.code}"
-        answer, is_in = await session.add_to_log(track)
+        answer, is_in = await session.add_to_log(track, self.bench.patience_s)
         assert answer.is_accepted, f"8.11 for {self.id} was answered with {answer.code}"
         assert is_in, f"the hub did not take {self.id} into its device log"
         session.let_join(track)
@@ -109,7 +109,7 @@ class BenchDevice:
         await self.ask_update(image)
         await self.settled()
         if self.track.upgrade is not None:
-            await self._session.read_back(self.track)
+            await self._session.read_back(self.track, self.bench.patience_s)
         track = self.track
         track.outcome, detail = judge_device(track)
         track.outcome_event = self._session.witness.tell(

@@ -243,7 +243,9 @@ class Session:
         track.prenotified_event = answer.event_id
         return answer
 
-    async def add_to_log(self, track: Track) -> tuple[Answer, bool]:
+    async def add_to_log(
+        self, track: Track, timeout_s: float = RESPONSE_TIMEOUT_S
+    ) -> tuple[Answer, bool]:
         """8.11, and whether the hub said that it has let the device in."""
         body = UpdateHanDeviceLog(
             device_id=track.eui64,
@@ -256,7 +258,7 @@ class Session:
         )
         if not answer.is_accepted:
             return answer, False
-        response, track.added_event = await self.response(answer.request_id)
+        response, track.added_event = await self.response(answer.request_id, timeout_s)
         payload = None if response is None else payload_of(response)
         return answer, isinstance(payload, AddDeviceResult) and payload.succeeded
 
@@ -281,9 +283,9 @@ class Session:
             if transfer is not None and transfer.response_code is ResponseCode.SUCCESS:
                 self.wiring.hub.release(track.eui64)
 
-    async def read_back(self, track: Track) -> None:
+    async def read_back(self, track: Track, timeout_s: float = RESPONSE_TIMEOUT_S) -> None:
         """11.2 to the device and 8.2 to the DSP: what each says it runs, onto its track."""
-        version = await self.read_version(track)
+        version = await self.read_version(track, timeout_s)
         await self.read_inventory(track)
         if version is not None:
             text = version_text(version.firmware_version)
