@@ -21,7 +21,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
-
 from dsp_stub.desk import DspEvent, Flagged, SecurityEvent
 from dsp_stub.requests import (
     Body,
