@@ -228,9 +228,9 @@ class BenchDevice:
         self.track.tunnel_up = False
         dut = wiring.duts.get(self.id)
         if dut is not None:
-            await dut.power.off()
+            await dut.switch(False)
             await asyncio.sleep(off_s)
-            await dut.power.on()
+            await dut.switch(True)
             return
         if wiring.air is None:
             raise BenchBroke(f"nobody can cut the power of {self.id}: it is a stick's device")

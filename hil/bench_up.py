@@ -118,15 +118,9 @@ class BenchUp:
     def close(self) -> None:
         """Everything off; the evidence stays."""
         try:
-            self._runner.run(self._stop())
+            self._runner.run(self.session.close())
         finally:
             self._stack.close()
-
-    async def _stop(self) -> None:
-        for dut in self.session.wiring.duts.values():
-            if self.devices[dut.entry.id].track.eui64:
-                await dut.power.off()
-        await self.session.close()
 
     # -- what a test does with it --------------------------------------------------------------
 

@@ -17,15 +17,21 @@ from hil.key_folder import load_keys
 
 
 class DeviceUnderTest:
-    """One of a bench. `on_power(kind, detail)` is told of every switching."""
+    """One of a bench. `on_action(what, answer)` is told of every switching."""
 
-    def __init__(self, entry: Device, on_power: Callable[[str, str], object]) -> None:
+    def __init__(self, entry: Device, on_action: Callable[[str, str], object]) -> None:
         assert entry.eui64 is not None  # the bench file was checked
         self.entry = entry
         self.eui64 = entry.eui64
-        self.power: Power = power_of(
-            entry.id, entry.power, lambda what, answer: on_power("power", f"{what}: {answer}")
-        )
+        self.power: Power = power_of(entry.id, entry.power, on_action)
+        self.is_on = False
+
+    async def switch(self, is_on: bool) -> None:
+        """Give it power, or take it away, unless that is so already."""
+        if is_on is self.is_on:
+            return
+        await (self.power.on() if is_on else self.power.off())
+        self.is_on = is_on
 
     def certificates(self) -> list[Certificate]:
         """Those of its folder; none where its keys are the run's own.

@@ -125,6 +125,7 @@ class Session:
             on_hub_event=self.witness.on_hub_event,
             on_device_event=self.witness.on_device_event,
             on_power=self.witness.on_power,
+            on_action=self.witness.on_action,
             take_over=take_over,
             tap=tap,
         )
@@ -165,7 +166,7 @@ class Session:
                 self.dcc.take_in(certificates)
             else:
                 self.dcc.identity(dut.eui64)
-            await dut.power.on()
+            await dut.switch(True)
             return
         device = self.wiring.devices[track.device_id]
         await device.power_on()

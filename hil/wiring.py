@@ -6,6 +6,7 @@ of a serial URL: who emulates a stick, and who opens it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from hil.bench_file import EMULATED, HUB, Bench
 from hil.bench_file import Device as DeviceEntry
 from hil.dcc import Dcc
 from hil.dut import DeviceUnderTest
-from hil.errors import RequestError
+from hil.errors import BenchBroke, RequestError
 from hil.evidence import Evidence
 from hil.fault_wiring import apply_faults, battery_lows, require_frames
 from hil.images import DeviceImage
@@ -151,6 +152,7 @@ class Wiring:
         on_hub_event: Callable[[HubEvent], object],
         on_device_event: Callable[[str, DeviceEvent], object],
         on_power: Callable[[str, str, str], object],
+        on_action: Callable[[str, str, str], object],
         take_over: bool = False,
         tap: Tap | None = None,
     ) -> None:
@@ -189,7 +191,7 @@ class Wiring:
         han = HanToJoin(CHANNEL, self.settings.extended_pan_id)
         self.devices: dict[str, Device] = {}
         self.duts = {
-            entry.id: DeviceUnderTest(entry, partial(on_power, entry.id))
+            entry.id: DeviceUnderTest(entry, partial(on_action, entry.id))
             for entry in bench.devices
             if entry.dut
         }
@@ -276,6 +278,9 @@ class Wiring:
 
     async def close(self) -> None:
         """Switch everything off."""
+        for dut in self.duts.values():
+            with contextlib.suppress(BenchBroke):  # its answer is in the evidence
+                await dut.switch(False)
         await self.grid.close()
         for device in self.devices.values():
             await device.power_off()

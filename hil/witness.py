@@ -220,6 +220,10 @@ class Witness:
         track = self.tracks.get(name)
         self.anomaly(track, kind, detail if track is not None else f"{name}: {detail}")
 
+    def on_action(self, device_id: str, what: str, answer: str) -> None:
+        """Something was done at the table, and what came of it."""
+        self.tell("action", device_id=device_id, what=what, answer=answer)
+
     # -- the DCC -------------------------------------------------------------------------------
 
     def on_dsp_event(self, event: DspEvent) -> None:
