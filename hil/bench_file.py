@@ -17,6 +17,7 @@ bench: hub, PPMID, bridges 1 and 2, the image of bridge 1 exactly 768 000 bytes,
                                      role = "router", "end-device" or "sleepy",
                                      image = "bridge.ota" or image_size_bytes = 768000, ...
                                      personality = "ember", "ti", "nxp" ... (the makes of client)
+                                     dut = true, eui64 = "…" ... (hil/dut_options.py)
     [device.ota]                     block_timeout_s = 5.0, resume = false, ... (of that device)
     [[fault]]                        kind = "loss", percent = 10, on = "bridge-1"
                                      (the kinds of faults and their keys: hil/faults.py)
@@ -37,6 +38,7 @@ from emulator.devices.ota_rules import OtaClientParameters
 from emulator.zigbee.ota import WAIT_FOR_UPGRADE_COMMAND
 from firmware_images.checks import MAX_LIMIT_KB, SizeLimit
 from firmware_images.image import MAX_FILE_BYTES
+from hil.dut_options import DutTable, dut_problems
 from hil.faults import Fault, parse_fault
 from hil.ota_options import (
     MAX_DATA_OCTETS,
@@ -135,7 +137,7 @@ class Hub(HubTable):
     )
 
 
-class Device(Table):
+class Device(DutTable):
     id: Text = Field(
         pattern=r"^[a-z0-9][a-z0-9-]{0,31}$",
         description="1 to 32 small letters, digits and hyphens",
@@ -281,7 +283,8 @@ class Bench(Table):
     @property
     def radios(self) -> dict[str, str]:
         """Which radio everybody is on, the hub first."""
-        return {HUB: self.hub.radio} | {device.id: device.radio for device in self.devices}
+        ours = {device.id: device.radio for device in self.devices if not device.dut}
+        return {HUB: self.hub.radio} | ours
 
     def resolve_clock(self) -> ClockName:
         """The clock of a run: virtual where every radio is emulated, unless real is asked for."""
@@ -358,6 +361,7 @@ def _contradictions(bench: Bench) -> Iterator[Problem]:
             yield (*path, "id"), f"{dotted(path)}.id is {device.id!r}, which is taken already"
         ids.append(device.id)
         yield from _image_problems(path, device)
+        yield from dut_problems(path, device, hub_is_emulated=bench.hub.radio == EMULATED)
         for key, sentence in client_contradictions(device.client_parameters(), device.ota):
             yield (*path, "ota", key), f"{dotted(path)}.ota: {sentence}"
     yield from _hub_problems(bench.hub)
@@ -389,6 +393,8 @@ def _radio_problems(bench: Bench) -> Iterator[Problem]:
     hub = bench.hub.radio
     used = {hub: HUB}
     for number, device in enumerate(bench.devices):
+        if device.dut:
+            continue
         path: KeyPath = ("device", number, "radio")
         where = f"{dotted(path)} is {device.radio!r}"
         if (device.radio == EMULATED) is not (hub == EMULATED):

@@ -18,6 +18,7 @@ from hil.errors import HanbenchError
 # most commands run.
 COMMANDS = {
     "run": "hil.run_command:run_command",
+    "verify": "hil.verify_command:verify_command",
     "radio": "hil.radio_command:radio_command",
     "dsp": "hil.dsp_command:dsp_command",
     "hub": "hil.hub_command:hub_command",

@@ -8,7 +8,7 @@ pass, and each is kept in the evidence. The database lies in a folder that goes 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -143,6 +143,10 @@ class Dcc:
         """The keys that hold between the DSP and a device: after a replacement, not the first."""
         return self.keys if self._desk is None else self._desk.key_ring.of(device)
 
+    def held(self, device: int) -> Mapping[str, Certificate]:
+        """The certificates that took the place of a device's first ones, by their use."""
+        return {} if self._desk is None else self._desk.key_ring.held(device)
+
     def read_cells(self, device: int) -> None:
         """Whom does it trust?"""
         self._carry_out(credential_commands.read_cells, device)
@@ -230,6 +234,21 @@ class Dcc:
         self._server = DspServer(Dsp(desk, self._hear), self._utc_now, hold=self._hold)
         self.supplier.reach(await self._server.start(LOOPBACK, 0))
 
+    def list_image(self, product: ProductIdentity, image: FirmwareImage) -> None:
+        """One more file on the CPL, unless it is there already."""
+        assert self._desk is not None
+        cpl = self._desk.cpl
+        entry = _entry(product, image.header.file_version, image, self._desk.options.cpl_hash)
+        if cpl.get(entry.identity) is None:
+            cpl.add(entry)
+
+    def take_in(self, certificates: Iterable[Certificate]) -> None:
+        """The certificates of a device that keeps its keys."""
+        assert self._records is not None
+        for certificate in certificates:
+            self.keys.add(certificate)
+            self._records.certificate(certificate)
+
     def connect_hub(self, eui64: int, hub: Wan) -> None:
         """The hub is up: the premises as found stand in the inventory, and the WAN reaches it."""
         assert self._server is not None
@@ -264,12 +283,14 @@ class Dcc:
     def _list_products(self, desk: Desk, images: Iterable[tuple[DeviceKind, DeviceImage]]) -> None:
         """Put on the CPL what devices are delivered with, and what they are to be updated to."""
         files: dict[tuple[DeviceKind, int], FirmwareImage | None] = {}
+        products: dict[str, ProductIdentity] = dict(PRODUCTS)
         for kind, image in images:
+            products[kind] = image.product or products[kind]
             # What one device is delivered with may be what another is updated to.
             files.setdefault((kind, image.factory_version), None)
             files[kind, image.image.header.file_version] = image.image
         for (kind, version), file in files.items():
-            desk.cpl.add(_entry(PRODUCTS[kind], version, file, desk.options.cpl_hash))
+            desk.cpl.add(_entry(products[kind], version, file, desk.options.cpl_hash))
 
     def _find_premises(self, desk: Desk, hub: int) -> None:
         inventory = desk.inventory

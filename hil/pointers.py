@@ -59,7 +59,7 @@ class Resolver:
             return f"{pointer}: {size}"
         if at is None:
             return None
-        if file == EVENTS or file.endswith(CAPTURE_SUFFIX):
+        if _is_events(file) or file.endswith(CAPTURE_SUFFIX):
             problem = self._count_problem(file, at)
         else:
             problem = _offset_problem(at, size)
@@ -88,13 +88,13 @@ class Resolver:
         if isinstance(count, str):
             return count
         if not 1 <= int(at) <= count:
-            return f"there are {count} {'events' if file == EVENTS else 'frames'}, from 1"
+            return f"there are {count} {'events' if _is_events(file) else 'frames'}, from 1"
         return None
 
     def _count(self, file: str) -> int | str:
         path = self._folder / file
         try:
-            if file == EVENTS:
+            if _is_events(file):
                 with path.open("rb") as lines:
                     return sum(line.endswith(b"\n") for line in lines)
             return count_frames(path)
@@ -107,6 +107,11 @@ class Resolver:
 def resolve(folder: Path, pointer: str) -> str | None:
     """None when what `pointer` names is there, else the sentence why it dangles."""
     return Resolver(folder).resolve(pointer)
+
+
+def _is_events(file: str) -> bool:
+    """The events of a run, or those of one test of a suite."""
+    return PurePosixPath(file).name == EVENTS
 
 
 def _offset_problem(at: str, size: int) -> str | None:

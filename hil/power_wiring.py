@@ -54,12 +54,13 @@ class Grid:
                 self._mains[name] = Mains(
                     name,
                     goes,
-                    switch=partial(self._switch, name),
+                    switch=partial(self.switch, name),
                     on_event=partial(on_event, name),
                     on_lost=partial(on_lost, name),
                 )
 
-    def _switch(self, name: str, is_on: bool) -> None:
+    def switch(self, name: str, is_on: bool) -> None:
+        """Give an emulated stick its power, or take it away."""
         stick = self._sticks[name]
         if is_on:
             stick.restart(RESET_POWER_ON)

@@ -117,7 +117,7 @@ def run_command(
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     else:
         quiet_hosts()
-    evidence = Evidence(folder or _new_folder(bench.seed), epoch=bench.epoch)
+    evidence = Evidence(folder or new_folder(bench.seed), epoch=bench.epoch)
     live = Live(bench.resolve_clock(), silent=as_json)
     try:
         with evidence, live:
@@ -195,7 +195,8 @@ def _run(
         signal.signal(signal.SIGTERM, previous)
 
 
-def _new_folder(seed: int) -> Path:
+def new_folder(seed: int) -> Path:
+    """The next evidence folder, where none was named."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = EVIDENCE_ROOT / f"{now}-seed-{seed}"
     number = 1

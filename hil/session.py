@@ -35,7 +35,6 @@ from dsp_stub.responses import (
 from emulator.devices.ota_server import ResponseCode
 from emulator.medium.timing import Scheduler
 from firmware_images.image import FirmwareImage
-from firmware_images.samples import identity
 from gbcs.codes import Payload, parse_payload
 from gbcs.device_log import AddDeviceResult
 from gbcs.envelope import parse_frame
@@ -49,6 +48,7 @@ from hil.evidence import Evidence
 from hil.images import DeviceImage
 from hil.journal import Journal
 from hil.live import Live
+from hil.ota_tap import Tap
 from hil.radio_options import CHANNEL
 from hil.records import Records
 from hil.seeds import Seeds
@@ -94,6 +94,7 @@ class Session:
         *,
         take_over: bool = False,
         channel: int = CHANNEL,
+        tap: Tap | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.bench = bench
@@ -126,8 +127,10 @@ class Session:
             on_hub_event=self.witness.on_hub_event,
             on_device_event=self.witness.on_device_event,
             on_power=self.witness.on_power,
+            on_action=self.witness.on_action,
             take_over=take_over,
             channel=channel,
+            tap=tap,
         )
         loop.set_exception_handler(self._on_loop_exception)
 
@@ -156,14 +159,26 @@ class Session:
         )
 
     async def switch_on(self, track: Track) -> None:
-        """Give a device power; it does not join yet."""
+        """Give a device power; one of ours does not join yet."""
+        self.records.hide(self.wiring.install_codes[track.device_id])
+        dut = self.wiring.duts.get(track.device_id)
+        if dut is not None:
+            self.witness.device_is(track, dut.eui64)
+            certificates = dut.certificates()
+            if certificates:
+                self.dcc.take_in(certificates)
+            else:
+                self.dcc.identity(dut.eui64)
+            await dut.switch(True)
+            return
         device = self.wiring.devices[track.device_id]
         await device.power_on()
         self.witness.device_is(track, device.eui64)
-        self.records.hide(self.wiring.install_codes[track.device_id])
 
     def let_join(self, track: Track) -> None:
-        """It may look for the network from now on."""
+        """It may look for the network from now on, as a device under test does of itself."""
+        if track.device_id in self.wiring.duts:
+            return
         self.wiring.devices[track.device_id].begin()
         self.wiring.device_runs(track.device_id)
 
@@ -216,7 +231,7 @@ class Session:
 
     async def prenotify(self, track: Track) -> Answer:
         """12.2."""
-        product = identity(track.kind)
+        product = track.product
         # Where the schema has no variant, a PPMID is what it always was; a bridge cannot be told.
         has_variant = self.bench.dsp.profile == "mp170" or track.kind != "ppmid"
         body = DevicePrenotification(
@@ -232,7 +247,9 @@ class Session:
         track.prenotified_event = answer.event_id
         return answer
 
-    async def add_to_log(self, track: Track) -> tuple[Answer, bool]:
+    async def add_to_log(
+        self, track: Track, timeout_s: float = RESPONSE_TIMEOUT_S
+    ) -> tuple[Answer, bool]:
         """8.11, and whether the hub said that it has let the device in."""
         body = UpdateHanDeviceLog(
             device_id=track.eui64,
@@ -245,7 +262,7 @@ class Session:
         )
         if not answer.is_accepted:
             return answer, False
-        response, track.added_event = await self.response(answer.request_id)
+        response, track.added_event = await self.response(answer.request_id, timeout_s)
         payload = None if response is None else payload_of(response)
         return answer, isinstance(payload, AddDeviceResult) and payload.succeeded
 
@@ -270,9 +287,9 @@ class Session:
             if transfer is not None and transfer.response_code is ResponseCode.SUCCESS:
                 self.wiring.hub.release(track.eui64)
 
-    async def read_back(self, track: Track) -> None:
+    async def read_back(self, track: Track, timeout_s: float = RESPONSE_TIMEOUT_S) -> None:
         """11.2 to the device and 8.2 to the DSP: what each says it runs, onto its track."""
-        version = await self.read_version(track)
+        version = await self.read_version(track, timeout_s)
         await self.read_inventory(track)
         if version is not None:
             text = version_text(version.firmware_version)

@@ -86,9 +86,8 @@ class Supplier:
         request_id = RequestId(
             self._user.eui64, self._dcc if target is None else target, self._counter
         )
-        signed = self._user.sign(
-            Request(request_id, variant, service_reference(service), service, body)
-        )
+        reference = service_reference(service)
+        signed = self._user.sign(Request(request_id, variant, reference, service, body))
         text = str(request_id)
         self._records.duis(
             "request", signed, what=service, service=service, request_id=text, devices=about

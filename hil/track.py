@@ -5,10 +5,12 @@ Source: ours. A track only remembers; what becomes of it is for `hil.judging` to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from emulator.devices.device import DeviceUp
 from emulator.devices.ota_server import TransferOutcome
+from firmware_images.image import FirmwareImage
+from firmware_images.samples import ProductIdentity, identity
 from hil.bench_file import DeviceKind
 from hil.images import DeviceImage
 from hil.verdict import Alert, Outcome, ReadBack, version_text
@@ -64,6 +66,23 @@ class Track:
     outcome: Outcome = "not-attempted"
     detail: str = ""
     outcome_event: int = 0
+
+    @property
+    def product(self) -> ProductIdentity:
+        """Whose images it takes."""
+        return self.image.product or identity(self.kind)
+
+    def renew(self, image: FirmwareImage, running: int) -> None:
+        """Another update begins, of a device that runs this version."""
+        self.image = replace(self.image, image=image, factory_version=running)
+        self.started = False
+        self.transfer = self.restarted = self.upgrade = None
+        self.transfer_failed = self.read_back = None
+        self.accepted_event = self.delivered_event = self.transferred_event = 0
+        self.blocks = self.offset_bytes = 0
+        self.outcome, self.detail, self.outcome_event = "not-attempted", "", 0
+        for told in (self.flagged, self.alerts, self.alert_frames, self.read_back_events):
+            told.clear()
 
     @property
     def is_over(self) -> bool:

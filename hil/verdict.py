@@ -101,6 +101,31 @@ class Requirement:
     id: str
     verdict: RequirementResult
     evidence: Sequence[str] = ()
+    detail: str = ""  # why it was not run
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteStep:
+    """One declared step of a conformance test."""
+
+    text: str
+    outcome: Literal["passed", "failed", "not-run"]
+    time_s: float
+    evidence: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteTest:
+    """One conformance test: what it declared, what became of it, and what runs it alone again."""
+
+    id: str
+    title: str
+    requirements: Sequence[str]
+    claims: Sequence[str]
+    steps: Sequence[SuiteStep]
+    outcome: Literal["passed", "failed", "skipped"]
+    detail: str
+    repeat: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +161,16 @@ class Verdict:
     scope: Sequence[str] = ()
     requirements: Sequence[Requirement] = ()
     radios: Sequence[RadioVerdict] = ()
+    suites: Sequence[SuiteTest] | None = None  # of `hanbench verify`
     verdict: Result = field(init=False)
 
     def __post_init__(self) -> None:
         in_scope = [one for one in self.requirements if one.id in self.scope]
-        object.__setattr__(self, "verdict", overall(self.devices, self.checks, in_scope))
+        if self.suites is None:
+            verdict = overall(self.devices, self.checks, in_scope)
+        else:
+            verdict = of_suites(self.suites, in_scope)
+        object.__setattr__(self, "verdict", verdict)
 
     @property
     def exit_code(self) -> int:
@@ -152,6 +182,11 @@ class Verdict:
         document: dict[str, Any] = {"schema": SCHEMA, "verdict": fields.pop("verdict")}
         for name in ("seed", "clock", "trace_hash", "unwitnessed", "wall_s", "virtual_s"):
             document[name] = fields.pop(name)
+        if self.suites is None:
+            del fields["suites"]
+        for requirement in fields["requirements"]:
+            if not requirement["detail"]:
+                del requirement["detail"]
         return json.dumps(document | fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -166,3 +201,10 @@ def overall(
     checked = all(check.verdict == "pass" for check in checks)
     shown = all(one.verdict in ("pass", "not-applicable") for one in in_scope)
     return "pass" if activated and checked and shown else "fail"
+
+
+def of_suites(suites: Iterable[SuiteTest], in_scope: Iterable[Requirement]) -> Result:
+    """Pass when a test passed and none failed, and nothing that tests set out to show failed."""
+    outcomes = {one.outcome for one in suites}
+    shown = all(one.verdict in ("pass", "not-applicable") for one in in_scope)
+    return "pass" if "passed" in outcomes and "failed" not in outcomes and shown else "fail"

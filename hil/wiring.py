@@ -6,6 +6,7 @@ of a serial URL: who emulates a stick, and who opens it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,14 @@ from datetime import datetime
 from functools import partial
 
 from emulator.devices.bridge import BRIDGE_1, BRIDGE_2
-from emulator.devices.device import Device, DeviceBuild, DeviceEvent, DeviceLost, HanToJoin
+from emulator.devices.device import (
+    Device,
+    DeviceBuild,
+    DeviceEvent,
+    DeviceLost,
+    HanToJoin,
+    MakeNode,
+)
 from emulator.devices.ezsp_node import EzspNode
 from emulator.devices.flash import Flash, FlashContents, PagePool, Slot
 from emulator.devices.gbcs_half import GbcsMemory
@@ -35,11 +43,13 @@ from firmware_images.samples import identity, verify_maker
 from hil.bench_file import EMULATED, HUB, Bench
 from hil.bench_file import Device as DeviceEntry
 from hil.dcc import Dcc
-from hil.errors import RequestError
+from hil.dut import DeviceUnderTest
+from hil.errors import BenchBroke, RequestError
 from hil.evidence import Evidence
 from hil.fault_wiring import apply_faults, battery_lows, require_frames
 from hil.images import DeviceImage
 from hil.ota_options import server_parameters
+from hil.ota_tap import Tap, TappedNode
 from hil.power_wiring import Grid
 from hil.radio_options import CHANNEL
 from hil.seeds import Seeds
@@ -53,7 +63,7 @@ MODELS: dict[str, DeviceModel] = {model.kind: model for model in (PPMID, BRIDGE_
 def require_buildable(bench: Bench) -> None:
     """Raises RequestError for a device that cannot be built, before a run has anything to close."""
     for entry in bench.devices:
-        if entry.kind not in MODELS:
+        if entry.kind not in MODELS and not entry.dut:
             raise RequestError(
                 f"{entry.id}: a {entry.kind} is not emulated yet, only {', '.join(MODELS)}"
             )
@@ -142,8 +152,10 @@ class Wiring:
         on_hub_event: Callable[[HubEvent], object],
         on_device_event: Callable[[str, DeviceEvent], object],
         on_power: Callable[[str, str, str], object],
+        on_action: Callable[[str, str, str], object],
         take_over: bool = False,
         channel: int = CHANNEL,
+        tap: Tap | None = None,
     ) -> None:
         seeds = Seeds(bench.seed)
         emulated = bench.hub.radio == EMULATED
@@ -162,7 +174,7 @@ class Wiring:
         )
         self.hub = Hub(
             self._radio(HUB, bench.hub.radio),
-            partial(ZigpyNode, take_over=take_over or emulated),
+            self._make_hub_node(tap, take_over=take_over or emulated),
             on_hub_event,
             image_limit_bytes=_slot_bytes(bench),
             parameters=server_parameters(bench.hub),
@@ -173,12 +185,20 @@ class Wiring:
             power=self.grid.power(HUB),
         )
         self.install_codes = {
-            entry.id: seeds.derive(f"install code {entry.id}", 16) for entry in bench.devices
+            entry.id: entry.install_code or seeds.derive(f"install code {entry.id}", 16)
+            for entry in bench.devices
         }
         pool = PagePool()
         han = HanToJoin(channel, self.settings.extended_pan_id)
         self.devices: dict[str, Device] = {}
+        self.duts = {
+            entry.id: DeviceUnderTest(entry, partial(on_action, entry.id))
+            for entry in bench.devices
+            if entry.dut
+        }
         for entry in bench.devices:
+            if entry.dut:
+                continue
             build = self._build(entry, images[entry.id], _slot_bytes(bench), seeds)
             build.identity, build.utc_now = dcc.identity, utc_now
             self.devices[entry.id] = Device(
@@ -193,8 +213,14 @@ class Wiring:
             apply_faults(of_sticks, self.air.medium, self.air.sticks)
         self.keys = Keys(
             self.settings.network_key,
-            {name: device.build.link_key for name, device in self.devices.items()},
+            {name: install_code_key(code) for name, code in self.install_codes.items()},
         )
+
+    @staticmethod
+    def _make_hub_node(tap: Tap | None, *, take_over: bool) -> MakeNode:
+        if tap is None:
+            return partial(ZigpyNode, take_over=take_over)
+        return partial(TappedNode, tap=tap, take_over=take_over)
 
     def hub_runs(self) -> None:
         """The hub has formed its network."""
@@ -253,6 +279,9 @@ class Wiring:
 
     async def close(self) -> None:
         """Switch everything off."""
+        for dut in self.duts.values():
+            with contextlib.suppress(BenchBroke):  # its answer is in the evidence
+                await dut.switch(False)
         await self.grid.close()
         for device in self.devices.values():
             await device.power_off()

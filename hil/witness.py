@@ -6,6 +6,7 @@ Source: ours. Everybody's events come in here; the scenario waits for what they 
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime
 
 from dsp_stub.desk import DspEvent, Flagged, SecurityEvent
@@ -42,6 +43,7 @@ from hil.track import Track, Upgrade
 from hil.verdict import Alert, version_text
 
 HUB = "hub"
+MAX_KEPT = 5000  # of each kind; a device that floods the bench pushes out its own oldest
 
 
 class Witness:
@@ -62,6 +64,10 @@ class Witness:
         self._clock = clock
         self._evidence = evidence
         self._live = live
+        # What suites judge: frames on the WAN, what users were told, what is held against whom.
+        self.frames: deque[SeenFrame] = deque(maxlen=MAX_KEPT)
+        self.activations: deque[tuple[int, Upgrade]] = deque(maxlen=MAX_KEPT)
+        self.complaints: deque[tuple[int | None, str]] = deque(maxlen=MAX_KEPT)
 
     # -- who is who ----------------------------------------------------------------------------
 
@@ -216,6 +222,10 @@ class Witness:
         track = self.tracks.get(name)
         self.anomaly(track, kind, detail if track is not None else f"{name}: {detail}")
 
+    def on_action(self, device_id: str, what: str, answer: str) -> None:
+        """Something was done at the table, and what came of it."""
+        self.tell("action", device_id=device_id, what=what, answer=answer)
+
     # -- the DCC -------------------------------------------------------------------------------
 
     def on_dsp_event(self, event: DspEvent) -> None:
@@ -223,7 +233,9 @@ class Witness:
             case SecurityEvent():
                 name = None if event.device is None else self.name_of(event.device)
                 self._discarded("dsp", name, event.reason, event.detail)
+                self.complaints.append((event.device, event.reason))
             case Flagged():
+                self.complaints.append((event.device, event.reason))
                 track = self._by_eui64.get(event.device)
                 if track is not None:
                     track.flagged.append(f"{event.reason}: {event.detail}")
@@ -232,6 +244,8 @@ class Witness:
 
     def on_frame(self, seen: SeenFrame) -> None:
         """A GBCS frame crossed the WAN; the alerts among them are part of the verdict."""
+        self.frames.append(seen)
+        self._journal.tell()
         frame = seen.received.frame
         match seen.payload:
             case FirmwareActivation() as activation:
@@ -272,10 +286,9 @@ class Witness:
                 upgrade = alert.firmware_upgrade
                 if track is not None and upgrade is not None:
                     track.steps += 1
-                    if track.upgrade is None:
-                        track.upgrade = Upgrade(
-                            upgrade.firmware_version, upgrade.succeeded, event_id
-                        )
+                    told = Upgrade(upgrade.firmware_version, upgrade.succeeded, event_id)
+                    track.upgrade = track.upgrade or told
+                    self.activations.append((alert.device_id, told))
                     _name_alert(track, "8F8B", alert.timestamp, message.dcc_alert_code)
             case CommsHubAlert():
                 transfer = alert.firmware_transfer

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
-from foreign_tap import Tap, TappedNode
 
 from dsp_stub.desk import DspEvent, Flagged, SecurityEvent
 from dsp_stub.requests import (
@@ -59,6 +58,7 @@ from hil.evidence import Evidence
 from hil.images import DeviceImage, maker_of
 from hil.journal import Journal
 from hil.key_folder import certificate_pem
+from hil.ota_tap import Tap, TappedNode
 from hil.records import Records, SeenFrame
 from hil.seeds import Seeds
 from hil.sticks import ServedStick, serve_sticks
@@ -144,7 +144,7 @@ class ForeignRig:
         )
         self.hub = Hub(
             sticks[0].url,
-            partial(TappedNode, tap=self.tap),
+            partial(TappedNode, tap=self.tap, take_over=True),
             lambda event: self._keep(self.hub_events, event),
             image_limit_bytes=750 * 1024,
             identity=self.dcc.identity,

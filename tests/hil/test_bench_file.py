@@ -166,7 +166,7 @@ def test_a_real_radio_sets_the_real_clock(tmp_path: Path, radio: str) -> None:
             "device = [\n  {id = 'a', kind = 'ppmid'},\n  # {\n  {id='b', kind='ppmid', x=1}]",
             "device[1].x",
             4,
-            "there are id, kind, radio",
+            "id, kind, radio",
         ),
         (ONE_DEVICE + '"max data" = 1', 'device[0]."max data"', 5, "max_data_size"),
         (ONE_DEVICE + "'max.data' = 1", 'device[0]."max.data"', 5, "max_data_size"),

@@ -37,6 +37,16 @@ EVENTS: list[dict[str, Any]] = [
         "url": "/dev/ttyUSB0",
         "detail": "02484E42C4A48A30, EZSP 14",
     },
+    {
+        "type": "step",
+        "test": "test_update.py::test_an_image_is_deployed",
+        "number": 1,
+        "text": "the device joins",
+        "outcome": "passed",
+        "detail": "",
+    },
+    {"type": "action", "device_id": "dut", "what": "switch it on", "answer": "done"},
+    {"type": "test", "test": "test_update.py::test_it", "outcome": "failed", "detail": "no N39"},
     {"type": "channel-chosen", "channel": 20, "energy_dbm": {"20": -95, "25": -80}},
     {
         "type": "network-formed",

@@ -71,6 +71,7 @@ def wire(made: Bench, evidence: Evidence) -> Wiring:
         on_hub_event=lambda _event: None,
         on_device_event=lambda _name, _event: None,
         on_power=nobody,
+        on_action=nobody,
     )
 
 

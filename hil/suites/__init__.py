@@ -1,0 +1,1 @@
+"""Conformance tests: what a device, or the DSP itself, has to do, requirement by requirement."""

@@ -1,0 +1,119 @@
+"""`hanbench verify`: what it says, what it leaves, and that it can fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from hil.cli import cli
+from hil.pointers import resolve
+from hil.requirements import TITLES
+from hil.suite_results import NOT_SHOWN
+from hil.verdict import Requirement, SuiteStep, SuiteTest, Verdict
+
+HIL = Path(__file__).parents[2] / "hil"
+SCHEMA = json.loads((HIL / "schemas/verdict.schema.json").read_text())
+EVENTS = json.loads((HIL / "schemas/events.schema.json").read_text())
+
+
+def verify(*words: object, code: int = 0) -> str:
+    """Run it as a process of its own: pytest within pytest would share its plugins."""
+    told = subprocess.run(
+        [sys.executable, "-m", "hil.cli", "verify", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
+    )
+    assert told.returncode == code, told.stdout + told.stderr
+    return told.stdout if code != 2 else told.stderr
+
+
+def test_a_verdict_of_suites_is_as_its_schema_says_and_its_evidence_is_there(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "evidence"
+    words = ("--kind", "bridge-1", "-k", "test_an_image_is_deployed", "--evidence", folder)
+    document = json.loads(verify(*words, "--json"))
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert document["verdict"] == "pass"
+    assert document["scope"] == ["MP170-R2"]
+    (test,) = document["suites"]
+    assert test["id"] == "test_update.py::test_an_image_is_deployed[bridge-1]"
+    assert {step["outcome"] for step in test["steps"]} == {"passed"}
+    for step in test["steps"]:
+        for pointer in step["evidence"]:
+            assert resolve(folder, pointer) is None
+    by_id = {row["id"]: row for row in document["requirements"]}
+    assert set(by_id) == set(TITLES)
+    assert by_id["MP170-NF2"]["detail"] == NOT_SHOWN["MP170-NF2"]
+    for path in folder.rglob("events.jsonl"):
+        for line in path.read_text().splitlines():
+            jsonschema.Draft202012Validator(EVENTS).validate(json.loads(line))
+    assert test["repeat"].startswith("hanbench verify --seed 1 ")
+    assert "1 passed" in verify(*shlex.split(test["repeat"])[2:], "--evidence", tmp_path / "again")
+
+
+def test_the_list_has_every_requirement_that_is_not_said_to_be_left_out() -> None:
+    rows: list[dict[str, Any]] = json.loads(verify("--list", "--json"))
+    assert len(rows) > 50
+    shown = {name for row in rows for name in row["requirements"]}
+    assert shown <= set(TITLES)
+    assert not shown & set(NOT_SHOWN)
+    assert shown | set(NOT_SHOWN) == set(TITLES)
+    assert all(row["steps"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--requirement", "MP170-R99"), "there is no requirement MP170-R99"),
+        (("-k", "nothing_of_this_name"), "no test is what was asked for"),
+        (("nowhere.toml",), "nowhere.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    words: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    told = CliRunner().invoke(cli, ["verify", *words, "--evidence", str(tmp_path / "e")])
+    assert told.exit_code != 0
+    assert sentence in str(told.exception or told.output)
+
+
+STEP = SuiteStep("one", "passed", 1.0, ())
+
+
+def test_a_verdict_of_suites_passes_what_passed_alone() -> None:
+    def verdict(*outcomes: Any, row: Any = "pass") -> str:
+        suites = [
+            SuiteTest("t", "title", ["MP170-R2"], [], [STEP], outcome, "", "hanbench verify")
+            for outcome in outcomes
+        ]
+        rows = [Requirement("MP170-R2", row)]
+        return Verdict(1, "virtual", None, 0, 0, (), (), (), ["MP170-R2"], rows, suites).verdict
+
+    assert verdict("passed", "skipped") == "pass"
+    assert verdict("skipped") == "fail"
+    assert verdict() == "fail"
+    assert verdict("passed", "failed") == "fail"
+    assert verdict("passed", row="fail") == "fail"
+
+
+@pytest.mark.matrix
+def test_the_suites_pass_on_the_built_in_bench_by_two_workers(tmp_path: Path) -> None:
+    told = verify("-n", "2", "--evidence", tmp_path / "e", "--json")
+    document = json.loads(told)
+    assert document["verdict"] == "pass"
+    outcomes = [test["outcome"] for test in document["suites"]]
+    assert outcomes.count("passed") > 80
+    assert document["wall_s"] < 180
+    shown = {row["id"] for row in document["requirements"] if row["verdict"] == "pass"}
+    assert shown == set(TITLES) - set(NOT_SHOWN)
