@@ -98,7 +98,9 @@ def test_a_verdict_of_suites_passes_what_passed_alone() -> None:
             for outcome in outcomes
         ]
         rows = [Requirement("MP170-R2", row)]
-        return Verdict(1, "virtual", None, 0, 0, (), (), (), ["MP170-R2"], rows, suites).verdict
+        return Verdict(
+            1, "virtual", None, 0, 0, (), (), (), ["MP170-R2"], rows, suites=suites
+        ).verdict
 
     assert verdict("passed", "skipped") == "pass"
     assert verdict("skipped") == "fail"
