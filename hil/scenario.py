@@ -10,9 +10,11 @@ one for devices whose update is in progress.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from emulator.devices.node import NodeError, TakeOverRefused
+from emulator.devices.signal_counts import Signal
 from emulator.medium.timing import Scheduler
 from firmware_images.image import FirmwareImage, build_image
 from firmware_images.samples import identity, seeded_image
@@ -52,7 +54,7 @@ class Scenario:
         self.session = Session(
             bench, images, clock, evidence, live, take_over=take_over, channel=channel
         )
-        self._radios = radios
+        self._radios = list(radios)
         self.tracks = self.session.tracks
         self.witness = self.session.witness
         self.dcc = self.session.dcc
@@ -97,6 +99,8 @@ class Scenario:
         except NodeError as error:
             raise BenchBroke(str(error)) from error
         finally:
+            heard = self.wiring.signals()
+            self._radios = [_as_heard(radio, heard.get(radio.name)) for radio in self._radios]
             await self.session.close()
 
     async def _admit(self) -> None:
@@ -263,3 +267,9 @@ class Scenario:
             wall_s=round(wall_s, 3),
             virtual_s=round(self.witness.time_s(), 6),
         )
+
+
+def _as_heard(radio: RadioVerdict, signal: Signal | None) -> RadioVerdict:
+    if signal is None:
+        return radio
+    return replace(radio, rssi_dbm=signal.rssi_dbm, lqi=signal.lqi)

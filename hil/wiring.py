@@ -29,6 +29,7 @@ from emulator.devices.hub import Hub, HubEvent, HubLost
 from emulator.devices.models import DeviceModel
 from emulator.devices.node import NetworkSettings, Role
 from emulator.devices.ppmid import PPMID
+from emulator.devices.signal_counts import Signal
 from emulator.devices.zigpy_node import ZigpyNode
 from emulator.medium.air import Medium
 from emulator.medium.pcapng import PcapngWriter, TraceHash
@@ -221,6 +222,11 @@ class Wiring:
         if tap is None:
             return partial(ZigpyNode, take_over=take_over)
         return partial(TappedNode, tap=tap, take_over=take_over)
+
+    def signals(self) -> dict[str, Signal | None]:
+        """How well the radios have heard."""
+        devices = {name: device.signal() for name, device in self.devices.items()}
+        return {HUB: self.hub.node.signal(), **devices}
 
     def hub_runs(self) -> None:
         """The hub has formed its network."""

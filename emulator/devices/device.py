@@ -47,6 +47,7 @@ from emulator.devices.node import (
 from emulator.devices.nonvolatile import STEADY, Power, PowerCut, Record
 from emulator.devices.ota_client import OtaClient, OtaClientIdentity, OtaClientParameters
 from emulator.devices.ota_download import RandomBits
+from emulator.devices.signal_counts import Signal
 from emulator.devices.tunnel import TunnelServer
 from emulator.devices.wakeup import Wakeup
 
@@ -167,6 +168,10 @@ class Device:
         build.power, build.memory = power, GbcsMemory.restarted(build.memory.record, power)
         await self.power_on()
         self.begin()
+
+    def signal(self) -> Signal | None:
+        """How well its radio has heard since its last start."""
+        return None if self._firmware is None else self._firmware.node.signal()
 
     def begin(self) -> None:
         """Join, and live from update to update; what happens is told to `on_event`."""

@@ -33,6 +33,7 @@ from emulator.devices.node import (
 )
 from emulator.devices.node import SMART_ENERGY_PROFILE as PROFILE
 from emulator.devices.parent_search import find_parent
+from emulator.devices.signal_counts import Signal
 from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
 
 HUB_NWK = 0x0000
@@ -92,6 +93,10 @@ class EzspNode:
         if self._ezsp is None:
             raise NodeError(f"the radio {self.url} is not open")
         return self._ezsp
+
+    def signal(self) -> Signal | None:
+        """How well it has heard since it was opened."""
+        return None if self._ezsp is None else self._ezsp.signals.medians()
 
     async def open(self) -> None:
         """Reach the stick, reset it, register the endpoints."""

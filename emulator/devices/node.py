@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from emulator.devices.signal_counts import Signal
+
 SMART_ENERGY_PROFILE = 0x0109
 MAX_QUEUED_FRAMES = 64
 MAX_UNDER_WAY = 8  # EmberZNet keeps 10 APS messages; two are left for others
@@ -188,6 +190,9 @@ class Node(Protocol):
 
     async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
         """The endpoint on which `peer` serves `cluster` (or uses it), None when it tells none."""
+
+    def signal(self) -> Signal | None:
+        """How well the radio has heard since it was opened; None where nobody counts."""
 
     def send(self, frame: Frame) -> int:
         """Queue a frame; the tag by which `Sent` names it. Raises QueueFull."""

@@ -48,6 +48,7 @@ from emulator.devices.node import (
     Routed,
     Sent,
 )
+from emulator.devices.signal_counts import SignalCounts
 from emulator.devices.smart_energy_frames import Block, Layout
 from emulator.zigbee import zdo
 from emulator.zigbee.events import OPTION_ENCRYPTION, OPTION_FRAGMENT, OPTION_RETRY
@@ -154,6 +155,7 @@ class SmartEnergyEzsp(EZSP):
         self._expiry: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
         self._reassembler = Reassembler()
+        self.signals = SignalCounts()
         self._routed: dict[int, int] = {}  # short address: octets of its source route
         self._loop = asyncio.get_running_loop()
 
@@ -479,7 +481,12 @@ class SmartEnergyEzsp(EZSP):
         block = self._layout.parse_incoming(data)
         if block is None:
             return
-        nwk, eui64, cluster, source_endpoint, destination_endpoint, options, _, _, payload = block
+        nwk, eui64, cluster, source_endpoint, destination_endpoint, options, _, _, payload, *_ = (
+            block
+        )
+        signals = self.signals
+        signals.lqis[block.lqi] += 1
+        signals.rssis[block.rssi_dbm] += 1
         if options & OPTION_FRAGMENT:
             whole = self._take_block(block)
             if whole is None:

@@ -53,6 +53,8 @@ class Block(NamedTuple):
     group: int
     counter: int
     payload: bytes
+    lqi: int
+    rssi_dbm: int
 
 
 class Layout:
@@ -99,8 +101,8 @@ class Layout:
                     eui64,
                     _,
                     _,
-                    _,
-                    _,
+                    lqi,
+                    rssi,
                     _,
                     length,
                 ) = _INCOMING_V14.unpack_from(frame, self.body_at)
@@ -115,8 +117,8 @@ class Layout:
                     options,
                     group,
                     counter,
-                    _,
-                    _,
+                    lqi,
+                    rssi,
                     nwk,
                     _,
                     _,
@@ -128,7 +130,9 @@ class Layout:
             return None
         if len(payload) != length:
             return None
-        return Block(nwk, eui64, cluster, source, destination, options, group, counter, payload)
+        return Block(
+            nwk, eui64, cluster, source, destination, options, group, counter, payload, lqi, rssi
+        )
 
     def parse_sent(self, frame: bytes) -> tuple[int, bool] | None:
         """Tag and success of a `messageSentHandler` of profile 0x0109, None for any other."""

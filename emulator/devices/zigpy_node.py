@@ -41,6 +41,7 @@ from emulator.devices.node import (
     TakeOverRefused,
     radio_errors,
 )
+from emulator.devices.signal_counts import Signal
 from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
 
 # Of the network key, when a network is put back: as many frames as its stick sends in no night.
@@ -183,6 +184,11 @@ class ZigpyNode:
             raise NodeError(f"the radio {self.url} is not open")
         ezsp: SmartEnergyEzsp = self._app._ezsp
         return ezsp
+
+    def signal(self) -> Signal | None:
+        """How well it has heard since it was opened."""
+        is_open = self._app is not None and self._app._ezsp is not None
+        return self.ezsp.signals.medians() if is_open else None
 
     async def open(self) -> None:
         """Reach the stick, reset it, register the endpoints."""

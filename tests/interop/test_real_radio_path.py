@@ -18,6 +18,8 @@ from bench_support import start_hanbench
 from serial_lines import LINES, Line, lines
 from sticks import Stick, ask, sticks, tool
 
+from emulator.ncp.hot_frames import LQI, RSSI_DBM
+
 pytestmark = pytest.mark.real_clock
 EACH = pytest.mark.parametrize("kind", LINES)
 PULLED = [(kind, whose) for kind in LINES for whose in ("hub", "ppmid")]
@@ -96,6 +98,7 @@ def test_an_update_on_the_real_clock_passes_and_names_the_sticks(kind: str, tmp_
             assert (radio["url"], int(radio["eui64"], 16)) == (line.url, stick.eui64)
             assert (radio["ezsp"], radio["channel"]) == (14, 20)  # of equals the lowest
             assert radio["library_status"] == "163k1 and 283k1"
+            assert (radio["rssi_dbm"], radio["lqi"]) == (RSSI_DBM, LQI)
         (formed,) = [one for one in made.events() if one["type"] == "network-formed"]
         assert formed["channel"] == 20
         # Before anything was sent.
