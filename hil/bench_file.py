@@ -40,6 +40,7 @@ from firmware_images.checks import MAX_LIMIT_KB, SizeLimit
 from firmware_images.image import MAX_FILE_BYTES
 from hil.dut_options import DutTable, dut_problems
 from hil.faults import Fault, parse_fault
+from hil.labgrid_place import serial_url
 from hil.ota_options import (
     MAX_DATA_OCTETS,
     ClientTable,
@@ -312,6 +313,14 @@ class Bench(Table):
         changes: dict[str, object] = {k: v for k, v in asked.items() if v is not None}
         changes["fault_words"] = (*self.fault_words, *map(parse_fault, faults))
         return self._changed(changes)
+
+    def with_serial_urls(self) -> Bench:
+        """This bench with the serial port of each labgrid place it names. Raises RequestError."""
+        hub = self.hub.model_copy(update={"radio": serial_url(self.hub.radio)})
+        devices = tuple(
+            device.model_copy(update={"radio": serial_url(device.radio)}) for device in self.devices
+        )
+        return self._changed({"hub": hub, "devices": devices})
 
     def with_image(self, device_id: str, image: Path, policy: ImagePolicy) -> Bench:
         """This bench with another image for one device; the path is taken as it is."""

@@ -57,7 +57,7 @@ class BenchUp:
         require_buildable(file)
         require_permission(file)
         quiet_hosts()
-        self.file = file
+        self.file = file = file.with_serial_urls()
         self.folder = folder
         self.seed = file.seed
         self.patience_s = PATIENCE_S[file.resolve_clock()] if patience_s is None else patience_s

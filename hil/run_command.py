@@ -111,6 +111,7 @@ def run_command(
     )
     require_buildable(bench)
     require_permission(bench)
+    bench = bench.with_serial_urls()
     bench = with_images(bench, images)
     chosen = device_images(bench)
     if log:
