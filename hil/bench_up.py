@@ -84,7 +84,7 @@ class BenchUp:
         loop = asyncio.get_running_loop()
         clock = loop if isinstance(loop, VirtualLoop) else RealClock(loop)
         self.tap = Tap(lambda: self.session.journal.tell())
-        borrowed = borrowed_radios(self.file, self.folder, self._tell, take_over=take_over)
+        borrowed = borrowed_radios(self.file, self._evidence, self._tell, take_over=take_over)
         channel, radios = await self._radios.enter_async_context(borrowed)
         self.session = Session(
             self.file,

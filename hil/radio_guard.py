@@ -14,17 +14,20 @@ sent before its end:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from emulator.devices.node import NodeError
 from emulator.devices.stick import StickInfo, ask_stick, scan_energy
 from hil.bench_file import EMULATED, HUB, Bench
 from hil.errors import BenchBroke, RequestError
+from hil.evidence import Evidence
 from hil.radio_networks import BorrowedNetworks
 from hil.radio_options import CHANNEL
 from hil.seeds import Seeds
+from hil.sniffer import captured
 from hil.verdict import RadioVerdict
+
+SNIFFER = "sniffer"
 
 Tell = Callable[..., object]
 
@@ -54,7 +57,7 @@ def require_permission(bench: Bench) -> None:
 
 @asynccontextmanager
 async def borrowed_radios(
-    bench: Bench, evidence: Path, tell: Tell, *, take_over: bool
+    bench: Bench, evidence: Evidence, tell: Tell, *, take_over: bool
 ) -> AsyncIterator[tuple[int, list[RadioVerdict]]]:
     """The channel to use, and what each real stick told of itself, which is told as it answers.
     In the end every stick is as it was, whatever happened.
@@ -67,9 +70,10 @@ async def borrowed_radios(
         yield CHANNEL, []
         return
     sticks: dict[str, StickInfo] = {}
-    networks = BorrowedNetworks(real, evidence, tell)
+    networks = BorrowedNetworks(real, evidence.folder, tell)
     try:
-        for name, url in real.items():
+        sniffer = bench.real_radios.sniffer
+        for name, url in (real | ({} if sniffer is None else {SNIFFER: sniffer})).items():
             stick = await ask_stick(url)
             _require_new(name, stick, sticks)
             sticks[name] = stick
@@ -83,7 +87,12 @@ async def borrowed_radios(
     own = int.from_bytes(Seeds(bench.seed).extended_pan_id(), "big")
     await networks.borrow(own, take_over=take_over)
     try:
-        yield channel, [_verdict(name, stick, channel) for name, stick in sticks.items()]
+        async with AsyncExitStack() as stack:
+            if sniffer is not None:
+                await stack.enter_async_context(captured(sniffer, channel, evidence))
+            yield channel, [_verdict(name, stick, channel) for name, stick in sticks.items()]
+    except NodeError as error:
+        raise BenchBroke(str(error)) from error
     finally:
         await networks.put_back()
 

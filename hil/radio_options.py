@@ -5,7 +5,8 @@ aerial, so that whatever has a URL counts as real: it sends only where the file 
 the channels it names.
 
     [radios]            transmit = true
-                        channels = [15, 20, 25]        (the quietest of them, unless one is named)
+                        channels = [15, 20, 25]        (the quietest of them is taken)
+                        sniffer = "/dev/ttyUSB2"       (a third stick, which listens)
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator
 
-from hil.toml_file import Table
+from hil.toml_file import Table, Text
 
 FIRST_CHANNEL, LAST_CHANNEL = 11, 26
 CHANNEL = 15  # of an emulated air
@@ -46,4 +47,9 @@ class RadioTable(Table):
     channels: Channels = Field(
         default=(),
         description=f"a list of different channels from {FIRST_CHANNEL} to {LAST_CHANNEL}",
+    )
+    sniffer: Text | None = Field(
+        default=None,
+        pattern=r"^(/|[a-z][a-z0-9+.-]*://)\S+$",
+        description='the path of a serial port or a URL such as "tcp://lab3:4001"',
     )

@@ -165,8 +165,7 @@ def _run(
         live.show(event)
 
     async def on(clock: VirtualLoop | RealClock) -> Verdict:
-        folder = evidence.folder
-        async with borrowed_radios(bench, folder, tell, take_over=take_over) as (channel, radios):
+        async with borrowed_radios(bench, evidence, tell, take_over=take_over) as (channel, radios):
             scenario = Scenario(
                 bench,
                 images,

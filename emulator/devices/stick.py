@@ -1,13 +1,14 @@
 """What a stick tells of itself before anything is sent through it.
 
 Source: Silicon Labs UG100, chapters 4 to 7 (version, getValue, getConfigurationValue, getMfgToken,
-getLibraryStatus, startScan). Tokens are read and never written: many can be written only once.
+getLibraryStatus, startScan) and 12 (mfglib). Tokens are read and never written: many can be written
+only once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ _CBKE_163K1, _CBKE_283K1 = 0x06, 0x0D  # EmberLibraryId
 _LIBRARY_PRESENT = 0x80
 _ENERGY_SCAN = 0
 _SCAN_DURATION = 4  # 2^4 + 1 superframes, 0.26 s, a channel
+
+
+Heard = Callable[[bytes, int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,31 @@ async def scan_energy(url: str, channels: Iterable[int]) -> dict[int, int]:
             scanType=_ENERGY_SCAN, channelMask=mask, duration=_SCAN_DURATION
         )
         return {int(channel): int(rssi) for channel, rssi in heard}
+
+
+@asynccontextmanager
+async def sniffing(url: str, channel: int, heard: Heard) -> AsyncIterator[None]:
+    """Listen on a channel, and send nothing: `heard(packet, rssi_dbm, lqi)` gets every frame, the
+    last two octets of which are none of its FCS. Raises NodeError."""
+
+    def callback(name: str, arguments: list[Any]) -> None:
+        if name == "mfglibRxHandler":
+            lqi, rssi_dbm, packet = arguments
+            heard(bytes(packet), int(rssi_dbm), int(lqi))
+
+    async with _opened(url) as ezsp:
+        ezsp.add_callback(callback)
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            for name, argument in (
+                ("mfglibStart", {"rxCallback": True}),
+                ("mfglibSetChannel", {"channel": channel}),
+            ):
+                (status,) = await getattr(ezsp, name)(**argument)
+                if int(status):
+                    raise NodeError(f"the radio {url} is no sniffer: {name} ends with {status!r}")
+        yield
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            await ezsp.mfglibEnd()
 
 
 @asynccontextmanager

@@ -60,6 +60,7 @@ from emulator.zigbee.events import (
     NetworkFound,
     NetworkKeySwitched,
     NetworkStatusHeard,
+    PacketHeard,
     PollComplete,
     RouteRecordHeard,
     ScanDone,
@@ -129,6 +130,9 @@ class Ezsp:
             NetworkFound: self._network_found,
             EnergyFound: lambda event: self._callback(
                 "energyScanResultHandler", channel=event.channel, maxRssiValue=event.rssi_dbm
+            ),
+            PacketHeard: lambda event: self._callback(
+                "mfglibRxHandler", linkQuality=LQI, rssi=RSSI_DBM, packetContents=event.packet
             ),
             ScanDone: lambda event: self._callback(
                 "scanCompleteHandler", channel=0, status=event.status

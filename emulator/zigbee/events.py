@@ -127,6 +127,12 @@ class NetworkFound(NamedTuple):
     source: int
 
 
+class PacketHeard(NamedTuple):
+    """What a sniffer hears; two octets in the place of the FCS are none."""
+
+    packet: bytes
+
+
 class EnergyFound(NamedTuple):
     channel: int
     rssi_dbm: int
@@ -278,6 +284,7 @@ Event = (
     | MessageSent
     | StackStatus
     | NetworkFound
+    | PacketHeard
     | EnergyFound
     | ScanDone
     | TrustCenterJoin

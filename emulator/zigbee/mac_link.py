@@ -187,6 +187,13 @@ class MacLink:
         self._sleeps = sleeps
         self._transceiver.receive = self._receive_if_awake if sleeps else self._receive
 
+    def eavesdrop(self, heard: Callable[[bytes], object] | None) -> None:
+        """Hand every frame of the channel to `heard`, and act on none; None ends that, and switches
+        the receiver off."""
+        self._transceiver.receive = heard or self._receive
+        if heard is None:
+            self._transceiver.channel = None
+
     def forget_children(self) -> None:
         """This node is nobody's parent any more."""
         for address in sorted(self.sleepers):

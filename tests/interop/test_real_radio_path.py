@@ -17,6 +17,7 @@ import pytest
 from bench_support import start_hanbench
 from serial_lines import LINES, Line, lines
 from sticks import Stick, ask, sticks, tool
+from tshark_support import read_by_tshark
 
 from emulator.ncp.hot_frames import LQI, RSSI_DBM
 
@@ -138,6 +139,28 @@ def test_a_run_that_is_interrupted_keeps_its_evidence(tmp_path: Path) -> None:
         assert code == 130
         assert "interrupted; the evidence so far is in" in err
         assert made.events()[-1]["verdict"] == "interrupted"
+
+
+@pytest.mark.matrix
+def test_a_third_stick_makes_a_capture_that_tshark_reads_down_to_the_blocks(
+    tmp_path: Path,
+) -> None:
+    with sticks(3, 14) as served:
+        hub, device, sniffer = (one.url for one in served)
+        radios = f'{ALLOWED}sniffer = "{sniffer}"\n'
+        path = bench_file(tmp_path, hub, device, radios, SIZE_BYTES)
+        words = ("run", path, "--evidence", tmp_path / "evidence", "--json", "--with-keys")
+        code, out, err = ended(start_hanbench(*words))
+        assert (code, err) == (0, "")
+        told = [one["name"] for one in json.loads(out)["radios"]]
+        assert told == ["hub", "ppmid", "sniffer"]
+        lines = (tmp_path / "evidence" / "air.keys").read_text().splitlines()
+        keys = [bytes.fromhex(line.split(",")[0].strip('"')) for line in lines]
+        fields = {"command": "zbee_zcl_general.ota.cmd.srv_tx.id", "bad": "_ws.malformed"}
+        frames = read_by_tshark(tmp_path / "evidence" / "air.pcapng", fields, *keys)
+        assert not any("bad" in one for one in frames)
+        blocks = [one for one in frames if one.get("command") == ["0x05"]]
+        assert len(blocks) >= SIZE_BYTES // 56
 
 
 # -- what may not be -----------------------------------------------------------------------

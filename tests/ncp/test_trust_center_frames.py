@@ -20,7 +20,7 @@ from bench_support import (
     of_kind,
 )
 
-from emulator.devices.node import Frame, Joined, NetworkDown, Received, Sent
+from emulator.devices.node import Frame, Joined, PutOut, Received, Sent
 from emulator.ncp.ezsp_tables import SUPPORTED_VERSIONS
 from emulator.zigbee.security import mmo_hash
 from emulator.zigbee.stack import Stack
@@ -228,7 +228,7 @@ async def test_a_device_is_put_out_by_its_hub(ezsp: int) -> None:
             0, "removeDevice", destShort=short, destLong=eui64, targetLong=eui64
         )
         assert status == t.sl_Status.OK
-        await made.until(lambda: of_kind(home.nodes[1].events, NetworkDown), 10)
+        await made.until(lambda: of_kind(home.nodes[1].events, PutOut), 10)
         assert home.stack(1).state.network is None
         assert home.stack(2).is_up
         assert home.stack(0).short_of(EUI64) is None

@@ -12,6 +12,7 @@ from emulator.ncp.commands import (
     configuration,
     link_keys,
     messaging,
+    mfglib,
     networking,
     routing,
     security,
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Handler] = {
     **trust_center.COMMANDS,
     **cbke.COMMANDS,
     **messaging.COMMANDS,
+    **mfglib.COMMANDS,
     **routing.COMMANDS,
     **binding.COMMANDS,
 }

@@ -42,6 +42,7 @@ class Session:
     addresses: dict[int, tuple[int, int]] = field(default_factory=dict)  # index: EUI-64, node id
     bindings: dict[int, dict[str, int]] = field(default_factory=dict)
     binding_nodes: dict[int, int] = field(default_factory=dict)  # index: node id, as the host says
+    eavesdrops: bool = False  # it is a sniffer, and takes part in nothing
     security: InitialSecurity | None = None
     cbke: CbkeEngine | None = None  # None: this stick's image has only the stub of the library
     aps_counters: list[int] = field(default_factory=lambda: [0] * COUNTERS)
