@@ -19,7 +19,7 @@ import pytest
 from emulator.zigbee import ota
 from hil.air_words import zcl_words
 from hil.bench_device import BenchDevice
-from hil.bench_file import Bench
+from hil.bench_file import HUB, Bench
 from hil.clock import RealClock, VirtualLoop
 from hil.conformance import Step
 from hil.errors import BenchBroke
@@ -29,7 +29,7 @@ from hil.live import Live
 from hil.ota_tap import Tap
 from hil.radio_guard import borrowed_radios, require_permission
 from hil.session import Session
-from hil.verdict import version_text
+from hil.verdict import RadioVerdict, version_text
 from hil.wiring import quiet_hosts, require_buildable
 
 PATIENCE_S = {"virtual": 7200.0, "real": 600.0}
@@ -45,6 +45,7 @@ class BenchUp:
 
     session: Session
     tap: Tap
+    radios: list[RadioVerdict]  # the real ones
 
     def __init__(
         self,
@@ -85,14 +86,14 @@ class BenchUp:
         clock = loop if isinstance(loop, VirtualLoop) else RealClock(loop)
         self.tap = Tap(lambda: self.session.journal.tell())
         borrowed = borrowed_radios(self.file, self._evidence, self._tell, take_over=take_over)
-        channel, radios = await self._radios.enter_async_context(borrowed)
+        channel, self.radios = await self._radios.enter_async_context(borrowed)
         self.session = Session(
             self.file,
             self._images,
             clock,
             self._evidence,
             live,
-            take_over=bool(radios),
+            take_over=bool(self.radios),
             channel=channel,
             tap=self.tap,
         )
@@ -244,9 +245,8 @@ class BenchUp:
         """The firmware of the hub's stick."""
         if self.session.wiring.air is not None:
             return f"emulated, EZSP {self.file.ezsp}"
-        ezsp = getattr(self.session.wiring.hub.node, "ezsp", None)
-        version = getattr(ezsp, "ezsp_version", None)
-        return f"{self.file.hub.radio}, EZSP {version or 'unknown'}"
+        (hub,) = [radio for radio in self.radios if radio.name == HUB]
+        return f"{hub.url}, EZSP {hub.ezsp}, firmware {hub.firmware or 'not told'}"
 
 
 def bench_up(
