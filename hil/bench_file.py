@@ -40,6 +40,7 @@ from firmware_images.checks import MAX_LIMIT_KB, SizeLimit
 from firmware_images.image import MAX_FILE_BYTES
 from hil.dut_options import DutTable, dut_problems
 from hil.faults import Fault, parse_fault
+from hil.labgrid_place import SCHEME as LABGRID
 from hil.labgrid_place import serial_url
 from hil.ota_options import (
     MAX_DATA_OCTETS,
@@ -316,9 +317,12 @@ class Bench(Table):
 
     def with_serial_urls(self) -> Bench:
         """This bench with the serial port of each labgrid place it names. Raises RequestError."""
+        if not any(radio.startswith(LABGRID) for radio in self.radios.values()):
+            return self
         hub = self.hub.model_copy(update={"radio": serial_url(self.hub.radio)})
         devices = tuple(
-            device.model_copy(update={"radio": serial_url(device.radio)}) for device in self.devices
+            one if one.dut else one.model_copy(update={"radio": serial_url(one.radio)})
+            for one in self.devices
         )
         return self._changed({"hub": hub, "devices": devices})
 
