@@ -234,13 +234,18 @@ class Dcc:
         self._server = DspServer(Dsp(desk, self._hear), self._utc_now, hold=self._hold)
         self.supplier.reach(await self._server.start(LOOPBACK, 0))
 
+    @property
+    def desk(self) -> Desk:
+        """The DSP's records, for what the DCC does of its own accord."""
+        assert self._desk is not None
+        return self._desk
+
     def list_image(self, product: ProductIdentity, image: FirmwareImage) -> None:
         """One more file on the CPL, unless it is there already."""
-        assert self._desk is not None
-        cpl = self._desk.cpl
-        entry = _entry(product, image.header.file_version, image, self._desk.options.cpl_hash)
-        if cpl.get(entry.identity) is None:
-            cpl.add(entry)
+        desk = self.desk
+        entry = _entry(product, image.header.file_version, image, desk.options.cpl_hash)
+        if desk.cpl.get(entry.identity) is None:
+            desk.cpl.add(entry)
 
     def take_in(self, certificates: Iterable[Certificate]) -> None:
         """The certificates of a device that keeps its keys."""

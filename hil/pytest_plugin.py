@@ -269,8 +269,6 @@ def device(request: pytest.FixtureRequest, bench: BenchUp) -> BenchDevice:
             pytest.skip(f"{found.id} does not claim {claim}")
     if declared is not None and "image-back" in declared.needs and found.image_back is None:
         pytest.skip(f"{found.id} has no image_back")
-    if declared is not None and "emulated" in declared.needs and found.is_dut:
-        pytest.skip(f"{found.id} is not emulated")
     return found
 
 
@@ -306,6 +304,9 @@ def step(request: pytest.FixtureRequest, bench: BenchUp) -> Steps:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Any:
     """Whatever a test uses of a bench, a report wants to know which it was."""
+    declared = declaration_of(item)
+    if declared is not None and "emulated" in declared.needs and _is_shared(item.config):
+        pytest.skip("it takes an emulated bench")
     outcome = yield
     up: Any = getattr(item, "funcargs", {}).get("bench")
     if type(up).__module__ == "hil.bench_up":

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from dsp_stub.inventory_requests import DeleteDevice, DeviceDetails, NewDeviceStatus
 from dsp_stub.requests import (
     DecommissionDevice,
@@ -250,8 +248,6 @@ async def test_a_device_is_used_again(bench: BenchUp, dsp: Session, step: Any) -
     steps=("8.11 lets six in", "the seventh is refused, and says why"),
 )
 async def test_the_seventh_device_is_refused(bench: BenchUp, dsp: Session, step: Any) -> None:
-    if bench.file.hub.radio != "emulated":
-        pytest.skip("the device log of a real network is not for filling up")
     hub = dsp.wiring.hub.node.eui64
     codes = []
     for number in range(7):

@@ -1,0 +1,294 @@
+"""The lists that the DCC keeps, and what a request is answered that they do not allow.
+
+Source: CPL guidance (entries, validity periods); MP202 (dual-mode PPMIDs); SECMP0007, consequential
+changes (GBCS versions). The lists are written as the DCC does it; what they allow is asked by DUIS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dsp_stub.applicability import BUILT_IN, Period, Specification
+from dsp_stub.cpl import CplEntry
+from dsp_stub.cpl_admission import Epcl, Panel
+from dsp_stub.desk import Desk
+from dsp_stub.errors import DspValueError
+from dsp_stub.requests import UpdateHanDeviceLog
+from dsp_stub.smi import DeviceType
+from hil.bench_device import BenchDevice
+from hil.bench_up import BenchUp
+from hil.conformance import conformance
+from hil.dcc import GBCS_VERSION, PPMID_VERSION
+from hil.session import Session, refused_devices
+from hil.suites.test_inventory import CODE, STRANGER, announce, row, whitelist
+from hil.verdict import version_text
+
+SMETS1 = "SMETS V1.2"
+OLDER, OLDER_GBCS = "PPMIDTS V4.3", "4.0"
+
+
+def entry_of(bench: BenchUp, **changes: Any) -> CplEntry:
+    """The entry of what the bench's first device was delivered with, or one beside it."""
+    track = bench.device.track
+    entry = CplEntry(
+        device_type=DeviceType.PPMID,
+        manufacturer=f"{track.product.manufacturer_code:04X}",
+        model=track.product.model,
+        firmware_version=version_text(track.image.factory_version),
+        smets_chts_version=PPMID_VERSION,
+        gbcs_version=GBCS_VERSION,
+    )
+    return replace(entry, **changes)
+
+
+def desk_of(bench: BenchUp) -> Desk:
+    """The DSP's records; on a bench that lives on, a test puts back what it changes."""
+    return bench.session.dcc.desk
+
+
+async def add(dsp: Session, device_id: int) -> str:
+    """8.11 Add."""
+    body = UpdateHanDeviceLog(device_id, "Add", 60, CODE)
+    hub = dsp.wiring.hub.node.eui64
+    answer = await dsp.ask("8.11", body, target=hub, about=(device_id,))
+    if answer.is_accepted:
+        await dsp.response(answer.request_id)
+    return answer.code
+
+
+def valid_until_yesterday(bench: BenchUp, which: str) -> Specification:
+    """The specification of a PPMID, one of whose periods is over."""
+    today = bench.session.utc_now().date()
+    over = Period(today - timedelta(days=900), today - timedelta(days=1))
+    open_ = Period(today - timedelta(days=900))
+    return Specification(
+        PPMID_VERSION,
+        over if which == "installation" else open_,
+        over if which == "maintenance" else open_,
+        ((GBCS_VERSION, over if which == "gbcs" else open_),),
+    )
+
+
+@conformance(
+    "CPL-ENTRY",
+    "MP202-R1",
+    "MP202-R2",
+    "MP202-R4",
+    title="a dual-mode model has an entry for each SMETS, with the same firmware version",
+    needs=("emulated",),
+    steps=(
+        "an entry equal but for the technical specification is taken",
+        "one that is equal in all seven parameters is refused",
+        "12.2 is accepted with either version, and refused with E120203 with a third",
+    ),
+)
+async def test_one_model_serves_both(bench: BenchUp, dsp: Session, step: Any) -> None:
+    cpl = desk_of(bench).cpl
+    with step(1):
+        cpl.add(entry_of(bench, smets_chts_version=SMETS1))
+    with step(2):
+        for entry in (entry_of(bench), entry_of(bench, smets_chts_version=SMETS1)):
+            with pytest.raises(DspValueError):
+                cpl.add(entry)
+    with step(3):
+        for number, version in enumerate((SMETS1, PPMID_VERSION)):
+            code = await announce(bench, dsp, STRANGER + number, smets_chts_version=version)
+            assert code == "I99", version
+        other = {"smets_chts_version": "PPMIDTS V9.9"}
+        assert await announce(bench, dsp, STRANGER + 2, **other) == "E120203"
+
+
+@conformance(
+    "MP202-R3",
+    title="who may list a SMETS1 model is as it was",
+    needs=("emulated",),
+    steps=(
+        "a party's SMETS1 entry is refused",
+        "the DCC's, of a product that is not on the EPCL, too",
+    ),
+)
+async def test_who_may_list_what(bench: BenchUp, step: Any) -> None:
+    desk = desk_of(bench)
+    panel = Panel(desk.cpl, Epcl(desk.store), desk.applicability)
+    today = bench.session.utc_now().date()
+    entry = entry_of(bench, smets_chts_version=SMETS1, firmware_version="00DD0000")
+    with step(1), pytest.raises(DspValueError):
+        panel.admit(entry, "party", today)
+    with step(2), pytest.raises(DspValueError):
+        panel.admit(entry, "dcc", today)
+
+
+@conformance(
+    "MP202-R5",
+    "MP202-R6",
+    title="8.11 ties a PPMID to the SMETS of its hub, if the CPL has it for that",
+    needs=("emulated",),
+    steps=(
+        "announced as SMETS1, with no entry for SMETS2+: 8.11 is refused with E081110",
+        "with one it is let in, and 8.2 tells SMETS2+",
+    ),
+)
+async def test_a_hub_ties_a_ppmid(bench: BenchUp, dsp: Session, step: Any) -> None:
+    cpl = desk_of(bench).cpl
+    alone = {"smets_chts_version": SMETS1, "firmware_version": "00EE0000"}
+    cpl.add(entry_of(bench, **alone))
+    cpl.add(entry_of(bench, smets_chts_version=SMETS1))
+    with step(1):
+        assert await announce(bench, dsp, STRANGER, **alone) == "I99"
+        assert await add(dsp, STRANGER) == "E081110"
+        found = await row(dsp, STRANGER)
+        assert found is not None
+        assert (found.device_status, found.smets_chts_version) == ("Pending", SMETS1)
+    with step(2):
+        other = STRANGER + 1
+        assert await announce(bench, dsp, other, smets_chts_version=SMETS1) == "I99"
+        assert await add(dsp, other) == "I99"
+        found = await row(dsp, other)
+        assert found is not None
+        assert (found.device_status, found.smets_chts_version) == ("Whitelisted", PPMID_VERSION)
+
+
+@conformance(
+    "CPL-IVP",
+    "CPL-APPL",
+    title="a device is installed in its installation validity period alone",
+    needs=("emulated",),
+    steps=(
+        "the period was over yesterday: 8.11 Add is refused with E081109",
+        "so it is where the applicability of its GBCS was over",
+        "in the period it is let in",
+    ),
+)
+async def test_the_installation_period_is_kept(bench: BenchUp, dsp: Session, step: Any) -> None:
+    tables = desk_of(bench).applicability
+    assert await announce(bench, dsp, STRANGER) == "I99"
+    for number, which in enumerate(("installation", "gbcs"), 1):
+        with step(number):
+            tables.replace([valid_until_yesterday(bench, which)])
+            assert await add(dsp, STRANGER) == "E081109", which
+    with step(3):
+        tables.replace(BUILT_IN)
+        assert await add(dsp, STRANGER) == "I99"
+
+
+@conformance(
+    "CPL-MVP",
+    "CPL-APPL",
+    title="firmware is sent in its maintenance validity period alone",
+    needs=("device", "emulated"),
+    steps=(
+        "the period was over yesterday: 11.4 is refused with E110401",
+        "so it is where the applicability of its GBCS was over",
+        "in the period it is accepted",
+    ),
+)
+async def test_the_maintenance_period_is_kept(
+    bench: BenchUp, device: BenchDevice, dsp: Session, step: Any
+) -> None:
+    await device.admit()
+    tables = desk_of(bench).applicability
+    for number, which in enumerate(("maintenance", "gbcs"), 1):
+        with step(number):
+            tables.replace([valid_until_yesterday(bench, which)])
+            answer = await dsp.ask_update(device.image, (device.eui64,))
+            assert answer.code == "E110401", which
+    with step(3):
+        tables.replace(BUILT_IN)
+        assert (await dsp.ask_update(device.image, (device.eui64,))).code == "I99"
+
+
+@conformance(
+    "MP170-R12",
+    "CPL-ENTRY",
+    title="an image whose entry was removed is refused",
+    needs=("device", "emulated"),
+    steps=(
+        "11.4 of a removed image: E110401",
+        "what was on the list is not added again",
+    ),
+)
+async def test_a_removed_image_is_refused(
+    bench: BenchUp, device: BenchDevice, dsp: Session, step: Any
+) -> None:
+    await device.admit()
+    cpl = desk_of(bench).cpl
+    product = device.track.product
+    identity = entry_of(
+        bench,
+        manufacturer=f"{product.manufacturer_code:04X}",
+        model=product.model,
+        firmware_version=version_text(device.image.header.file_version),
+    ).identity
+    with step(1):
+        removed = cpl.remove(identity)
+        assert (await dsp.ask_update(device.image, (device.eui64,))).code == "E110401"
+    with step(2), pytest.raises(DspValueError):
+        cpl.add(removed)
+
+
+@conformance(
+    "MP0007-GBCS",
+    title="a device of an older GBCS takes no firmware by 11.4",
+    needs=("emulated",),
+    steps=(
+        "it is announced with GBCS 4.0, and let in",
+        "11.4 lists it in InvalidGBCSVersionList",
+    ),
+)
+async def test_an_older_gbcs_is_listed(bench: BenchUp, dsp: Session, step: Any) -> None:
+    older = {"smets_chts_version": OLDER, "gbcs_version": OLDER_GBCS}
+    desk_of(bench).cpl.add(entry_of(bench, **older))
+    with step(1):
+        assert await announce(bench, dsp, STRANGER, smets_chts_version=OLDER) == "I99"
+        await whitelist(dsp, STRANGER)
+        found = await row(dsp, STRANGER)
+        assert found is not None
+        assert found.device_gbcs_version == OLDER_GBCS
+    with step(2):
+        answer = await dsp.ask_update(bench.device.image, (STRANGER,))
+        assert refused_devices(answer.response) == {STRANGER: "InvalidGBCSVersionList"}
+
+
+@conformance(
+    "MP0007-VERSIONS",
+    title="versions that do not go together are refused, and both are named",
+    needs=("emulated",),
+    steps=("an entry of PPMIDTS 4.4 with GBCS 3.2 is refused with both versions in the sentence",),
+)
+async def test_a_mix_of_versions_is_refused(bench: BenchUp, step: Any) -> None:
+    desk = desk_of(bench)
+    panel = Panel(desk.cpl, Epcl(desk.store), desk.applicability)
+    today = bench.session.utc_now().date()
+    mixed = entry_of(bench, gbcs_version="3.2", firmware_version="00CC0000")
+    with step(1), pytest.raises(DspValueError, match=rf"{PPMID_VERSION}.*3\.2"):
+        panel.admit(mixed, "dcc", today)
+
+
+@conformance(
+    "CPL-CERT",
+    title="removal while an update is in flight lets it finish",
+    needs=("device", "emulated"),
+    steps=("in mid-transfer the entry is removed", "the device is activated all the same"),
+)
+async def test_a_removal_lets_an_update_finish(
+    bench: BenchUp, device: BenchDevice, step: Any
+) -> None:
+    product = device.track.product
+    with step(1):
+        await device.ask_update()
+        await bench.until(lambda: device.track.started, "the transfer begins")
+        version = version_text(device.image.header.file_version)
+        entry = entry_of(
+            bench,
+            manufacturer=f"{product.manufacturer_code:04X}",
+            model=product.model,
+            firmware_version=version,
+        )
+        desk_of(bench).cpl.remove(entry.identity)
+    with step(2):
+        await device.settled()
+        assert [one.succeeded for one in device.activations] == [True]
