@@ -54,12 +54,14 @@ from hil.radio_options import RadioTable
 from hil.seeds import ROOT_MAX
 from hil.toml_file import (
     BenchFileError,
+    Located,
     Number,
     Problem,
     Table,
     Text,
     Whole,
     dotted,
+    inspect_toml,
     load_toml,
 )
 from hil.toml_lines import KeyPath
@@ -357,6 +359,11 @@ BUILT_IN = Bench.model_validate(
 def load_bench(path: Path | str | None = None) -> Bench:
     """The bench of a file, or the built-in one."""
     return BUILT_IN if path is None else load_toml(Path(path), Bench, _contradictions)
+
+
+def inspect_bench(path: Path) -> tuple[Bench | None, list[Located]]:
+    """The bench of a file, where its values can be read, and all that is wrong with the file."""
+    return inspect_toml(path, Bench, _contradictions)
 
 
 # -- what no single value shows ------------------------------------------------------------

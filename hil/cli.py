@@ -19,6 +19,8 @@ from hil.errors import HanbenchError
 COMMANDS = {
     "run": "hil.run_command:run_command",
     "verify": "hil.verify_command:verify_command",
+    "init": "hil.init_command:init_command",
+    "check": "hil.check_command:check_command",
     "radio": "hil.radio_command:radio_command",
     "dsp": "hil.dsp_command:dsp_command",
     "hub": "hil.hub_command:hub_command",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError
 from pydantic.fields import FieldInfo
@@ -48,10 +48,35 @@ class BenchFileError(RequestError):
         self.line = line
 
 
+class Located(NamedTuple):
+    """Something to say about a file, with its place: a dotted key and a line, where known."""
+
+    key: str
+    line: int | None
+    sentence: str
+
+
 def load_toml(
     path: Path, model: type[_Model], contradictions: Callable[[_Model], Iterable[Problem]]
 ) -> _Model:
     """Read, parse and validate; `contradictions` is asked for what no single value shows."""
+    loaded, located = inspect_toml(path, model, contradictions)
+    if loaded is not None and not located:
+        return loaded
+    key, line, sentence = located[0]
+    place = f"{path}, line {line}" if line else str(path)
+    more = f" (and {len(located) - 1} more)" if len(located) > 1 else ""
+    raise BenchFileError(f"{place}: {sentence}{more}", key=key, line=line)
+
+
+def inspect_toml(
+    path: Path, model: type[_Model], contradictions: Callable[[_Model], Iterable[Problem]]
+) -> tuple[_Model | None, list[Located]]:
+    """What the file says, as far as it can be told, and all that is wrong with it, by line.
+
+    A contradiction leaves a model; a value that is none of its key's does not. Raises
+    BenchFileError for what is no TOML file.
+    """
     text = _read(path)
     try:
         data = tomllib.loads(text)
@@ -62,19 +87,14 @@ def load_toml(
         raise _syntax_error(path, text, str(error)) from None
     except ValueError:  # int() refuses more than 4 300 digits, and tomllib lets that through
         raise BenchFileError(f"{path} cannot be read: a number has too many digits") from None
+    loaded: _Model | None = None
     try:
         loaded = model.model_validate(data, context={"folder": path.parent})
         problems = list(contradictions(loaded))
     except ValidationError as error:
         problems = [_problem(model, found) for found in _innermost(error)]
-    else:
-        if not problems:
-            return loaded
-    key, sentence = min(problems, key=lambda problem: _line(lines, problem[0]) or inf)
-    line = _line(lines, key)
-    place = f"{path}, line {line}" if line else str(path)
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    raise BenchFileError(f"{place}: {sentence}{more}", key=dotted(key), line=line)
+    located = [Located(dotted(key), _line(lines, key), sentence) for key, sentence in problems]
+    return loaded, sorted(located, key=lambda one: one.line or inf)
 
 
 def dotted(path: KeyPath) -> str:
