@@ -3,6 +3,8 @@ supplier, hub, device. Whoever is killed in the middle goes on from what it kept
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +15,8 @@ from process_bench import QUICK, ProcessBench, event, events, finish, half_way
 from hil.images import NEW_VERSION, OLD_VERSION
 
 pytestmark = [pytest.mark.matrix, pytest.mark.real_clock]
+
+LONG = pytest.mark.skipif(QUICK, reason="half a minute each")
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_whoever_is_killed_in_mid_transfer_the_update_is_completed(bench: Proces
     finish(bench, hub, device)
 
 
-@pytest.mark.skipif(QUICK, reason="half a minute each")
+@LONG
 @pytest.mark.parametrize("moment", ["download", "downloaded", "activating", "restarted"])
 def test_a_device_killed_at_any_other_moment_goes_on(bench: ProcessBench, moment: str) -> None:
     hub, device = bench.start_hub(), bench.start_device()
@@ -55,7 +59,7 @@ def test_a_device_killed_at_any_other_moment_goes_on(bench: ProcessBench, moment
     finish(bench, hub, device)
 
 
-@pytest.mark.skipif(QUICK, reason="half a minute each")
+@LONG
 @pytest.mark.parametrize("moment", ["joined", "begins", "told"])
 def test_a_hub_killed_at_any_other_moment_goes_on(bench: ProcessBench, moment: str) -> None:
     hub, device = bench.start_hub(), bench.start_device()
@@ -77,6 +81,7 @@ def test_a_hub_killed_at_any_other_moment_goes_on(bench: ProcessBench, moment: s
     finish(bench, hub, device)
 
 
+@LONG
 def test_a_dsp_killed_with_a_hub_that_has_something_to_say_hears_it(bench: ProcessBench) -> None:
     """What the hub has for it waits in the hub's state, over a kill of the hub as well."""
     hub, device = bench.start_hub(), bench.start_device()
@@ -92,3 +97,19 @@ def test_a_dsp_killed_with_a_hub_that_has_something_to_say_hears_it(bench: Proce
     bench.alert("N62")
     event(device, "alert-delivered")
     finish(bench, hub, device)
+
+
+def test_who_loses_the_radio_says_so_and_breaks_and_who_is_interrupted_stops(
+    bench: ProcessBench,
+) -> None:
+    hub, device = bench.start_hub(), bench.start_device()
+    bench.admit()
+    event(device, "tunnel")
+    assert device.stop(signal.SIGINT) == 0
+    device = bench.start_device()
+    event(device, "resumed")
+    bench.radio.kill()
+    assert (hub.ended(), device.ended()) == (3, 3)
+    for whose, process in (("hub", hub), ("device", device)):
+        (sentence,) = process.errors.splitlines()
+        assert re.match(f"hanbench: the {whose} cannot go on: the radio tcp://[0-9.:]+ ", sentence)
