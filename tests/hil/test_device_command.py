@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from emulator.zigbee.security import install_code_crc, install_code_key
 from hil.cli import cli
-from hil.errors import HanbenchError
+from hil.errors import HanbenchError, RequestError
+from hil.standalone import identities
 from hil.state_folder import StateFolder
 
 INSTALL_CODE = "83FED3407A939723A5C639B26916D505"
@@ -89,3 +90,14 @@ def test_a_state_that_does_not_read_is_refused(pki: Path, tmp_path: Path, name: 
     held.close()
     said = device(pki, state=tmp_path / "state")
     assert said == "RequestError: what --state has is no state of a device"
+
+
+def test_what_pki_issue_hands_over_is_all_a_device_needs(pki: Path, tmp_path: Path) -> None:
+    words = ["pki", "issue", str(pki), "--eui64", "00DB1234567890B7", "--out", str(tmp_path / "b7")]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    identify = identities(tmp_path / "b7", "device", None)
+    made = identify(0x00DB1234567890B7)
+    assert len(list(made.trust.cells())) == 4, "both of the ACB, recovery and root"
+    assert len(made.certificates) == 2
+    with pytest.raises(RequestError, match="has no keys of the device 00DB1234567890B8: see"):
+        identify(0x00DB1234567890B8)
