@@ -91,10 +91,13 @@ async def borrowed_radios(
             if sniffer is not None:
                 await stack.enter_async_context(captured(sniffer, channel, evidence))
             yield channel, [_verdict(name, stick, channel) for name, stick in sticks.items()]
-    except NodeError as error:
-        raise BenchBroke(str(error)) from error
-    finally:
-        await networks.put_back()
+    except BaseException as error:
+        await networks.put_back()  # what could not be is told; why the run ended comes first
+        if isinstance(error, NodeError):
+            raise BenchBroke(str(error)) from error
+        raise
+    if failed := await networks.put_back():
+        raise BenchBroke("; ".join(failed))
 
 
 def quietest(heard: Mapping[int, int]) -> int:

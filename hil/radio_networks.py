@@ -54,24 +54,26 @@ class BorrowedNetworks:
                 self._keep(name, held)
             self._held[name] = held
 
-    async def put_back(self) -> None:
-        """Every stick as it was. Raises BenchBroke, naming each that did not take its network."""
+    async def put_back(self) -> list[str]:
+        """Every stick as it was. Each that could not be is told; the sentences about those that had
+        a network of their own."""
         failed: list[str] = []
         for name, held in self._held.items():
             url = self._radios[name]
+            has_backup = held is not None and held.backup is not None
             try:
                 await _put_back(url, held)
             except NodeError as error:
-                has_backup = held is not None and held.backup is not None
-                kept = f", which is kept in {self._file(name)}" if has_backup else ""
-                failed.append(f"{error}{kept}")
+                if has_backup:
+                    failed.append(f"{error}; its network is kept in {self._file(name)}")
+                detail = f"left as it is: {error}"
+                self._tell("radio", device_id=name, url=url, detail=detail)
                 continue
-            if held is not None and held.backup is not None:
+            if held is not None and has_backup:
                 self._file(name).unlink()
                 self._told(name, held, "put back")
         self._held = {}
-        if failed:
-            raise BenchBroke("; ".join(failed))
+        return failed
 
     def _keep(self, name: str, held: HeldNetwork) -> None:
         if held.backup is None:

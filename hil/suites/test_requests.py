@@ -104,7 +104,7 @@ async def test_the_largest_image_goes(
     "MP170-R2",
     "MP170-STATUS",
     title="whom an 11.4 cannot reach is listed, and the others go ahead",
-    needs=("device",),
+    needs=("device", "emulated"),  # a real one has an image for one update, which is another test's
     steps=(
         "a list of the device, one that is nobody's and one that is Pending: a warning",
         "the two are in the lists that the legal text names, and the device is in none",
