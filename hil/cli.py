@@ -21,6 +21,7 @@ from hil.hub_command import hub_command
 from hil.image_commands import image_group
 from hil.pki_commands import pki_group
 from hil.radio_command import radio_command
+from hil.report_command import report_group
 from hil.run_command import run_command
 
 
@@ -40,6 +41,7 @@ cli.add_command(cpl_group)
 cli.add_command(image_group)
 cli.add_command(frame_group)
 cli.add_command(pki_group)
+cli.add_command(report_group)
 
 
 def main() -> None:
