@@ -45,9 +45,10 @@ def read_part(
     epoch_us: int,
     anomalies_us: Iterable[int],
     wanted: Collection[int],
+    keep: bool = True,
 ) -> AirPart | None:
-    """With keys the capture itself, and `air.json` is written; without them what `air.json` says,
-    or else the capture as it is, encrypted. None for a run that has neither."""
+    """With keys the capture itself, and `air.json` is written where it is to be kept; without them
+    what `air.json` says, or else the capture as it is, encrypted. None for a run with neither."""
     capture = next((name for name in CAPTURES if (folder / name).is_file()), None)
     if keys is None and (folder / AIR).is_file():
         return _load(folder / AIR)
@@ -64,7 +65,7 @@ def read_part(
         seen(read_air(folder / capture, keys, names)), anomalies_us=anomalies_us, wanted=wanted
     )
     part = AirPart(capture, keys is not None, selection, reader.traces())
-    if keys is not None:
+    if keys is not None and keep:
         _store(folder / AIR, part)
     return part
 

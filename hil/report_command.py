@@ -5,11 +5,14 @@ Source: DESIGN, "What it promises to the outside" (command line).
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import click
 
 from hil.report import render_again, write_page
+from hil.report_compare import compare, read_side, render_comparison, text_lines
 from hil.report_rows import REPORT
 
 _RENDER = "of"
@@ -34,3 +37,21 @@ def report_group() -> None:
 def render_command(folder: Path) -> None:
     """Make report.html again from the evidence in DIR alone, also of a run that was interrupted."""
     click.echo(write_page(folder / REPORT, render_again(folder)))
+
+
+@report_group.command("compare", short_help="Two runs beside each other: 1 if B is worse.")
+@click.argument("a", metavar="A", type=click.Path(path_type=Path))
+@click.argument("b", metavar="B", type=click.Path(path_type=Path))
+@click.option("--html", type=click.Path(path_type=Path), help="Write the page too, with plots.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
+def compare_command(a: Path, b: Path, html: Path | None, as_json: bool) -> None:
+    """What changed from the run in A to the run in B. Exit code 0: the same or better; 1: worse,
+    that is, something passed in A and does not in B. Figures judge nothing."""
+    comparison = compare(read_side(a), read_side(b))
+    if html is not None:
+        write_page(html, render_comparison(comparison))
+    if as_json:
+        click.echo(json.dumps(comparison.document(), indent=2))
+    else:
+        click.echo("\n".join(text_lines(comparison)))
+    sys.exit(1 if comparison.worse else 0)

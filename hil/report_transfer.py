@@ -120,12 +120,12 @@ class Trace:
     def from_document(cls, document: Mapping[str, Any]) -> Trace:
         """Out of `air.json`. Raises KeyError, TypeError and ValueError."""
         values: dict[str, Any] = {name: document[name] for name in cls.__slots__}
-        for name in _LISTS:
+        for name in LISTS:
             values[name] = [Moment(float(at), float(value)) for at, value in document[name]]
         return cls(**values)
 
 
-_LISTS = (
+LISTS = (
     "path",
     "asked_again",
     "paused",
