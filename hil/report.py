@@ -38,6 +38,7 @@ from hil.report_figures import (
 from hil.report_frames import frame_rows, key_frames
 from hil.report_gbcs import devices_concerned, gbcs_rows
 from hil.report_rows import (
+    REDACTED,
     REPORT,
     Event,
     EventRow,
@@ -154,6 +155,7 @@ def _page(
             started=events[0]["utc"][:19].replace("T", " ") if events else None,
             repeat=repeat,
             environment=read_environment(folder),
+            redacted=(folder / REDACTED).is_file(),
             faults=_faults(events),
             eui64s={name: f"{eui64:016X}" for eui64, name in names.items()},
             radios=told.radios,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from hil.errors import RequestError
+from hil.redact import redact as redacted_copy
 from hil.report import render_again, write_page
 from hil.report_compare import compare, read_side, render_comparison, text_lines
 from hil.report_rows import REPORT
@@ -34,8 +36,16 @@ def report_group() -> None:
 
 @report_group.command(_RENDER, short_help="The report of DIR; `report DIR` will do.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def render_command(folder: Path) -> None:
-    """Make report.html again from the evidence in DIR alone, also of a run that was interrupted."""
+@click.option("--redact", is_flag=True, help="Copy the evidence to --out, with nobody named in it.")
+@click.option("--out", type=click.Path(path_type=Path), help="A new or empty folder.")
+def render_command(folder: Path, redact: bool, out: Path | None) -> None:
+    """Make report.html again from the evidence in DIR alone, also of a run that was interrupted.
+    With --redact, a copy of all the evidence with pseudonyms instead of EUI-64s, URLs and hosts."""
+    if redact != (out is not None):
+        raise RequestError("--redact and --out go together: the evidence itself is never changed")
+    if out is not None:
+        click.echo(redacted_copy(folder, out))
+        return
     click.echo(write_page(folder / REPORT, render_again(folder)))
 
 

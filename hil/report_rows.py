@@ -21,6 +21,7 @@ from hil.report_air import AIR
 
 REPORT = "report.html"
 JUNIT = "junit.xml"
+REDACTED = "redacted.json"
 MAX_EVENTS = 5_000
 MAX_FILES = 2_000
 _MAX_DIGITS = 19  # of what may be the number of a frame or an event
@@ -208,6 +209,7 @@ _FILES = {
     AIR: "the frames of this report in words, and how the images went across",
     "air.pcapng": "every frame on the air, for Wireshark",
     "host.pcapng": "frames as the hosts of the radios saw them",
+    REDACTED: "what was left out of this copy",
     KEYS: "keys of the air, for Wireshark: do not pass on",
 }
 _FOLDERS = {
