@@ -36,7 +36,7 @@ from hil.pcapng_file import read_capture
 _NETWORK_LABEL, _LINK_LABEL = "network", "link "  # as in air.keys
 _MAX_REMEMBERED = 4096  # APS counters and fragmented messages whose rest may still come
 
-_AGAIN = ", again"
+AGAIN = ", again"  # of a frame that is the last one of its sender once more
 _NWK_TYPES = {nwk.TYPE_DATA: "data", nwk.TYPE_COMMAND: "command"}
 
 
@@ -163,8 +163,8 @@ class AirReader:
         last = self._last.get(source)
         if last is not None and last[0] == psdu:
             said = last[1]
-            if not said.what.endswith(_AGAIN):
-                said = said._replace(what=said.what + _AGAIN)
+            if not said.what.endswith(AGAIN):
+                said = said._replace(what=said.what + AGAIN)
         else:
             said = self._payload(frame, source, destination, time_us)
         if len(self._last) >= _MAX_REMEMBERED:

@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": "hil.verify_command:verify_command",
     "init": "hil.init_command:init_command",
     "check": "hil.check_command:check_command",
+    "report": "hil.report_command:report_group",
     "radio": "hil.radio_command:radio_command",
     "dsp": "hil.dsp_command:dsp_command",
     "hub": "hil.hub_command:hub_command",

@@ -1,10 +1,11 @@
 """`report.html`: what a run showed, for people; one file that needs nothing beside it.
 
 Source: DESIGN, "What it promises to the outside" (evidence folder). What is on it and in which
-order is ours: the verdict first, and why; then what carries it, down to the frame on the air.
+order is ours: the verdict first, and why; then what carries it, down to the frame on the air; a
+page to sign when it is printed.
 
 The report is made of the evidence folder when its events are complete, before `verdict.json` is
-there. It loads nothing, and its few lines of script only filter tables.
+there, or again at any time later. It loads nothing, and its few lines of script only filter tables.
 """
 
 from __future__ import annotations
@@ -13,35 +14,52 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hil.air_log import AirFrame, AirKeys, read_air
-from hil.air_selection import Selection, select_frames
-from hil.errors import BenchBroke
-from hil.figures import duration, grouped, moment
-from hil.report_charts import Mark, Series, plot, sequence_chart
+from hil.air_log import AirKeys
+from hil.environment import read_environment
+from hil.errors import BenchBroke, RequestError
+from hil.evidence import KEYS
+from hil.figures import duration, grouped
+from hil.report_air import AirPart, read_part
+from hil.report_charts import sequence_chart
+from hil.report_figures import (
+    Drawing,
+    FigureRow,
+    Named,
+    anomaly_marks,
+    drawings,
+    event_drawings,
+    figure_rows,
+)
+from hil.report_frames import frame_rows, key_frames
+from hil.report_gbcs import devices_concerned, gbcs_rows
 from hil.report_rows import (
+    REDACTED,
     REPORT,
     Event,
+    EventRow,
     Link,
     Linker,
-    devices_concerned,
     event_rows,
     file_rows,
-    gbcs_rows,
     named_frames,
     printable,
     read_events,
 )
-from hil.report_sequence import HUB, device_steps, offsets, rates, shorten
+from hil.report_sequence import HUB, device_steps, shorten
+from hil.report_verdict import Reported, SuiteTest, read_reported, reported
 from hil.requirements import TITLES
 from hil.verdict import Requirement, Verdict
 
-CAPTURE = "air.pcapng"
 MAX_DEVICES = 12
 """Of more, the others have no drawing; they are in every table."""
+MAX_TESTS = 500
+MAX_STEPS = 100
+"""Of one test of the suites."""
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
 
@@ -59,74 +77,128 @@ class SequenceChart:
 
 @dataclass(frozen=True, slots=True)
 class RequirementRow:
+    """`tests` are those of the suites that show it: their places on the page, and themselves."""
+
     id: str
     title: str
     verdict: str
     evidence: Sequence[Link]
+    tests: Sequence[tuple[int, SuiteTest]]
 
 
 @dataclass(frozen=True, slots=True)
-class FrameRow:
-    number: int
-    time: str
-    octets: int
-    source: str
-    destination: str
-    layer: str
-    what: str
-    is_regular: bool
-    gap: int
-    """How many frames between the row above and this one are not shown."""
+class TestRow:
+    """One test of the suites; `steps` have their evidence as links."""
+
+    test: SuiteTest
+    steps: Sequence[tuple[Any, Sequence[Link]]]
+    left_out: int
 
 
 def render(folder: Path, verdict: Verdict, keys: AirKeys | None, *, repeat: str) -> bytes:
-    """The report of the evidence in `folder`. `repeat` is the command that repeats the run; without
-    `keys` the frames of the air stay encrypted. Raises RequestError for what is no evidence."""
+    """The report of the evidence in `folder`, with the verdict that is not written yet. `repeat` is
+    the command that repeats the run; without `keys` the frames of the air stay encrypted, unless an
+    earlier report left their words. Raises RequestError for what is no evidence."""
+    return _page(folder, reported(verdict), read_events(folder), keys, repeat)
+
+
+def render_again(folder: Path) -> bytes:
+    """The report of the evidence alone. Raises RequestError for what is no evidence."""
     events = read_events(folder)
-    names = _names(events)
-    frames, frames_left = gbcs_rows(folder, events)
-    about = devices_concerned(frames, events, names)
-    epoch_us = _epoch_us(events)
-    air = _air(folder, verdict, keys, names, events, epoch_us)
-    frame_rows = [] if air is None else _frame_rows(air.frames, epoch_us)
-    linker = Linker(folder, frozenset(row.number for row in frame_rows))
+    repeat = read_environment(folder).repeat or "not in the evidence"
+    return _page(folder, read_reported(folder, events), events, read_keys(folder), repeat)
+
+
+def read_keys(folder: Path) -> AirKeys | None:
+    """The keys of the air, where they are beside the evidence."""
+    path = folder / KEYS
+    if not path.is_file():
+        return None
+    try:
+        return AirKeys.from_wireshark(path.read_text())
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise RequestError(f"{path} holds no keys of a run: {error}") from None
+
+
+def _page(
+    folder: Path, told: Reported, events: Sequence[Event], keys: AirKeys | None, repeat: str
+) -> bytes:
+    verdict = told.verdict
+    names = node_names(events)
+    gbcs, gbcs_left = gbcs_rows(folder, events)
+    about = devices_concerned(gbcs, events, names)
+    epoch_us = run_epoch_us(events)
+    air = _air(folder, told, keys, names, events, epoch_us)
+    frames = [] if air is None else frame_rows(air.selection.frames, epoch_us)
+    story, story_left = key_frames(air.selection.frames if air and air.opened else (), epoch_us)
     rows, events_left = event_rows(events)
     files, files_left = file_rows(folder)
-    in_scope, others = _requirements(verdict, linker)
+    linker = Linker(
+        folder,
+        {row.number: f"{row.source} → {row.destination}: {row.what}" for row in frames},
+        {row.id: _event_in_brief(row) for row in rows},
+        {row.name for row in files},
+    )
+    in_scope, others = _requirements(told, linker)
     drawn = [device.device_id for device in verdict.devices][:MAX_DEVICES]
-    environment = Environment(
-        loader=PackageLoader("hil"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"grouped": grouped, "duration": duration, "printable": printable}
-    text = environment.get_template("report.html.j2").render(
-        verdict=verdict,
-        reasons=reasons(verdict),
-        started=events[0]["utc"][:19].replace("T", " ") if events else None,
-        repeat=repeat,
-        in_scope=in_scope,
-        others=others,
-        sequences=_sequences(events, verdict, drawn, about),
-        plots=_plots(events, drawn),
-        undrawn=max(0, len(verdict.devices) - MAX_DEVICES),
-        events=rows,
-        events_left=events_left,
-        air=air,
-        with_keys=keys is not None,
-        frames=frame_rows,
-        gbcs=frames,
-        gbcs_left=frames_left,
-        files=files,
-        files_left=files_left,
+    plots, figures = _transfer(air, events, drawn)
+    text = (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            verdict=verdict,
+            ending=told.ending,
+            reasons=reasons(told),
+            counts=_counts(told),
+            started=events[0]["utc"][:19].replace("T", " ") if events else None,
+            repeat=repeat,
+            environment=read_environment(folder),
+            redacted=(folder / REDACTED).is_file(),
+            faults=_faults(events),
+            eui64s={name: f"{eui64:016X}" for eui64, name in names.items()},
+            radios=told.radios,
+            in_scope=in_scope,
+            others=others,
+            tests=[_test(test, linker) for test in told.suites[:MAX_TESTS]],
+            tests_left=max(0, len(told.suites) - MAX_TESTS),
+            sequences=_sequences(events, verdict, drawn, about),
+            plots=plots,
+            figures=figures,
+            undrawn=max(0, len(verdict.devices) - MAX_DEVICES),
+            events=rows,
+            events_left=events_left,
+            air=air,
+            frames=frames,
+            story=story,
+            story_left=story_left,
+            gbcs=gbcs,
+            gbcs_left=gbcs_left,
+            files=files,
+            files_left=files_left,
+        )
     )
     return text.encode()
 
 
+def page_environment() -> Environment:
+    """How every page of the bench's reports is made."""
+    made = Environment(
+        loader=PackageLoader("hil"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters |= {"grouped": grouped, "duration": duration, "printable": printable}
+    return made
+
+
 def write_report(folder: Path, verdict: Verdict, keys: AirKeys | None, *, repeat: str) -> Path:
     """Render the report into its folder, over one that is there; the file is whole or not there."""
-    path = folder / REPORT
-    draft = path.with_name(f"{REPORT}.part")
-    octets = render(folder, verdict, keys, repeat=repeat)
+    return write_page(folder / REPORT, render(folder, verdict, keys, repeat=repeat))
+
+
+def write_page(path: Path, octets: bytes) -> Path:
+    draft = path.with_name(f"{path.name}.part")
     try:
         draft.write_bytes(octets)
         draft.replace(path)
@@ -135,20 +207,28 @@ def write_report(folder: Path, verdict: Verdict, keys: AirKeys | None, *, repeat
     return path
 
 
-def reasons(verdict: Verdict) -> list[str]:
+def reasons(told: Reported) -> list[str]:
     """Why a run failed, in a reader's words; nothing when it passed."""
+    verdict = told.verdict
     found = [
         f"{device.device_id}: {device.outcome.replace('-', ' ')}"
         for device in verdict.devices
         if device.outcome != "activated"
     ]
-    if not verdict.devices:
+    if told.ending in _ENDINGS:
+        found.insert(0, ": ".join(filter(None, (_ENDINGS[told.ending], told.detail))))
+    elif not verdict.devices and not told.suites:
         found.append("no device was updated")
     for requirement in verdict.requirements:
         if requirement.id in verdict.scope and requirement.verdict in ("fail", "not-run"):
             what = "failed" if requirement.verdict == "fail" else "was not shown"
             title = TITLES.get(requirement.id, "")
             found.append(f"{requirement.id} {what}" + (f": {title}" if title else ""))
+    found += [
+        f"test failed, {test.title or test.id}: {test.detail}"
+        for test in told.suites
+        if test.outcome == "failed"
+    ]
     found += [
         f"check failed, {check.name}: {check.detail}"
         for check in verdict.checks
@@ -157,7 +237,41 @@ def reasons(verdict: Verdict) -> list[str]:
     return [printable(reason) for reason in found]
 
 
-def _names(events: Sequence[Event]) -> dict[int, str]:
+_ENDINGS = {
+    "interrupted": "the run was interrupted",
+    "broke": "the bench itself gave out",
+    "unfinished": "the run has no end: it was stopped before its verdict was written",
+}
+
+
+def _counts(told: Reported) -> list[str]:
+    """The result in numbers."""
+    verdict = told.verdict
+    scope = [one for one in verdict.requirements if one.id in verdict.scope]
+    shown = sum(one.verdict == "pass" for one in scope)
+    activated = sum(device.outcome == "activated" for device in verdict.devices)
+    found = []
+    if verdict.devices:
+        found.append(f"{activated} of {len(verdict.devices)} devices updated and confirmed")
+    if scope:
+        found.append(f"{shown} of {len(scope)} requirements of the scope shown")
+    if told.suites:
+        passed = sum(test.outcome == "passed" for test in told.suites)
+        found.append(f"{passed} of {len(told.suites)} tests passed")
+    if verdict.checks:
+        passed = sum(check.verdict == "pass" for check in verdict.checks)
+        found.append(f"{passed} of {len(verdict.checks)} checks of the bench's own passed")
+    return found
+
+
+def _faults(events: Sequence[Event]) -> str:
+    """The faults that were asked for, as they were written."""
+    if not events:
+        return "none"
+    return printable("; ".join(map(str, events[0].get("faults") or ()))) or "none"
+
+
+def node_names(events: Sequence[Event]) -> dict[int, str]:
     """Names of nodes by EUI-64, as far as the events tell them."""
     names = {}
     for event in events:
@@ -169,7 +283,7 @@ def _names(events: Sequence[Event]) -> dict[int, str]:
     return names
 
 
-def _epoch_us(events: Sequence[Event]) -> int:
+def run_epoch_us(events: Sequence[Event]) -> int:
     """Unix time of the start of the run: civil time and loop time of an event tell it."""
     if not events:
         return 0
@@ -180,68 +294,84 @@ def _epoch_us(events: Sequence[Event]) -> int:
 
 def _air(
     folder: Path,
-    verdict: Verdict,
+    told: Reported,
     keys: AirKeys | None,
     names: Mapping[int, str],
     events: Sequence[Event],
     epoch_us: int,
-) -> Selection | None:
-    """The frames to show; None for a run without a capture of the air."""
-    path = folder / CAPTURE
-    if not path.is_file():
-        return None
-    anomalies_us = (
+) -> AirPart | None:
+    """The frames to show; None for a run without a capture."""
+    anomalies_us = [
         epoch_us + round(event["time_s"] * 1e6)
         for event in events
         if event["type"] in ("anomaly", "gbcs-discarded")
-    )
-    return select_frames(
-        read_air(path, keys, names),
-        anomalies_us=anomalies_us,
-        wanted=named_frames(verdict.requirements),
-    )
+    ]
+    pointers = [pointer for one in told.verdict.requirements for pointer in one.evidence]
+    for test in told.suites:
+        pointers += [pointer for step in test.steps for pointer in step.evidence]
+    return read_part(
+        folder, keys, names, epoch_us=epoch_us, anomalies_us=anomalies_us,
+        wanted=named_frames(pointers),
+    )  # fmt: skip
 
 
-def _frame_rows(frames: Sequence[AirFrame], epoch_us: int) -> list[FrameRow]:
-    rows = []
-    last = 0
-    for frame in frames:
-        rows.append(
-            FrameRow(
-                frame.number,
-                moment((frame.time_us - epoch_us) / 1e6),
-                frame.octets,
-                printable(frame.source),
-                printable(frame.destination),
-                frame.layer,
-                printable(frame.what),
-                frame.regular,
-                frame.number - last - 1,
-            )
-        )
-        last = frame.number
-    return rows
+def _transfer(
+    air: AirPart | None, events: Sequence[Event], drawn: Sequence[str]
+) -> tuple[list[Drawing], list[FigureRow]]:
+    """The plots and their figures: of the frames, or else of the progress events."""
+    named = [
+        Named(trace.device_id, trace)
+        for trace in (() if air is None else air.traces)
+        if trace.device_id in drawn
+    ]
+    if not named:
+        return event_drawings(events, drawn), []
+    named.sort(key=lambda one: drawn.index(one.name))
+    return drawings(named, anomaly_marks(events)), figure_rows(named)
+
+
+def _event_in_brief(row: EventRow) -> str:
+    return ", ".join(filter(None, (f"{row.type} {row.devices}".strip(), row.words)))
 
 
 def _requirements(
-    verdict: Verdict, linker: Linker
+    told: Reported, linker: Linker
 ) -> tuple[list[RequirementRow], list[RequirementRow]]:
     """The rows of the scope and of whatever else was judged, and those that were not run."""
     judged: list[RequirementRow] = []
     others: list[RequirementRow] = []
-    for requirement in verdict.requirements:
-        row = _requirement(requirement, linker)
-        in_scope = requirement.id in verdict.scope or requirement.verdict != "not-run"
+    for requirement in told.verdict.requirements:
+        tests = [
+            (number, test)
+            for number, test in enumerate(told.suites[:MAX_TESTS], 1)
+            if requirement.id in test.requirements
+        ]
+        row = _requirement(requirement, linker, tests)
+        in_scope = requirement.id in told.verdict.scope or requirement.verdict != "not-run"
         (judged if in_scope else others).append(row)
     return judged, others
 
 
-def _requirement(requirement: Requirement, linker: Linker) -> RequirementRow:
+def _requirement(
+    requirement: Requirement, linker: Linker, tests: Sequence[tuple[int, SuiteTest]]
+) -> RequirementRow:
     return RequirementRow(
         requirement.id,
         TITLES.get(requirement.id, ""),
         requirement.verdict,
         [linker.link(pointer) for pointer in requirement.evidence],
+        tests,
+    )
+
+
+def _test(test: SuiteTest, linker: Linker) -> TestRow:
+    return TestRow(
+        test,
+        [
+            (step, [linker.link(pointer) for pointer in step.evidence])
+            for step in test.steps[:MAX_STEPS]
+        ],
+        max(0, len(test.steps) - MAX_STEPS),
     )
 
 
@@ -262,24 +392,3 @@ def _sequences(
             SequenceChart(device_id, outcomes[device_id], chart, left_out, device_id in seen)
         )
     return found
-
-
-def _plots(events: Sequence[Event], drawn: Sequence[str]) -> list[tuple[str, Markup]]:
-    """Offset and rate over time; none at all when nothing was transferred."""
-    points = {device_id: offsets(events, device_id) for device_id in drawn}
-    if not any(points.values()):
-        return []
-    marks = [
-        Mark(event["time_s"], f"{event['kind']} {event.get('device_id', '')}", event["id"])
-        for event in events
-        if event["type"] == "anomaly"
-    ]
-    moved = [Series(name, points[name], color) for color, name in enumerate(drawn)]
-    speed = [Series(name, rates(points[name]), color) for color, name in enumerate(drawn)]
-    return [
-        ("Blocks", plot(moved, marks, title="file offset over time", unit="octets of the image")),
-        (
-            "Throughput",
-            plot(speed, marks, title="throughput over time", unit="octets/s", steps=True),
-        ),
-    ]

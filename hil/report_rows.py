@@ -1,43 +1,37 @@
 """The rows of a report's tables, out of the files of an evidence folder.
 
-Source: ours. What a device or a peer wrote is shown with what cannot be printed replaced; values of
-fields that hold keys are never shown, whatever the evidence holds.
+Source: ours. What a device or a peer wrote is shown with what cannot be printed replaced.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
-from enum import IntEnum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gbcs.codes import Payload, parse_payload
-from gbcs.envelope import parse_frame
-from gbcs.errors import GbcsError
+from hil.environment import ENVIRONMENT
 from hil.errors import RequestError
 from hil.evidence import EVENTS, KEYS, VERDICT
 from hil.figures import THIN_GAP, grouped, moment
-from hil.frame_documents import document_of
 from hil.pointers import CAPTURE_SUFFIX, Resolver, split_pointer
-from hil.verdict import Requirement
+from hil.report_air import AIR
 
 REPORT = "report.html"
 JUNIT = "junit.xml"
+REDACTED = "redacted.json"
 MAX_EVENTS = 5_000
 MAX_FILES = 2_000
-MAX_GBCS_FRAMES = 1_000
+_MAX_DIGITS = 19  # of what may be the number of a frame or an event
+_LINK_WORDS = 72
 
 Event = Mapping[str, Any]
 
 _PROBLEMS = frozenset({"anomaly", "gbcs-discarded"})
 _COMMON = frozenset({"id", "time_s", "utc", "type", "device_id", "device_ids", "detail"})
 _GROUPED = frozenset({"octets", "bytes", "blocks", "offset_bytes", "size_bytes"})
-_SECRET = frozenset({"key"})
-_HEX_DIGITS = {"firmware_version": 8, "device": 16, "alert_code": 4}
-_FRAME_FILE_BYTES = 4 * 0x10000
 
 
 def read_events(folder: Path) -> list[Event]:
@@ -67,41 +61,52 @@ def printable(text: str) -> str:
 
 
 class Link(NamedTuple):
-    """An evidence pointer, where in the report it leads, and why it dangles if it does."""
+    """An evidence pointer, where in the report it leads, what stands there in a few words, and why
+    it dangles if it does."""
 
     text: str
     href: str
+    words: str = ""
     problem: str | None = None
 
 
 class Linker:
-    """Makes links of evidence pointers; `frames` are those that the report shows."""
+    """Makes links of evidence pointers. `frames` and `events` are those that the report shows, in
+    words by their numbers."""
 
-    def __init__(self, folder: Path, frames: Collection[int]) -> None:
+    def __init__(
+        self, folder: Path, frames: Mapping[int, str], events: Mapping[int, str], files: set[str]
+    ) -> None:
         self._resolver = Resolver(folder)
         self._frames = frames
+        self._events = events
+        self._files = files
 
     def link(self, pointer: str) -> Link:
         file, at = split_pointer(pointer)
-        href = f"#file-{file}"
-        if at is not None and at.isdecimal():
-            if file == EVENTS:
-                href = f"#e{at}"
+        href = f"#file-{file}" if file in self._files else "#files"
+        words = ""
+        if at is not None and at.isdecimal() and len(at) < _MAX_DIGITS:
+            if file == EVENTS and int(at) in self._events:
+                href, words = f"#e{at}", self._events[int(at)]
             elif file.endswith(CAPTURE_SUFFIX) and int(at) in self._frames:
-                href = f"#f{at}"
+                href, words = f"#f{at}", self._frames[int(at)]
         problem = self._resolver.resolve(pointer)
         reason = None if problem is None else problem.removeprefix(f"{pointer}: ")
-        return Link(printable(pointer), href, reason)
+        return Link(printable(pointer), href, _cut(words), reason)
 
 
-def named_frames(requirements: Iterable[Requirement]) -> set[int]:
-    """The numbers of the frames that requirements name as evidence."""
+def _cut(words: str) -> str:
+    return words if len(words) <= _LINK_WORDS else f"{words[: _LINK_WORDS - 1]}…"
+
+
+def named_frames(pointers: Iterable[str]) -> set[int]:
+    """The numbers of the frames that are named as evidence."""
     numbers = set()
-    for requirement in requirements:
-        for pointer in requirement.evidence:
-            file, at = split_pointer(pointer)
-            if file.endswith(CAPTURE_SUFFIX) and at is not None and at.isdecimal():
-                numbers.add(int(at[:19]))
+    for pointer in pointers:
+        file, at = split_pointer(pointer)
+        if file.endswith(CAPTURE_SUFFIX) and at is not None and at.isdecimal():
+            numbers.add(int(at[:19]))
     return numbers
 
 
@@ -189,121 +194,10 @@ def _fields(event: Event) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class GbcsRow:
-    """A GBCS frame; `fields` are its payload's, `problem` is why it has none."""
-
-    event_id: int
-    time: str
-    title: str
-    message_code: str
-    originator: str
-    recipient: str
-    counter: str
-    signature: str
-    mac: str
-    device_id: str
-    file: str
-    octets: str
-    fields: Mapping[str, str]
-    problem: str | None
-    about: int | None
-
-
-def gbcs_rows(folder: Path, events: Iterable[Event]) -> tuple[list[GbcsRow], int]:
-    """The GBCS frames of a run, and how many beyond the bound are left out."""
-    frames = [event for event in events if event["type"] == "gbcs"]
-    rows = [_gbcs_row(folder, event) for event in frames[:MAX_GBCS_FRAMES]]
-    return rows, len(frames) - len(rows)
-
-
-def _gbcs_row(folder: Path, event: Event) -> GbcsRow:
-    payload, problem = _payload(folder, event["file"])
-    values = (
-        {}
-        if payload is None
-        else {
-            field.name: _value(field.name, getattr(payload, field.name))
-            for field in fields(payload)
-        }
-    )
-    return GbcsRow(
-        event["id"],
-        moment(event["time_s"]),
-        f"{event['use_case']} {event['cra']}",
-        event["message_code"],
-        event["originator"],
-        event["recipient"],
-        grouped(event["originator_counter"]),
-        event["signature"],
-        event["mac"],
-        event["device_id"],
-        event["file"],
-        grouped(event["octets"]),
-        {name.replace("_", " "): value for name, value in values.items()},
-        problem,
-        getattr(payload, "device", None),
-    )
-
-
-def _payload(folder: Path, file: str) -> tuple[Payload | None, str | None]:
-    try:
-        with (folder / file).open("rb") as octets:
-            received = parse_frame(bytes.fromhex(octets.read(_FRAME_FILE_BYTES).decode("ascii")))
-        frame = received.frame
-        base = received.payload_offset
-        return parse_payload(frame.message_code, frame.cra, frame.payload, base), None
-    except OSError as error:
-        return None, f"{file} cannot be read: {error.strerror}"
-    except ValueError as error:  # what is no hexadecimal
-        return None, f"{file}: {error}"
-    except GbcsError as error:
-        return None, str(error)
-
-
-def _value(name: str, value: object) -> str:
-    if name in _SECRET:
-        return "not shown"
-    match value:
-        case IntEnum() | datetime() | bytes():
-            return str(document_of(value))
-        case bool():
-            return "yes" if value else "no"
-        case int() if name in _HEX_DIGITS:
-            return f"{value:0{_HEX_DIGITS[name]}X}"
-        case _:
-            return str(value)
-
-
-def devices_concerned(
-    rows: Iterable[GbcsRow], events: Sequence[Event], names: Mapping[int, str]
-) -> dict[int, Sequence[str]]:
-    """Of events that name the hub, which devices they are about, by event id: what a frame's
-    payload names, and for an answer what was asked about. It goes for the WAN message round it."""
-    asked: dict[tuple[str, str], str] = {}
-    about: dict[int, Sequence[str]] = {}
-    for row in rows:
-        key = (row.message_code, row.counter)
-        if row.about is not None and row.about in names:
-            asked[key] = names[row.about]
-        name = asked.get(key)
-        if name is not None and name != row.device_id:
-            about[row.event_id] = [name]
-    requests: dict[str, Sequence[str]] = {}
-    for event in events:
-        if event["type"] == "wan" and event["id"] + 1 in about:
-            about[event["id"]] = about[event["id"] + 1]
-        elif event["type"] == "duis" and event["request_id"] is not None:
-            if event["kind"] == "request":
-                requests[event["request_id"]] = event["device_ids"]
-            elif event["request_id"] in requests:
-                about[event["id"]] = requests[event["request_id"]]
-    return about
-
-
-@dataclass(frozen=True, slots=True)
 class FileRow:
     name: str
     size: str
+    sha256: str
     what: str
 
 
@@ -311,27 +205,45 @@ _FILES = {
     VERDICT: "the verdict, for programs",
     JUNIT: "the verdict, for CI servers",
     EVENTS: "what happened, an event a line",
+    ENVIRONMENT: "on what the run was made",
+    AIR: "the frames of this report in words, and how the images went across",
     "air.pcapng": "every frame on the air, for Wireshark",
     "host.pcapng": "frames as the hosts of the radios saw them",
+    REDACTED: "what was left out of this copy",
     KEYS: "keys of the air, for Wireshark: do not pass on",
 }
 _FOLDERS = {
     "duis": "DUIS message, as it was signed",
     "wan": "message between DSP and hub",
     "gbcs": "GBCS frame in hexadecimal",
+    "certificates": "certificate that signatures of the evidence are by",
 }
+_LATER = frozenset({JUNIT, VERDICT})
 
 
 def file_rows(folder: Path) -> tuple[list[FileRow], int]:
     """The files of the evidence, and how many beyond the bound are left out. The verdicts are
-    written after the report, and so have no size yet."""
-    found = {JUNIT: "", VERDICT: ""}
+    written after the report of a run, and then have no size yet; their digest stands in no report,
+    so that it is the same whenever it is made."""
+    found = {name: (folder / name) for name in _LATER}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name != REPORT and not name.endswith(".part"):
-            found[name] = grouped(path.stat().st_size)
-    rows = [
-        FileRow(name, size, _FILES.get(name) or _FOLDERS.get(name.split("/")[0], ""))
-        for name, size in sorted(found.items(), key=lambda item: ("/" in item[0], item[0]))
-    ]
-    return rows[:MAX_FILES], len(rows) - len(rows[:MAX_FILES])
+            found[name] = path
+    names = sorted(found, key=lambda name: ("/" in name, name))
+    rows = [_file_row(name, found[name]) for name in names[:MAX_FILES]]
+    return rows, len(names) - len(rows)
+
+
+def _file_row(name: str, path: Path) -> FileRow:
+    what = _FILES.get(name) or _FOLDERS.get(name.split("/")[0], "")
+    if name in _LATER:
+        return FileRow(name, "", "written after this page", what)
+    if name == KEYS:
+        return FileRow(name, grouped(path.stat().st_size), "not told", what)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileRow(name, grouped(path.stat().st_size), digest, what)
+    except OSError as error:
+        return FileRow(name, "", "", f"cannot be read: {error.strerror}")

@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 from hil.figures import grouped
-from hil.report_charts import Lifeline, Point, Step
+from hil.report_charts import Lifeline, Step
+from hil.report_plots import Point
 
 MAX_STEPS = 120
 """Of more, the first half and the last half are drawn."""

@@ -21,6 +21,7 @@ import click
 from hil.bench_file import EZSP_GAP, EZSP_VERSIONS, Bench, EzspVersion, load_bench
 from hil.clock import RealClock, VirtualLoop, run_real, run_virtual
 from hil.closing import close_run
+from hil.environment import write_environment
 from hil.errors import BenchBroke
 from hil.evidence import VERDICT, Evidence
 from hil.images import DeviceImage, device_images, with_images
@@ -123,6 +124,7 @@ def run_command(
     try:
         with evidence, live:
             repeat = _repeat(bench_file, bench, faults, images)
+            write_environment(evidence, repeat)
             verdict = _run(
                 bench,
                 chosen,

@@ -138,7 +138,7 @@ class Bench:
             recipient=recipient,
             other_information=OtherInformation(code),
             payload=build_payload(payload),
-            signature=bytes(range(64)) if signed else b"",
+            signature=bytes(range(128, 192)) if signed else b"",
             mac=None if signed else bytes(12),
         )
         octets = build_frame(frame)

@@ -72,9 +72,11 @@ def test_a_run_updates_every_device_and_says_so(run: Any, tmp_path: Path) -> Non
         assert f"  {device:<10} activated        00010100 -> 00010200  37 blocks" in done.out
     names = sorted(path.name for path in (tmp_path / "ev").iterdir())
     assert names == [
+        "air.json",
         "air.pcapng",
         "certificates",
         "duis",
+        "environment.json",
         "events.jsonl",
         "gbcs",
         "junit.xml",
@@ -161,7 +163,7 @@ def test_a_seed_is_the_same_run_in_any_process_and_another_seed_another_run(
 
 def evidence_of(folder: Path) -> dict[str, bytes]:
     """Every file that says nothing of how long the run took here."""
-    timed = ("junit.xml", "report.html", "verdict.json")
+    timed = ("environment.json", "junit.xml", "report.html", "verdict.json")
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     *events, ended = files["events.jsonl"].splitlines()
@@ -309,6 +311,7 @@ def test_ctrl_c_in_the_middle_of_a_transfer_keeps_the_evidence(tmp_path: Path) -
         "air.pcapng",
         "certificates",
         "duis",
+        "environment.json",
         "events.jsonl",
         "gbcs",
         "wan",
