@@ -21,11 +21,13 @@ import pytest
 
 from hil.closing import with_evidence
 from hil.conformance import NEEDS
+from hil.environment import write_environment
 from hil.errors import BenchBroke, RequestError
 from hil.evidence import VERDICT, Evidence
 from hil.junit import render_junit
 from hil.pytest_plugin import declaration_of
-from hil.report_rows import JUNIT
+from hil.report import write_report
+from hil.report_rows import JUNIT, REPORT
 from hil.requirements import TITLES
 from hil.run_command import new_folder
 from hil.suite_bench import suite_bench
@@ -121,6 +123,7 @@ def verify_command(
     began = time.perf_counter()
     collector = Collector(evidence, again)
     with evidence:
+        write_environment(evidence, again)
         code = _pytest([*options, f"--hanbench-evidence={evidence.folder}"], collector, as_json)
         rows = requirements_of(collector.tests)
         verdict = Verdict(
@@ -135,6 +138,7 @@ def verify_command(
             suites=collector.tests,
         )
         verdict = with_evidence(verdict, evidence.folder)
+        write_report(evidence.folder, verdict, None, repeat=again)
         evidence.write(JUNIT, render_junit(verdict))
         path = evidence.write_verdict(verdict)
     if code is pytest.ExitCode.INTERRUPTED:
@@ -216,5 +220,6 @@ def _summarise(verdict: Verdict, folder: Path) -> None:
         click.echo(f"  {row.verdict:<10} {row.id:<16} {TITLES[row.id]}{detail}")
     shown = sum(row.verdict == "pass" for row in verdict.requirements)
     click.echo(f"  shown      {shown} of {len(verdict.requirements)} requirements")
+    click.echo(f"  report     {folder / REPORT}")
     click.echo(f"  evidence   {folder / VERDICT}")
     click.echo(f"\n{verdict.verdict.upper()}")
