@@ -1,8 +1,8 @@
 """Writes `conformance.md` beside it: the tests of `hanbench verify`, and which defect trips which.
 
 Source: what the tests of `hil/suites` declare, and the table of defects of the foreign client
-(`tests/defect_table.py`), each row of which `make matrix` shows. Run `python docs/conformance.py`; a
-test says when that is due.
+(`tests/defect_table.py`), each row of which `make matrix` shows. Run `python docs/conformance.py`;
+a test says when that is due.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def page() -> str:
     parts += [f"| {name}: {TITLES[name]} | {why} |" for name, why in NOT_SHOWN.items()]
     parts += [
         "\n## Requirements and the defects that trip them\n",
-        f"`tests/foreign_client` is a device that shares no code with the bench, with {len(defects)} "
-        "defects. Each is found by the test beside it, which the good device passes.\n",
+        f"`tests/foreign_client` shares no code with the bench, and has {len(defects)} defects. "
+        "Each is found by the test beside it, which the good device passes.\n",
         "| requirement | defects |",
         "|---|---|",
     ]
