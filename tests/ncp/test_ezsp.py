@@ -54,8 +54,8 @@ versions = pytest.mark.parametrize("version", VERSIONS)
         (14, "08 00 01 17 00 00 00", "08 80 01 17 00 17 00 00 00"),
         (13, "09 00 01 FE 0F", "09 80 01 58 00 31"),  # ERROR_INVALID_FRAME_ID
         (14, "09 00 01 FE 0F 00 11", "09 80 01 58 00 1E 0C 00 00"),  # ZIGBEE_EZSP_ERROR
-        (13, "0A 00 83", "0A 80 58 31"),
-        (13, "0B 00 FF 00 83 00", "0B 80 FF 00 58 31"),
+        (13, "0A 00 85", "0A 80 58 31"),
+        (13, "0B 00 FF 00 85 00", "0B 80 FF 00 58 31"),
         # sendUnicast without a network
         (
             13,

@@ -70,8 +70,8 @@ def test_a_host_that_knows_the_version_is_answered_in_its_form(version: int) -> 
     name, fields, frame = host.callback()
     assert frame == octets(told.format(8, 0x90, 0x48)) + octets("0F A1")
     assert (name, fields["maxRssiValue"]) == ("energyScanResultHandler", -95)
-    # mfglibStart, which no stick here does
-    answer = host.ezsp.receive(octets(ask.format(9, 0x83)) + octets("00"))
+    # mfglibStartTone, which no stick here does
+    answer = host.ezsp.receive(octets(ask.format(9, 0x85)) + octets("00"))
     status = "1E 0C 00 00" if version >= 14 else "31"
     assert answer == octets(told.format(9, 0x80, 0x58)) + octets(status)
 
