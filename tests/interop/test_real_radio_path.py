@@ -24,8 +24,10 @@ from emulator.ncp.hot_frames import LQI, RSSI_DBM
 pytestmark = pytest.mark.real_clock
 EACH = pytest.mark.parametrize("kind", LINES)
 PULLED = [(kind, whose) for kind in LINES for whose in ("hub", "ppmid")]
-if os.environ.get("HANBENCH_MATRIX") == "quick":
+QUICK = os.environ.get("HANBENCH_MATRIX") == "quick"
+if QUICK:
     PULLED = PULLED[-1:]
+LONG = pytest.mark.skipif(QUICK, reason="two runs on the real clock and more")
 ALLOWED = "transmit = true\nchannels = [20, 25]\n"
 SIZE_BYTES = 2048
 LONG_BYTES = 32 * 1024
@@ -218,6 +220,7 @@ def test_a_port_with_no_stick_behind_it_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.matrix
+@LONG
 def test_sticks_are_blank_again_and_serve_the_next_run(tmp_path: Path) -> None:
     with setup("socat", tmp_path) as made:
         assert ended(made.run("--json"))[0] == 0
@@ -254,6 +257,7 @@ def test_a_network_of_somebody_elses_is_left_alone_or_borrowed_and_put_back(
 
 
 @pytest.mark.matrix
+@LONG
 def test_a_run_that_was_killed_leaves_the_backup_and_the_next_one_goes_on(tmp_path: Path) -> None:
     with setup("socat", tmp_path, LONG_BYTES) as made:
         ask(tool("zigpy"), "radio", "ezsp", made.lines[0].url, "form", is_tidy=False)
