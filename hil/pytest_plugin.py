@@ -25,6 +25,7 @@ import inspect
 import json
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -345,11 +346,13 @@ def _told(item: pytest.Item, declared: Declaration) -> dict[str, Any]:
     """What the verdict has of a conformance test; it crosses from worker to controller as text."""
     steps = item.stash.get(_STEPS, None)
     reached = [] if steps is None else steps.all
+    up = item.stash.get(_UP, None)
     return {
         "title": declared.title,
         "requirements": list(declared.requirements),
         "claims": list(declared.claims),
         "device": item.stash.get(_DEVICE, None),
+        "radios": [] if up is None else [asdict(radio) for radio in up.radios],
         "steps": [
             {
                 "text": text,

@@ -20,7 +20,7 @@ import pytest
 
 from hil.evidence import Evidence
 from hil.requirements import TITLES
-from hil.verdict import Requirement, SuiteStep, SuiteTest
+from hil.verdict import RadioVerdict, Requirement, SuiteStep, SuiteTest
 
 NOT_SHOWN = {
     "MP170-R3": "it is of exchanges between people's systems: hanbench report and campaign show it",
@@ -47,6 +47,7 @@ class Collector:
         self.tests: list[SuiteTest] = []
         self.items: list[pytest.Item] = []
         self.broke: list[tuple[int, str]] = []
+        self.radios: dict[str, RadioVerdict] = {}
         self._evidence = evidence
         self._repeat = repeat
         self._done: set[str] = set()
@@ -63,6 +64,8 @@ class Collector:
             return  # a second report of one test is of its teardown
         self._done.add(report.nodeid)
         document = json.loads(told)
+        for radio in document["radios"]:
+            self.radios[radio["name"]] = RadioVerdict(**radio)
         outcome: Literal["passed", "failed", "skipped"] = report.outcome
         name = report.nodeid.rpartition("/")[2]
         test = SuiteTest(

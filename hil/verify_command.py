@@ -135,6 +135,7 @@ def verify_command(
             devices=(),
             scope=scope_of(rows),
             requirements=rows,
+            radios=list(collector.radios.values()),
             suites=collector.tests,
         )
         verdict = with_evidence(verdict, evidence.folder)

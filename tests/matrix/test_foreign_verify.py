@@ -66,6 +66,7 @@ async def test_a_defect_is_named_by_its_requirement(
         reference = tasks.create_task(good_run(good, test, personality, tmp_path / "good"))
         bad = await verify(tmp_path / "bad", defect, personality=personality, options=("-k", test))
     assert bad.exit_code == 1, bad.said
+    assert [(one["name"], one["ezsp"]) for one in bad.verdict["radios"]] == [("hub", 14)]
     assert sorted(bad.broken) == sorted(requirements)
     assert [name.partition("::")[2] for name in bad.failed] == [f"{test}[dut]"]
     (row,) = [one for one in bad.verdict["suites"] if one["outcome"] == "failed"]
