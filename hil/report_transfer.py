@@ -239,7 +239,10 @@ def _trace(name: str, device: _Device) -> Trace:
     octets, latency = device.octets.rows(), device.latency.rows()
     # No retry is a figure too, as long as blocks went across.
     retries = {row.start_s: 0 for row in octets}
-    retries |= {row.start_s: row.values for row in device.retried.rows()}
+    last_s = octets[-1].start_s if octets else 0.0
+    retries |= {
+        row.start_s: row.values for row in device.retried.rows() if row.start_s <= last_s
+    }  # those of its later messages are counted, and would only stretch the plot
     return Trace(
         device_id=name,
         blocks=device.blocks,
