@@ -168,6 +168,17 @@ class Campaigns:
         )
         return {device for (octets,) in rows for device in _unpacked(octets)}
 
+    def waiting_for(self, firmware_version: int) -> set[int]:
+        """Devices without a row yet that get this version, whatever becomes of the Central Products
+        List: those of a campaign that was let go are judged again."""
+        rows = self._store.connection.execute(
+            "SELECT substr(devices, placed * ? + 1) FROM campaigns "
+            "JOIN campaign_devices ON campaign = id WHERE state = 'starting' "
+            "AND firmware_version = ?",
+            (_OCTETS, f"{firmware_version:08X}"),
+        )
+        return {device for (octets,) in rows for device in _unpacked(octets)}
+
     def placed(self, campaign: Campaign, count: int) -> bool:
         """So many more have their rows; whether that was the last of them."""
         total = campaign.placed + count

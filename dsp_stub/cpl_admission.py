@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple
 
 from dsp_stub.applicability import Applicability
 from dsp_stub.assurance import missing
+from dsp_stub.campaigns import Campaigns
 from dsp_stub.cpl import Cpl, CplEntry, CplIdentity, to_cpl_text
 from dsp_stub.errors import DspValueError
 from dsp_stub.inventory import Inventory
@@ -93,24 +94,31 @@ class Panel:
 
 
 def remove_entry(
-    cpl: Cpl, updates: Updates, inventory: Inventory, identity: CplIdentity, now: datetime
+    cpl: Cpl,
+    updates: Updates,
+    campaigns: Campaigns,
+    inventory: Inventory,
+    identity: CplIdentity,
+    now: datetime,
 ) -> list[int]:
-    """Set an entry to Removed. Updates to it that are in flight go on, each with a flag in its
-    record; the devices they are of."""
+    """Set an entry to Removed. Updates to it that were accepted go on, begun or not, each with a
+    flag in its record; the devices they are of."""
     entry = cpl.remove(identity)
-    in_flight = list(_updates_to(entry, updates, inventory))
-    for device in in_flight:
+    accepted = list(_accepted_for(entry, updates, campaigns, inventory))
+    for device in accepted:
         detail = f"{to_cpl_text(entry.firmware_version)} was removed from the CPL meanwhile"
         updates.record(now, None, device, "cpl-entry-removed", detail)
-    return in_flight
+    return accepted
 
 
-def _updates_to(entry: CplEntry, updates: Updates, inventory: Inventory) -> Iterable[int]:
-    for update in updates.all_open():
-        device = inventory.get(update.device)
-        if (
-            device is not None
-            and (device.manufacturer, device.model) == (entry.manufacturer, entry.model)
-            and f"{update.firmware_version:08X}" == entry.firmware_version
+def _accepted_for(
+    entry: CplEntry, updates: Updates, campaigns: Campaigns, inventory: Inventory
+) -> Iterable[int]:
+    version = int(entry.firmware_version, 16)
+    begun = [one.device for one in updates.all_open() if one.firmware_version == version]
+    for device_id in (*begun, *sorted(campaigns.waiting_for(version))):
+        device = inventory.get(device_id)
+        if device is not None and (
+            (device.manufacturer, device.model) == (entry.manufacturer, entry.model)
         ):
-            yield update.device
+            yield device_id

@@ -16,6 +16,7 @@ import click
 
 from dsp_stub.applicability import Applicability
 from dsp_stub.assurance import notices
+from dsp_stub.campaigns import Campaigns
 from dsp_stub.cpl import Cpl, CplIdentity
 from dsp_stub.cpl_admission import EligibleProduct, Epcl, Submitter, remove_entry
 from dsp_stub.cpl_files import (
@@ -135,7 +136,7 @@ def remove_command(
     smets_version: str,
     gbcs_version: str,
 ) -> None:
-    """Set an entry to Removed. Updates that are in flight go on, and are flagged."""
+    """Set an entry to Removed. Updates that were accepted go on, and are flagged."""
     model = model.upper()
     identity = CplIdentity(
         manufacturer.upper(),
@@ -147,12 +148,17 @@ def remove_command(
         gbcs_version,
     )
     with opened(folder) as store, store.transaction():
-        in_flight = remove_entry(
-            Cpl(store), Updates(store), Inventory(store), identity, datetime.now(UTC)
+        accepted = remove_entry(
+            Cpl(store),
+            Updates(store),
+            Campaigns(store),
+            Inventory(store),
+            identity,
+            datetime.now(UTC),
         )
     click.echo(f"{identity}: Removed")
-    for device in in_flight:
-        click.echo(f"flagged: the update of {device:016X} to it is in flight and goes on")
+    for device in accepted:
+        click.echo(f"flagged: the update of {device:016X} to it was accepted and goes on")
 
 
 @cpl_group.command("notices")

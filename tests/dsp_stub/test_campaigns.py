@@ -25,6 +25,7 @@ from dsp_rig import (
 )
 
 from dsp_stub.campaigns import SLICE, CampaignState
+from dsp_stub.cpl_admission import remove_entry
 from dsp_stub.desk import Flagged, Quarantined
 from dsp_stub.errors import DspValueError
 from dsp_stub.firmware_service import PPMID_CODES
@@ -378,6 +379,29 @@ class TestAnomaly:
             assert sorted(began) == sorted((PPMID, *devices)), "each is updated once"
             refused = [int(device, 16) for device, state in rows if state == "refused"]
             assert sorted(refused) == sorted(other)
+
+
+@pytest.mark.requirement("CPL-CERT", "bad")
+async def test_devices_that_wait_for_their_turn_are_flagged_too_when_their_image_is_removed(
+    rig: Rig,
+) -> None:
+    devices = furnish_many(rig)
+    assert (await rig.ask("11.4", update_of(PPMID, *devices))).response_code == "I99"
+    desk = rig.desk
+    assert desk.campaigns.waiting_for(NEW), "some have no row yet"
+    assert not desk.campaigns.waiting_for(NEW + 1)
+    (held,) = desk.cpl.find(manufacturer="121D", firmware_version=f"{NEW:08X}")
+    accepted = remove_entry(
+        desk.cpl, desk.updates, desk.campaigns, desk.inventory, held.identity, rig.now
+    )
+    assert sorted(accepted) == sorted((PPMID, *devices))
+    work_off(rig)
+    assert states(rig) == dict.fromkeys((PPMID, *devices), "requested"), "all go on"
+    flagged = rig.store.connection.execute(
+        "SELECT device FROM attempts WHERE event = 'cpl-entry-removed'"
+    ).fetchall()
+    assert sorted(int(device, 16) for (device,) in flagged) == sorted(accepted)
+    assert (await rig.ask("11.4", update_of(*devices))).response_code == "E110401"
 
 
 # -- cancelling ----------------------------------------------------------------------------------

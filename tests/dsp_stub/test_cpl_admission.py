@@ -436,7 +436,12 @@ async def test_removal_lets_an_update_in_flight_finish_and_flags_it(rig: Rig) ->
     assert (await rig.ask("11.4", body)).response_code == "I99"
     (held,) = rig.desk.cpl.find(manufacturer="121D", firmware_version=f"{NEW:08X}")
     in_flight = remove_entry(
-        rig.desk.cpl, rig.desk.updates, rig.desk.inventory, held.identity, rig.now
+        rig.desk.cpl,
+        rig.desk.updates,
+        rig.desk.campaigns,
+        rig.desk.inventory,
+        held.identity,
+        rig.now,
     )
     assert in_flight == [PPMID]
     rig.take_offer()
