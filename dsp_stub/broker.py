@@ -7,11 +7,13 @@ through `StoredBroker`; a command's row also says for which DUIS request it went
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from dsp_stub.columns import counter_text, eui64_of, eui64_text, time_of, time_text
+from dsp_stub.smi import MeteringPoints
 from dsp_stub.store import Store
 from gbcs.envelope import OtherInformation, build_other_information, parse_other_information
 
@@ -19,7 +21,7 @@ from gbcs.envelope import OtherInformation, build_other_information, parse_other
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command that waits for its response. `subject` is the device it is about, which CCS01
-    tells a hub of another device."""
+    tells a hub of another device; `points` are the metering points it is added with."""
 
     device: int
     counter: int
@@ -27,6 +29,7 @@ class Command:
     service: str
     subject: int
     deadline: datetime
+    points: MeteringPoints = field(default=(), kw_only=True)
 
 
 class StoredBroker:
@@ -53,13 +56,14 @@ class StoredBroker:
     def note(self, command: Command) -> None:
         """Say whose the command is that was just built."""
         self._store.connection.execute(
-            "UPDATE commands SET request_id = ?, service = ?, subject = ?, deadline = ? "
-            "WHERE device = ? AND counter = ?",
+            "UPDATE commands SET request_id = ?, service = ?, subject = ?, deadline = ?, "
+            "points = ? WHERE device = ? AND counter = ?",
             (
                 command.request_id,
                 command.service,
                 eui64_text(command.subject),
                 time_text(command.deadline),
+                json.dumps(command.points),
                 eui64_text(command.device),
                 counter_text(command.counter),
             ),
@@ -91,15 +95,21 @@ class StoredBroker:
 
 
 _SELECT = (
-    "SELECT device, counter, request_id, service, subject, deadline FROM commands "
+    "SELECT device, counter, request_id, service, subject, deadline, points FROM commands "
     "WHERE request_id IS NOT NULL"
 )
 
 
-def _command(row: tuple[str, str, str, str, str, str]) -> Command:
-    device, counter, request_id, service, subject, deadline = row
+def _command(row: tuple[str, str, str, str, str, str, str]) -> Command:
+    device, counter, request_id, service, subject, deadline, points = row
     return Command(
-        eui64_of(device), int(counter), request_id, service, eui64_of(subject), time_of(deadline)
+        eui64_of(device),
+        int(counter),
+        request_id,
+        service,
+        eui64_of(subject),
+        time_of(deadline),
+        points=tuple((item, mpxn) for item, mpxn in json.loads(points)),
     )
 
 

@@ -134,7 +134,7 @@ def serve(desk: Desk, user: User, request: Request, now: datetime) -> tuple[str,
     if s1sp.takes(device):
         if request.command_variant != SEND_VARIANT:
             raise Refusal("E12", "there is no GBCS command to a device of SMETS1")
-        s1sp.take(desk, device, request, plan.subject, now)
+        s1sp.take(desk, device, request, plan, now)
         return ACCEPTED, None
     if due is not None:
         return _hold(desk, request, due)
@@ -258,8 +258,9 @@ def _send(
             )  # fmt: skip
     else:
         desk.send_command(
-            hub, device.device_id, frame, request.request_id, service, plan.subject, now
-        )
+            hub, device.device_id, frame, request.request_id, service, plan.subject,
+            plan.points, now,
+        )  # fmt: skip
 
 
 # -- signed pre-commands -----------------------------------------------------------------------

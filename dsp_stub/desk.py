@@ -38,7 +38,7 @@ from dsp_stub.responses import (
     build_response,
 )
 from dsp_stub.schema import SchemaProfile
-from dsp_stub.smi import ENDED, SmiDevice
+from dsp_stub.smi import ENDED, MeteringPoints, SmiDevice
 from dsp_stub.store import Store
 from dsp_stub.update_targets import UpdateTargets
 from dsp_stub.updates import Update, Updates
@@ -207,12 +207,14 @@ class Desk:
 
     def send_command(
         self, hub: int, device: int, frame: bytes, request_id: RequestId, service: str,
-        subject: int, now: datetime,
+        subject: int, points: MeteringPoints, now: datetime,
     ) -> None:  # fmt: skip
         """Put the frame the broker just built into the outbox, and note whose it is."""
         counter = self.commands.originator_counter
         deadline = now + timedelta(seconds=self.options.response_timeout_s)
-        command = Command(device, counter, str(request_id), service, subject, deadline)
+        command = Command(
+            device, counter, str(request_id), service, subject, deadline, points=points
+        )
         self.commands.note(command)
         message = CommandForDevice(hub, device, counter, frame)
         self.outbox.add_message(message, now, expires_at=deadline)

@@ -13,6 +13,7 @@ from typing import Any
 
 from dsp_stub.columns import eui64_text
 from dsp_stub.desk import Desk, Refusal
+from dsp_stub.metering_points import suits, why_not_of
 from dsp_stub.moments import execution_text, execution_time
 from dsp_stub.plans import Plan, Voice, voice_for
 from dsp_stub.requests import (
@@ -27,6 +28,7 @@ from dsp_stub.smi import (
     TYPE_2,
     DeviceStatus,
     DeviceType,
+    MeteringPoints,
     SmiDevice,
     version_numbers,
 )
@@ -108,14 +110,15 @@ def plan_update_log(
     if body.install_code is None or body.join_time_period_s is None:
         raise Refusal("E081105", "the details of the device to add are missing")
     device = _addable(desk, hub, body.device_id)
-    _require_points(desk, hub, device, body)
+    _require_points(desk, user, hub, device, body.points)
     code, period_s = body.install_code, body.join_time_period_s
 
     def payload(counter: int) -> bytes:
         return build_add_device(AddDevice(invoke_id(counter), device.device_id, code, period_s))
 
     entry = wan.DeviceLogEntry(hub_id, device.device_id, WAN_TYPES[device.device_type])
-    return hub, Plan(CCS01_ADD_DEVICE, payload, Voice.ACB_FOR_USER, device.device_id, entry)
+    voice, points = Voice.ACB_FOR_USER, body.points
+    return hub, Plan(CCS01_ADD_DEVICE, payload, voice, device.device_id, entry, points=points)
 
 
 def _addable(desk: Desk, hub: SmiDevice, device_id: int) -> SmiDevice:
@@ -160,19 +163,18 @@ def _may_be_added(device: SmiDevice) -> bool:
 
 
 def _require_points(
-    desk: Desk, hub: SmiDevice, device: SmiDevice, body: UpdateHanDeviceLog
+    desk: Desk, user: User, hub: SmiDevice, device: SmiDevice, points: MeteringPoints
 ) -> None:
-    """The metering points of an Add: a meter's, and those of the home the hub is in."""
-    if not body.mpxns:
-        return
-    if device.device_type not in (DeviceType.ESME, DeviceType.GSME):
-        raise Refusal("E081106", f"a {device.device_type} has no metering point")
-    if hub.premises is None:
-        return
-    known = desk.inventory.premises(hub.premises).mpxns
-    strange = [mpxn for mpxn in body.mpxns if mpxn not in known]
-    if known and strange:
-        raise Refusal("E081107", f"{strange[0]} is no metering point of the premises of the hub")
+    """The metering points of an Add: a meter's, and those the home of the hub has or may get."""
+    for item, mpxn in points:
+        if not suits(device, item, mpxn):
+            raise Refusal("E081106", f"{item} {mpxn} is not one of this {device.device_type}")
+        if hub.premises is None:
+            continue
+        home = desk.inventory.premises(hub.premises)
+        why_not = why_not_of(desk, user, device, home, item, mpxn)
+        if why_not is not None:
+            raise Refusal("E081107", why_not)
 
 
 def _plan_removal(desk: Desk, hub: SmiDevice, body: UpdateHanDeviceLog) -> Plan:

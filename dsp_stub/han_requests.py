@@ -16,6 +16,7 @@ from dsp_stub.body_xml import BodyXml
 from dsp_stub.errors import DspValueError
 from dsp_stub.fields import eui64_to_xml
 from dsp_stub.safe_xml import child
+from dsp_stub.smi import MeteringPoints
 from dsp_stub.xml_reader import optional_text, read_eui64, read_text
 from dsp_stub.xml_writer import XmlWriter
 
@@ -73,13 +74,18 @@ class UpdateHanDeviceLog:
     def __post_init__(self) -> None:
         if (self.join_time_period_s is None) is not (self.install_code is None):
             raise DspValueError("an 8.11 has join time period and install code together")
-        if self.install_code is None and self.mpxns:
+        if self.install_code is None and self.points:
             raise DspValueError("an 8.11 has metering points only beside an install code")
 
     @property
-    def mpxns(self) -> tuple[str, ...]:
-        points = (self.import_mpxn, self.secondary_import_mpan, self.export_mpan)
-        return tuple(point for point in points if point is not None)
+    def points(self) -> MeteringPoints:
+        """The metering points that are there, each with its element."""
+        points = (
+            ("ImportMPxN", self.import_mpxn),
+            ("SecondaryImportMPAN", self.secondary_import_mpan),
+            ("ExportMPAN", self.export_mpan),
+        )
+        return tuple((item, mpxn) for item, mpxn in points if mpxn is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ FirmwareVersionMismatch; GBCS use cases. The user who asked has the response alr
 
     verified response                effects
     -------------------------------  ------------------------------------------------------------
-    CCS01, success                   the device is Whitelisted on the hub, and of its SMETS; N24
+    CCS01, success                   the device is Whitelisted on the hub, and of its SMETS; a meter
+                                     brings its home metering points; N24
     CCS02, success                   the device is on no hub, Pending if it was Whitelisted; N24;
                                      PPMIDRemoval
     CCS01, CCS02, failure            N25
@@ -25,6 +26,7 @@ from datetime import datetime
 from hashlib import sha1
 from typing import Any
 
+from dsp_stub import metering_points
 from dsp_stub.broker import Command
 from dsp_stub.credential_services import ROLE_NAMES
 from dsp_stub.desk import Desk
@@ -86,6 +88,7 @@ def take_response(
         case AddDeviceResult() as result:
             if result.succeeded:
                 let_in(desk, device, command.subject)
+                metering_points.record(desk, command.subject, command.points, now)
             _tell_log_result(desk, command, result.succeeded, now)
         case RemoveDeviceResult() as result:
             succeeded = result.unregister_device is DlmsResult.SUCCESS

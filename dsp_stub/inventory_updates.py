@@ -49,16 +49,14 @@ from dsp_stub.inventory_requests import (
     NewMpxn,
     UpdateInventory,
 )
+from dsp_stub.metering_points import field_of, suits
 from dsp_stub.smi import (
-    MPAN_DIGITS,
     TYPE_2,
     DeviceStatus,
     DeviceType,
     PpmidVariant,
     Premises,
     SmiDevice,
-    is_twin_element,
-    may_export,
     needs_gbcs_4,
     version_numbers,
 )
@@ -284,7 +282,7 @@ def _set_mpxn(desk: Desk, user: User, device: SmiDevice, change: NewMpxn, now: d
         )
         if value is not None
     )
-    if not _suits(device, item, new):
+    if not suits(device, item, new):
         raise Refusal("E080413", f"{item} {new} is not one of this {device.device_type}")
     if device.premises is None:
         raise Refusal("E080413", "the device is at no premises")
@@ -302,30 +300,8 @@ def _set_mpxn(desk: Desk, user: User, device: SmiDevice, change: NewMpxn, now: d
         if suppliers and user.eui64 not in suppliers:
             sentence = f"user {eui64_text(user.eui64)} is not the Registered Supplier of {mpxn}"
             raise Refusal("E080415", sentence)
-    premises = desk.inventory.set_mpxn(premises.id, _point(device, item, premises), new)
+    premises = desk.inventory.set_mpxn(premises.id, field_of(device, item, premises), new)
     _tell_network_operator(desk, device, premises, new, now)
-
-
-def _suits(device: SmiDevice, item: str, mpxn: str) -> bool:
-    if device.device_type is DeviceType.GSME:
-        return item == "ImportMPxN" and len(mpxn) < MPAN_DIGITS
-    if device.device_type is not DeviceType.ESME or len(mpxn) != MPAN_DIGITS:
-        return False
-    variant = device.esme_variant
-    if item == "SecondaryImportMPAN":
-        return is_twin_element(variant)
-    return item == "ImportMPxN" or may_export(variant)
-
-
-def _point(device: SmiDevice, item: str, premises: Premises) -> str:
-    """The field of the premises a metering point goes into: a home has one, or an MPAN and an
-    MPRN."""
-    if item != "ImportMPxN":
-        return "secondary_import_mpan" if item == "SecondaryImportMPAN" else "export_mpan"
-    first = premises.import_mpxn
-    is_esme = device.device_type is DeviceType.ESME
-    is_ours = first is not None and (len(first) == MPAN_DIGITS) is is_esme
-    return "import_mpxn" if is_ours or (first is None and is_esme) else "import_mprn"
 
 
 def _tell_network_operator(

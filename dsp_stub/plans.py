@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from dsp_stub.smi import DeviceType, SmiDevice
+from dsp_stub.smi import DeviceType, MeteringPoints, SmiDevice
 from gbcs.certificates import Certificate
 from gbcs.wan import DeviceLogEntry
 
@@ -28,7 +28,7 @@ class Voice(Enum):
 class Plan:
     """One command. `payload` is made with the counter the command will have, which DLMS repeats;
     `subject` is the device it is about; `entry` is what the hub must know first; `offers` is the
-    certificate it has the device use."""
+    certificate it has the device use; `points` are the metering points it is added with."""
 
     message_code: int
     payload: Callable[[int], bytes]
@@ -36,6 +36,7 @@ class Plan:
     subject: int
     entry: DeviceLogEntry | None = None
     offers: Certificate | None = None
+    points: MeteringPoints = ()
 
 
 def voice_for(device: SmiDevice, *, critical: bool = False) -> Voice:

@@ -12,6 +12,7 @@ from datetime import datetime
 from dsp_stub.broker import Command
 from dsp_stub.desk import CANNOT_COMMUNICATE, SUCCESS, Desk
 from dsp_stub.inbound_responses import take_response
+from dsp_stub.plans import Plan
 from dsp_stub.requests import Request, UpdateHanDeviceLog
 from dsp_stub.smi import SmiDevice, is_smets1
 from gbcs.device_log import AddDeviceResult, DlmsResult, RemoveDeviceResult
@@ -22,13 +23,15 @@ def takes(device: SmiDevice) -> bool:
     return is_smets1(device.smets_chts_version)
 
 
-def take(desk: Desk, device: SmiDevice, request: Request, subject: int, now: datetime) -> None:
-    """Carry a request out, or fail to; `subject` is the device it is about."""
+def take(desk: Desk, device: SmiDevice, request: Request, plan: Plan, now: datetime) -> None:
+    """Carry a request out, or fail to."""
     succeeds = desk.options.s1sp == "succeeds"
     request_id, service = str(request.request_id), request.service_reference_variant
     detail = f"{service} {'carried out' if succeeds else 'failed'} by the stand-in"
-    desk.updates.record(now, request_id, subject, "s1sp", detail)
-    command = Command(device.device_id, 0, request_id, service, subject, now)
+    desk.updates.record(now, request_id, plan.subject, "s1sp", detail)
+    command = Command(
+        device.device_id, 0, request_id, service, plan.subject, now, points=plan.points
+    )
     desk.respond(command, SUCCESS if succeeds else CANNOT_COMMUNICATE, None, now)
     if isinstance(request.body, UpdateHanDeviceLog):
         result = DlmsResult.SUCCESS if succeeds else DlmsResult.OTHER_REASON

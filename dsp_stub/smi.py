@@ -22,6 +22,7 @@ MAX_FREE_CHARACTERS = 30  # of an IHD's or CAD's manufacturer and model
 MAX_SMETS_CHTS_CHARACTERS = 20  # of sr:SMETSCHTSVersion
 MAX_UPRN_DIGITS = 12
 MPAN_DIGITS = 13  # an MPRN has fewer
+MeteringPoints = tuple[tuple[str, str], ...]  # each with its item, such as ImportMPxN
 MAX_AT_PREMISES = 17  # devices in the answer to an 8.2
 POST_CODE_CHARACTERS = range(6, 9)
 ADDRESS_IDENTIFIER_CHARACTERS = range(1, 31)

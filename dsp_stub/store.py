@@ -18,7 +18,7 @@ from types import TracebackType
 
 from dsp_stub.errors import DspValueError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # Another process, such as `hanbench cpl add`, writes for milliseconds.
 BUSY_TIMEOUT_S = 5.0
 LEAST_DATABASE_BYTES = 512
@@ -197,6 +197,7 @@ CREATE TABLE commands (
     service TEXT,
     subject TEXT,
     deadline TEXT,
+    points TEXT,
     PRIMARY KEY (device, counter)
 );
 

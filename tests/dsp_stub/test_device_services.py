@@ -22,11 +22,22 @@ from command_rig import (
     meter,
     payload_of,
 )
-from dsp_rig import BRIDGE, INSTALL_CODE, NEW, STRANGER, cpl_entry, smi_device
+from dsp_rig import (
+    BRIDGE,
+    INSTALL_CODE,
+    NEW,
+    OTHER_SUPPLIER_EUI64,
+    STRANGER,
+    cpl_entry,
+    smi_device,
+)
 
+from dsp_stub.desk import Flagged
+from dsp_stub.registrations import Registration
 from dsp_stub.requests import (
     ReadDeviceLog,
     ReadFirmwareVersion,
+    ReadInventory,
     RestoreHanDeviceLog,
     UpdateHanDeviceLog,
 )
@@ -53,6 +64,7 @@ from gbcs.device_log import (
 from gbcs.envelope import parse_frame
 from gbcs.hub_log import DEVICE_LOG_CHANGED_ALERT, DeviceLogChanged, LogBackup
 from gbcs.meter_versions import GasMeterVersion, MeterVersion, VersionAttribute
+from gbcs.smki import ACB_EUI64, SUPPLIER_EUI64
 from gbcs.use_cases import add_device, answering
 from gbcs.wan import DeviceLogEntry
 
@@ -151,17 +163,153 @@ def test_a_change_of_a_log_that_cannot_be_is_refused(
     assert bench.is_quiet()
 
 
-def test_the_metering_points_of_a_meter_are_those_of_the_premises(bench: Bench) -> None:
-    bench.desk.inventory.add(
-        smi_device(
-            STRANGER, device_type=DeviceType.ESME, status=DeviceStatus.PENDING, chf=None,
-            premises=None, ppmid_variant=None, esme_variant="A",
-        )
-    )  # fmt: skip
-    assert bench.code(add(STRANGER, import_mpxn="1312345678999"), HUB, 1) == "E081107"
-    both = add(STRANGER, import_mpxn="1312345678111", secondary_import_mpan="1312345678222")
-    assert bench.code(both, HUB, 1) == "E081107"
-    assert bench.code(add(STRANGER, import_mpxn="1312345678111"), HUB, 1) == "I99"
+MPAN, OTHER_MPAN, EXPORT_MPAN, MPRN = (
+    "1312345678111", "1312345678999", "1312345678333", "9876543210",
+)  # fmt: skip
+
+
+def new_meter(bench: Bench, kind: DeviceType = DeviceType.ESME, **changes: Any) -> None:
+    """A meter that was announced and is on no hub yet; its home has an import MPAN."""
+    fields: dict[str, Any] = {
+        "device_type": kind,
+        "status": DeviceStatus.PENDING,
+        "chf": None,
+        "premises": None,
+        "ppmid_variant": None,
+        "esme_variant": "A" if kind is DeviceType.ESME else None,
+    }
+    bench.desk.inventory.add(smi_device(STRANGER, **(fields | changes)))
+
+
+def let_in(bench: Bench, result: DlmsResult = DlmsResult.SUCCESS, hub: int = HUB) -> None:
+    """What the hub answers to the 8.11 that waits for it."""
+    end = endpoint(hub, add_device(lambda one: AddDeviceResult(one.invoke_id, result)))
+    bench.receive(hub, answer(end, bench.command(hub).frame), hub)
+
+
+def told_points(bench: Bench, device_id: int = STRANGER) -> dict[str, str]:
+    """The metering points 8.2 tells of a device."""
+    found = content_of(bench.ask(ReadInventory(device_id=device_id), ACB_EUI64, 8))
+    (device,) = [one for one in found.devices if one.device_id == device_id]
+    points = {
+        "ImportMPxN": device.import_mpxn,
+        "SecondaryImportMPAN": device.secondary_import_mpan,
+        "ExportMPAN": device.export_mpan,
+    }
+    return {item: mpxn for item, mpxn in points.items() if mpxn is not None}
+
+
+def homes(bench: Bench) -> Any:
+    return bench.desk.inventory.all_premises()
+
+
+def test_a_metering_point_other_than_that_of_the_home_is_refused(bench: Bench) -> None:
+    new_meter(bench)
+    assert bench.code(add(STRANGER, import_mpxn=OTHER_MPAN), HUB, 1) == "E081107"
+    assert bench.is_quiet()
+    assert bench.code(add(STRANGER, import_mpxn=MPAN), HUB, 1) == "I99"
+
+
+@pytest.mark.parametrize(
+    ("kind", "variant", "points"),
+    [
+        (DeviceType.ESME, "A", {"import_mpxn": MPRN}),
+        (DeviceType.ESME, "A", {"import_mpxn": MPAN, "secondary_import_mpan": OTHER_MPAN}),
+        (DeviceType.ESME, "AG", {"import_mpxn": MPAN, "export_mpan": EXPORT_MPAN}),
+        (DeviceType.GSME, None, {"import_mpxn": OTHER_MPAN}),
+        (DeviceType.GSME, None, {"import_mpxn": MPRN, "export_mpan": EXPORT_MPAN}),
+    ],
+)
+def test_a_metering_point_that_a_meter_cannot_have_is_refused(
+    bench: Bench, kind: DeviceType, variant: str | None, points: dict[str, str]
+) -> None:
+    new_meter(bench, kind, esme_variant=variant)
+    before = homes(bench)
+    assert bench.code(add(STRANGER, **points), HUB, 1) == "E081106"
+    assert bench.is_quiet()
+    assert homes(bench) == before
+
+
+@pytest.mark.requirement("MP170-SR82", "good")
+@pytest.mark.parametrize(
+    ("kind", "variant", "points", "told"),
+    [
+        (DeviceType.GSME, None, {"import_mpxn": MPRN}, {"ImportMPxN": MPRN}),
+        (
+            DeviceType.ESME, "BD",
+            {"secondary_import_mpan": OTHER_MPAN, "export_mpan": EXPORT_MPAN},
+            {
+                "ImportMPxN": MPAN,
+                "SecondaryImportMPAN": OTHER_MPAN,
+                "ExportMPAN": EXPORT_MPAN,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_meter_is_added_with_is_told_by_8_2_once_the_hub_has_let_it_in(
+    bench: Bench,
+    kind: DeviceType,
+    variant: str | None,
+    points: dict[str, str],
+    told: dict[str, str],
+) -> None:
+    new_meter(bench, kind, esme_variant=variant)
+    before = homes(bench)
+    assert bench.code(add(STRANGER, **points), HUB, 1) == "I99"
+    assert homes(bench) == before, "asked is not done"
+    let_in(bench)
+    assert bench.status(STRANGER) is DeviceStatus.WHITELISTED
+    assert told_points(bench) == told
+    if kind is DeviceType.GSME:
+        assert told_points(bench, ESME) == {"ImportMPxN": MPAN}, "a home has both"
+    (found,) = bench.desk.inventory.find_premises(mpxn=next(iter(points.values())))
+    assert found.id == 1
+
+
+@pytest.mark.requirement("MP170-SR82", "bad")
+def test_a_meter_that_is_not_let_in_leaves_no_metering_point(bench: Bench) -> None:
+    new_meter(bench, DeviceType.GSME)
+    before = homes(bench)
+    assert bench.code(add(STRANGER, import_mpxn=MPRN), HUB, 1) == "I99"
+    let_in(bench, DlmsResult.OTHER_REASON)
+    assert bench.alert_codes() == ["N25"]
+    assert homes(bench) == before
+    assert bench.code(add(STRANGER, import_mpxn=MPRN), HUB, 1) == "I99"
+    due = bench.dsp.next_timeout(bench.now)
+    assert due is not None
+    bench.now = due
+    bench.dsp.handle_timeout(due)
+    assert bench.response().response_code == "E21"
+    assert homes(bench) == before
+
+
+def test_a_metering_point_of_another_supplier_is_not_the_users_to_bring(bench: Bench) -> None:
+    new_meter(bench, DeviceType.GSME)
+    bench.desk.registrations.put(Registration(MPRN, OTHER_SUPPLIER_EUI64))
+    assert bench.code(add(STRANGER, import_mpxn=MPRN), HUB, 1) == "E081107"
+    assert bench.is_quiet()
+    bench.desk.registrations.put(Registration(MPRN, SUPPLIER_EUI64))
+    assert bench.code(add(STRANGER, import_mpxn=MPRN), HUB, 1) == "I99"
+
+
+def test_a_metering_point_recorded_meanwhile_stays_and_the_other_is_flagged(bench: Bench) -> None:
+    new_meter(bench, DeviceType.GSME)
+    assert bench.code(add(STRANGER, import_mpxn=MPRN), HUB, 1) == "I99"
+    bench.desk.inventory.set_mpxn(1, "import_mprn", "1234567890")
+    let_in(bench)
+    assert told_points(bench) == {"ImportMPxN": "1234567890"}
+    assert [one.reason for one in bench.events if isinstance(one, Flagged)] == [
+        "metering-point-not-recorded"
+    ]
+
+
+def test_at_a_hub_without_premises_a_metering_point_has_nowhere_to_go(bench: Bench) -> None:
+    new_meter(bench, DeviceType.GSME, prenotified_by=SUPPLIER_EUI64)
+    before = homes(bench)
+    assert bench.code(add(STRANGER, import_mpxn=MPRN), OTHER_HUB, 1) == "I99"
+    let_in(bench, hub=OTHER_HUB)
+    assert bench.device(STRANGER).chf == OTHER_HUB
+    assert homes(bench) == before
 
 
 # -- 8.9 ---------------------------------------------------------------------------------------

@@ -68,10 +68,11 @@ def bench(vectors: Path) -> Bench:
     bench.store.connection.execute(
         "UPDATE premises SET secondary_import_mpan = '1312345678222' WHERE id = 1"
     )
+    # Added with a secondary MPAN, which only a twin element meter has.
     bench.desk.inventory.add(
         smi_device(
             STRANGER, device_type=DeviceType.ESME, status=DeviceStatus.PENDING, chf=None,
-            premises=None, ppmid_variant=None, esme_variant="AD",
+            premises=None, ppmid_variant=None, esme_variant="BD",
         )
     )  # fmt: skip
     for device, status, since in (
