@@ -45,6 +45,7 @@ from dsp_stub.device_services import DEVICE_PLANS, activate_of
 from dsp_stub.dual_mode import require_installable
 from dsp_stub.errors import DspValueError, DuisError
 from dsp_stub.future_dated import FutureDatedRequest, due_time
+from dsp_stub.gateway import require_active
 from dsp_stub.join_services import plan_join
 from dsp_stub.moments import execution_time
 from dsp_stub.plans import Plan, Voice
@@ -177,6 +178,7 @@ def carry_out(desk: Desk, later: FutureDatedRequest, now: datetime) -> None:
         with desk.store.transaction():
             if user is None:
                 raise Refusal("E1", f"{later.request_id.originator:016X} is no user")
+            require_active(user)
             serve(desk, user, request, now)
     except Refusal as refusal:
         desk.respond_to(later.request_id, service, refusal.code, None, now)

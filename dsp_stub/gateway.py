@@ -11,6 +11,7 @@ looked at unless an option says otherwise, and while no authority took it or its
     the schema of the profile                           codes.schema
     the originator of the RequestID is a user           E1
     signed with that user's certificate, which is valid codes.bad_signature
+    the user is not suspended                           E3
     command variant, body and URL fit the service       E12, E17, E13
     the user's role may ask for the service             E2
     the RequestID was not accepted before               codes.replay
@@ -28,6 +29,7 @@ from datetime import datetime
 from lxml import etree
 
 from dsp_stub import xml_signature
+from dsp_stub.columns import eui64_text
 from dsp_stub.desk import Desk, Refusal
 from dsp_stub.errors import DuisError
 from dsp_stub.requests import (
@@ -96,6 +98,7 @@ def admit(desk: Desk, path: str, request: Request, root: etree._Element, now: da
     if user is None:
         raise Refusal("E1", f"{originator:016X} is no user")
     _require_signature(desk, user, root, now)
+    require_active(user)
     rule = _rule(request)
     _require_path(desk, path, request)
     if user.role not in rule.roles:
@@ -145,6 +148,12 @@ def _require_path(desk: Desk, path: str, request: Request) -> None:
         service = request.service_reference_variant
         sentence = f"the target of {service} is the DCC, {desk.acb:016X}"
         raise Refusal("E12", sentence)
+
+
+def require_active(user: User) -> None:
+    """Refuse whoever may send nothing at present."""
+    if user.is_suspended:
+        raise Refusal("E3", f"user {eui64_text(user.eui64)} is suspended")
 
 
 def require_new(desk: Desk, request: Request) -> None:

@@ -9,7 +9,7 @@ of DUIS where the public text gives them (docs/open-points.md, "DUIS codes").
 
     [[user]]        eui64 = "90-B3-D5-1F-30-01-00-00", role = "IS",
                     certificate = "pki/90b3d51f30010000-xml-ds.pem",
-                    callback = "http://127.0.0.1:8081/"
+                    callback = "http://127.0.0.1:8081/", suspended = false
     [[premises]]    id = 1, uprn = "1234", import_mpxn = "1312345678111",
                     responsible = ["90-B3-D5-1F-30-01-00-00"]
     [[premises.device]]
@@ -160,6 +160,8 @@ class UserTable(Table):
     callback: Callback | None = Field(
         default=None, description='an http URL of this machine, such as "http://127.0.0.1:8081/"'
     )
+
+    suspended: YesOrNo = Field(default=False, description="true or false")
 
     @property
     def certificate_file(self) -> Path:

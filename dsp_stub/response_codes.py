@@ -26,6 +26,7 @@ RESPONSE_CODES: dict[str, Meaning] = {
     "I99": Meaning("any", "accepted; or success of a service without data", "public"),
     "E1": Meaning("any", "the originator is no user", "public"),
     "E2": Meaning("any", "the user's role may not send this request", "public"),
+    "E3": Meaning("any", "the user is suspended", "public"),
     "E4": Meaning("any", "the user is not responsible for the device", "MP170"),
     "E5": Meaning("any", "the request does not fit the status of the device", "MP170"),
     "E11": Meaning("any", "the request is not for that type of device", "public"),

@@ -36,12 +36,14 @@ EVERYBODY = frozenset(UserRole)
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One user. `callback` is the URL its responses and alerts are posted to, None for nowhere."""
+    """One user. `callback` is the URL its responses and alerts are posted to, None for nowhere.
+    One that is suspended is refused what it asks for, and is still told of its devices."""
 
     eui64: int
     role: UserRole
     certificate: Certificate
     callback: str | None = None
+    is_suspended: bool = False
 
     def __post_init__(self) -> None:
         if self.certificate.use is not KeyUse.XML_SIGNATURE:

@@ -180,7 +180,9 @@ def _users(folder: Path, file: DspFile, authorities: Authorities | None) -> User
         shown = click.format_filename(path)
         try:
             certificate = parse_pem_certificate(path.read_bytes())
-            users.append(User(table.eui64, UserRole(table.role), certificate, table.callback))
+            role = UserRole(table.role)
+            user = User(table.eui64, role, certificate, table.callback, table.suspended)
+            users.append(user)
         except OSError as error:
             raise RequestError(f"{shown} cannot be read: {error.strerror}") from None
         except GbcsError as error:

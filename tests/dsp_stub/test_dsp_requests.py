@@ -44,8 +44,9 @@ from dsp_stub.requests import (
 )
 from dsp_stub.responses import DspInventory, FirmwareWarning, ResponseMessage
 from dsp_stub.smi import DeviceStatus, DeviceType
+from dsp_stub.users import Users
 from firmware_images.image import FirmwareImage, read_image
-from gbcs.smki import ACB_EUI64
+from gbcs.smki import ACB_EUI64, SUPPLIER_EUI64
 
 pytestmark = pytest.mark.real_clock
 
@@ -110,6 +111,14 @@ async def refused(rig: Rig, code: str, octets: bytes, path: str | None = None) -
     return answer
 
 
+def suspend(rig: Rig, eui64: int) -> None:
+    """As if the DSP had been started anew with another dsp.toml."""
+    users = [rig.desk.users.get(one) for one in rig.desk.users.eui64s]
+    rig.desk.users = Users(
+        replace(one, is_suspended=one.eui64 == eui64) for one in users if one is not None
+    )
+
+
 # -- before a service sees it ------------------------------------------------------------------
 
 
@@ -158,6 +167,30 @@ async def test_an_originator_who_is_no_user_is_told_so_whoever_signed(rig: Rig) 
 @pytest.mark.requirement("MP170-R2", "bad")
 async def test_a_role_that_may_not_update_firmware_is_refused(rig: Rig) -> None:
     await refused(rig, "E2", rig.request("11.4", update(), user=DISTRIBUTOR_EUI64))
+
+
+async def test_a_suspended_user_is_refused_whatever_it_asks_for(rig: Rig) -> None:
+    suspend(rig, SUPPLIER_EUI64)
+    for service, body in (("11.4", update()), ("8.2", ReadInventory(device_id=PPMID))):
+        await refused(rig, "E3", rig.request(service, body))
+    octets = rig.request("11.2", ReadFirmwareVersion(), target=PPMID)
+    await refused(rig, "E3", octets, "/api/v1/serviceS")
+    await refused(rig, "E40", sign(octets, OTHER_SUPPLIER_EUI64), "/api/v1/serviceS")
+    other = {"user": OTHER_SUPPLIER_EUI64}
+    answer = await rig.ask("8.2", ReadInventory(device_id=PPMID), **other)
+    assert answer.response_code == "I0", "others go on"
+
+
+async def test_what_a_suspended_user_had_dated_ahead_is_not_carried_out(rig: Rig) -> None:
+    later = ReadFirmwareVersion("2026-01-02T00:00:00Z")
+    answer = await rig.ask("11.2", later, target=PPMID)
+    suspend(rig, SUPPLIER_EUI64)
+    rig.now = EPOCH + timedelta(days=1)
+    rig.dsp.handle_timeout(rig.now)
+    rig.server.deliver(b"")
+    response = await rig.response(str(answer.request_id))
+    assert response.response_code == "E3", "it is still told what became of it"
+    assert not rig.wan[HUB].messages
 
 
 async def test_a_request_at_the_wrong_address_is_refused(rig: Rig) -> None:

@@ -31,6 +31,7 @@ callback = "http://127.0.0.1:8081/alerts"
 eui64 = "90b3d51f30030000"
 role = "OU"
 certificate = "certificates/third.pem"
+suspended = true
 
 [codes]
 replay = "E65"
@@ -69,6 +70,7 @@ def test_a_file_that_says_everything_is_read_as_it_says(tmp_path: Path) -> None:
     assert first.callback == "http://127.0.0.1:8081/alerts"
     assert first.certificate_file == Path("pki/90b3d51f30010000-xml-ds.pem")
     assert (second.eui64, second.role, second.callback) == (0x90B3D51F30030000, "OU", None)
+    assert [first.suspended, second.suspended] == [False, True]
     assert second.certificate_file == Path("certificates/third.pem")
     assert file.codes == Codes(replay="E65", schema="E1000", ppmid_alert="N999")
     options = file.options

@@ -158,6 +158,15 @@ def test_the_published_11_2_as_it_is_is_refused_for_its_originator(
     assert (code, "E1" in said.split()) == (1, True), said
 
 
+def test_a_user_that_dsp_toml_suspends_is_refused(folder: Path, vectors: Path) -> None:
+    toml = folder / "dsp.toml"
+    toml.write_text(toml.read_text().replace('role = "IS"', 'role = "IS"\nsuspended = true'))
+    served = Served("dsp", "--listen", "127.0.0.1:0", "--data", folder)
+    code, said = send(folder, served.url, sign(folder, template(vectors, UPDATE)))
+    assert (code, "E3" in said.split()) == (1, True), said
+    assert served.stop() == 0
+
+
 def test_a_template_as_it_was_published_is_not_signed(
     folder: Path, dsp: Served, vectors: Path
 ) -> None:
