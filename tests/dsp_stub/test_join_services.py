@@ -26,18 +26,27 @@ from command_rig import (
 )
 from dsp_rig import (
     BRIDGE,
+    NEW,
+    OLD,
     OTHER_SUPPLIER_EUI64,
     OTHER_USER_EUI64,
     STRANGER,
+    cpl_entry,
     device_keys,
+    made_image,
     running,
 )
+from test_meter_firmware import furnished as with_meter_firmware
+from test_meter_firmware import update as meter_firmware_for
 
 from dsp_stub.bridge_services import SERVICES, is_bridge, srv_for_bridge
+from dsp_stub.inventory_requests import NewDeviceStatus
 from dsp_stub.options import Options
 from dsp_stub.requests import (
     ActivateFirmware,
     Body,
+    DecommissionDevice,
+    DevicePrenotification,
     IssueSecurityCredentials,
     JoinServiceCritical,
     JoinServiceNonCritical,
@@ -50,7 +59,10 @@ from dsp_stub.requests import (
     UnjoinServiceCritical,
     UnjoinServiceNonCritical,
     UpdateHanDeviceLog,
+    UpdateInventory,
+    UpdatePpmidFirmware,
     UpdateSecurityCredentialsDevice,
+    UpdateSecurityCredentialsKrp,
 )
 from dsp_stub.smi import DeviceStatus, DeviceType, PpmidVariant
 from dsp_stub.users import UserRole
@@ -66,7 +78,7 @@ from gbcs.joining import (
     UnjoinDevice,
     UnjoinResult,
 )
-from gbcs.smki import SUPPLIER_EUI64
+from gbcs.smki import ACB_EUI64, SUPPLIER_EUI64
 from gbcs.use_cases import answering, join_device, refuse_join, unjoin_device
 from gbcs.wan import DeviceType as WanType
 
@@ -239,6 +251,10 @@ def test_every_cell_of_the_table_of_services_for_bridges() -> None:
 
 
 ON_A_BRIDGE: dict[str, tuple[Body, int]] = {
+    "6.15.1": (
+        UpdateSecurityCredentialsKrp("Supplier", b"0\0", b"0\0", certification_path=(b"0\0",)),
+        4,
+    ),
     "6.15.2": (UpdateSecurityCredentialsDevice(b"0\0"), 4),
     "6.17": (IssueSecurityCredentials("Digital Signature"), 4),
     "6.24.1": (RetrieveDeviceSecurityCredentialsKrp(("ACB",)), 1),
@@ -261,8 +277,8 @@ AT_THE_HUB: dict[str, tuple[Body, int, int]] = {
 @pytest.mark.requirement("MP170-JOIN", "good", "bad")
 @pytest.mark.parametrize("variant", [one for one in PpmidVariant if one != "PPMID"])
 def test_a_service_for_a_bridge_is_answered_as_the_table_says(variant: PpmidVariant) -> None:
-    """6.15.1, 11.1, 11.4 and the inventory's own have tests of their own."""
-    bench = Bench()
+    """The first column, all of it; the second is that of joins, in the tests that follow."""
+    bench = with_meter_firmware(Bench())
     set_variant(bench, variant)
     for service, (body, command_variant) in ON_A_BRIDGE.items():
         code = bench.code(body, BRIDGE, command_variant)
@@ -273,6 +289,23 @@ def test_a_service_for_a_bridge_is_answered_as_the_table_says(variant: PpmidVari
         # A hub that never told its log cannot be replaced, whoever is in it.
         assert code == {"8.2": "I0", "8.11": "I99", "8.12.1": "E081204"}[service]
         bench.is_quiet()
+    image = made_image("bridge-1")
+    bench.desk.cpl.add(cpl_entry("bridge-1", NEW, image))
+    anew = DevicePrenotification(
+        BRIDGE, "A17A", bench.device(BRIDGE).model, "PPMID",
+        smets_chts_version="PPMIDTS V4.4", firmware_version=f"{OLD:08X}", ppmid_variant=variant,
+    )  # fmt: skip
+    of_the_dcc: dict[str, Body] = {
+        "11.1": meter_firmware_for(BRIDGE),
+        "11.4": UpdatePpmidFirmware(image.data, f"{NEW:08X}", (BRIDGE,)),
+        "8.4": UpdateInventory(BRIDGE, NewDeviceStatus("Pending")),
+        "8.3": DecommissionDevice(BRIDGE),
+        "12.2": anew,
+    }
+    for service, body in of_the_dcc.items():
+        code = bench.code(body, ACB_EUI64, 8)
+        assert code == (CELLS[service][0] or "I99"), service
+    assert {*ON_A_BRIDGE, *AT_THE_HUB, *of_the_dcc} == set(SERVICES), "no cell is left out"
 
 
 def set_variant(bench: Bench, variant: PpmidVariant | None) -> None:
