@@ -37,13 +37,14 @@ from hil.errors import RequestError
 from hil.estimate import Estimate, Transfer, block_count, estimate_run
 from hil.fault_wiring import require_frames
 from hil.images import DeviceImage, device_images
-from hil.radio_guard import require_permission
+from hil.labgrid_place import CLIENT
+from hil.radio_guard import SNIFFER, real_radios, require_permission
 from hil.wiring import require_buildable
 
 Severity = Literal["error", "warning"]
 
 LABGRID = "labgrid"
-LABGRID_CLIENT = "labgrid-client"
+SNIFFER_KEY = "radios.sniffer"
 _WITH_PORT = ("tcp", "socket", "rfc2217")
 
 
@@ -147,23 +148,36 @@ def _buildable(bench: Bench) -> Iterator[Finding]:
 def radio_keys(bench: Bench) -> dict[str, str]:
     """Which key of the file names the radio of whom."""
     numbered = enumerate(bench.devices)
-    return {HUB: "hub.radio"} | {one.id: f"device[{at}].radio" for at, one in numbered}
+    of_devices = {one.id: f"device[{at}].radio" for at, one in numbered}
+    return {HUB: "hub.radio", SNIFFER: SNIFFER_KEY} | of_devices
 
 
 def _radios(bench: Bench) -> Iterator[Finding]:
     yield from _refusals("radios", lambda: require_permission(bench))
     ports: dict[Path, str] = {}
-    numbered = enumerate(bench.devices)
-    radios = [(f"device[{at}].radio", one.radio) for at, one in numbered if not one.dut]
-    for key, url in [("hub.radio", bench.hub.radio), *radios]:
-        if url == EMULATED:
-            continue
+    sniffer = bench.real_radios.sniffer
+    if sniffer is not None and not real_radios(bench):
+        sentence = f"{sniffer} is not used: an emulated air is captured without a sniffer"
+        yield Finding("warning", sentence, SNIFFER_KEY)
+    for key, url in _urls(bench):
         yield from _radio(key, url)
         if url.startswith("/"):
             port = Path(url).resolve()
             if port in ports and ports[port] != url:
                 yield Finding("error", f"{ports[port]} and {url} are one port, {port}", key)
             ports.setdefault(port, url)
+        if key == SNIFFER_KEY and url in bench.radios.values():
+            yield Finding("error", f"{url} is the sniffer, and somebody else's radio too", key)
+
+
+def _urls(bench: Bench) -> Iterator[tuple[str, str]]:
+    """What has to be there, by its key: two devices may have one name until that is mended."""
+    numbered = enumerate(bench.devices)
+    radios = [(f"device[{at}].radio", one.radio) for at, one in numbered if not one.dut]
+    yield from (each for each in (("hub.radio", bench.hub.radio), *radios) if each[1] != EMULATED)
+    sniffer = bench.real_radios.sniffer
+    if sniffer is not None and real_radios(bench):
+        yield SNIFFER_KEY, sniffer
 
 
 def _radio(key: str, url: str) -> Iterator[Finding]:
@@ -172,8 +186,8 @@ def _radio(key: str, url: str) -> Iterator[Finding]:
         return
     parts = urlsplit(url)
     if parts.scheme == LABGRID:
-        if shutil.which(LABGRID_CLIENT) is None:
-            yield Finding("error", f"{url} needs {LABGRID_CLIENT}, which is not installed", key)
+        if shutil.which(CLIENT) is None:
+            yield Finding("error", f"{url} needs {CLIENT}, which is not installed", key)
     elif parts.scheme not in _WITH_PORT:
         known = ", ".join(f"{scheme}://" for scheme in (*_WITH_PORT, LABGRID))
         yield Finding("warning", f"{url} is of a kind not looked at here, known are {known}", key)
@@ -297,8 +311,8 @@ def _dut_findings(device: Device, key: str) -> Iterator[Finding]:
         yield from _refusals(f"{key}.certificates", dut.certificates)
     if isinstance(device.power, PowerCommands):
         return
-    if device.power.startswith(f"{LABGRID}:") and shutil.which(LABGRID_CLIENT) is None:
-        sentence = f"{device.id}'s power is switched by {LABGRID_CLIENT}, which is not installed"
+    if device.power.startswith(f"{LABGRID}:") and shutil.which(CLIENT) is None:
+        sentence = f"{device.id}'s power is switched by {CLIENT}, which is not installed"
         yield Finding("error", sentence, f"{key}.power")
 
 

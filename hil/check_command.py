@@ -21,9 +21,11 @@ from hil.bench_file import Bench, Device
 from hil.bench_review import DevicePlan, Finding, Review, radio_keys, radio_kind, review_bench
 from hil.clock import run_real
 from hil.dut_options import CLAIMS, PowerCommands
+from hil.errors import RequestError
 from hil.figures import duration, grouped
+from hil.labgrid_place import serial_url
 from hil.ota_options import ClientTable, client_parameters
-from hil.radio_guard import real_radios
+from hil.radio_guard import SNIFFER, real_radios
 from hil.toml_file import Table
 
 _OF_DEVICES = ("role", "personality", "max_data_size", "image_policy")
@@ -48,7 +50,10 @@ def check_command(bench_file: Path, probe: bool, as_json: bool) -> None:
     sticks: dict[str, StickInfo] = {}
     if probe and review.bench is not None:
         bench = review.bench
-        sticks, found = run_real(lambda: ask_sticks(real_radios(bench), radio_keys(bench)))
+        radios = real_radios(bench)
+        if radios and bench.real_radios.sniffer is not None:
+            radios[SNIFFER] = bench.real_radios.sniffer
+        sticks, found = run_real(lambda: ask_sticks(radios, radio_keys(bench)))
         review = Review(
             review.path,
             (*review.findings, *found),
@@ -72,8 +77,8 @@ async def ask_sticks(
     findings = []
     for name, url in radios.items():
         try:
-            stick = await ask_stick(url)
-        except NodeError as error:
+            stick = await ask_stick(serial_url(url))
+        except (NodeError, RequestError) as error:  # or its labgrid place has no port
             findings.append(Finding("error", str(error), keys[name]))
             continue
         for other, one in sticks.items():
@@ -164,6 +169,11 @@ def _radios(bench: Bench, sticks: dict[str, StickInfo]) -> Iterator[str]:
     for device in bench.devices:
         if device.dut:
             yield f"  {device.id:<12} its own, which the hub's stick hears"
+    sniffer = bench.real_radios.sniffer
+    if sniffer is not None and real_radios(bench):
+        yield f"  {SNIFFER:<12} {radio_kind(sniffer, bench)}: it listens, and makes air.pcapng"
+        if SNIFFER in sticks:
+            yield f"  {'':<12} {sticks[SNIFFER]}"
     if real_radios(bench):
         channels = ", ".join(map(str, bench.real_radios.channels)) or "none"
         may = "may send" if bench.real_radios.transmit else "may not send"
@@ -266,6 +276,7 @@ def document(review: Review, sticks: dict[str, StickInfo]) -> dict[str, Any]:
         ],
         "transmit": bench.real_radios.transmit,
         "channels": list(bench.real_radios.channels),
+        "sniffer": bench.real_radios.sniffer,
         "devices": [_device_document(plan) for plan in review.devices],
         "faults": [str(fault) for fault in bench.faults],
         "limit_octets": limit.limit_bytes,

@@ -196,6 +196,42 @@ def test_a_stick_that_does_not_answer_a_probe_is_named(check: Any) -> None:
     assert "tcp://127.0.0.1:1 does not answer like an EZSP stick" in told["sentence"]
 
 
+def test_a_sniffer_has_to_be_there_and_nobody_elses(check: Any) -> None:
+    text = (
+        '[radios]\ntransmit = true\nchannels = [15]\nsniffer = "{}"\n'
+        '[hub]\nradio = "tcp://127.0.0.1:1"\n'
+        '[[device]]\nid = "p"\nkind = "ppmid"\nradio = "tcp://127.0.0.1:2"\n'
+    )
+    gone = check(text.format("/dev/no-such-sniffer"), "--json")
+    assert findings(gone) == [
+        "/dev/no-such-sniffer is not there: plug the stick in, or name another"
+    ]
+    twice = check(text.format("tcp://127.0.0.1:2"), "--json")
+    assert findings(twice) == ["tcp://127.0.0.1:2 is the sniffer, and somebody else's radio too"]
+    assert check(text.format("tcp://127.0.0.1:3")).exit_code == 0
+    asked = check(text.format("tcp://127.0.0.1:3"), "--probe", "--json")
+    keys = [one["key"] for one in json.loads(asked.out)["findings"]]
+    assert keys == ["hub.radio", "device[0].radio", "radios.sniffer"]
+    unused = check(f'[radios]\nsniffer = "/dev/none"\n{SMALL_BENCH[9:]}', "--json")
+    assert unused.exit_code == 0
+    assert findings(unused, "warning") == [
+        "/dev/none is not used: an emulated air is captured without a sniffer"
+    ]
+
+
+def test_a_probe_asks_the_port_that_a_labgrid_place_has(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = tmp_path / "labgrid-client"
+    client.write_text("#!/bin/sh\necho no coordinator >&2\nexit 1\n")
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    Path("new.ota").write_bytes(make_image(2048).data)
+    done = check(DUT.replace("tcp://127.0.0.1:7000", "labgrid://shelf"), "--probe", "--json")
+    (sentence,) = findings(done)
+    assert sentence.endswith("labgrid-client -p shelf show failed: no coordinator")
+
+
 def test_a_device_under_test_is_explained(check: Any) -> None:
     Path("new.ota").write_bytes(make_image(2048).data)
     Path("old.ota").write_bytes(make_image(1024, version=0x00010000).data)
