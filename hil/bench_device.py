@@ -23,7 +23,7 @@ from hil.records import SeenFrame
 from hil.session import is_settled, is_transferred
 from hil.stand_in import Answer, StandIn, relabelled
 from hil.track import Track, Upgrade
-from hil.verdict import Outcome, version_text
+from hil.verdict import Outcome, UnderTest, version_text
 
 if TYPE_CHECKING:
     from hil.bench_up import BenchUp
@@ -80,6 +80,22 @@ class BenchDevice:
         """The version it last said it runs; what it came with, before it said anything."""
         version = self.track.version
         return self.track.image.factory_version if version is None else version
+
+    def described(self) -> UnderTest:
+        """It, as a verdict names it."""
+        image = self.image
+        return UnderTest(
+            self.id,
+            self.kind,
+            f"{self.eui64:016X}",
+            self.is_dut,
+            self.claims,
+            version_text(self.track.image.factory_version),
+            version_text(image.header.file_version),
+            self.track.image.policy,
+            len(image.data),
+            image.sha256,
+        )
 
     # -- into the network ------------------------------------------------------------------------
 

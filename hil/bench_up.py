@@ -9,6 +9,7 @@ since nobody wants to take a device in again for every question.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -29,7 +30,8 @@ from hil.live import Live
 from hil.ota_tap import Tap
 from hil.radio_guard import borrowed_radios, require_permission
 from hil.session import Session
-from hil.verdict import RadioVerdict, version_text
+from hil.suite_page import write_suite_page
+from hil.verdict import RadioVerdict, SuiteTest, UnderTest, version_text
 from hil.wiring import quiet_hosts, require_buildable
 
 PATIENCE_S = {"virtual": 7200.0, "real": 600.0}
@@ -46,6 +48,8 @@ class BenchUp:
     session: Session
     tap: Tap
     radios: list[RadioVerdict]  # the real ones
+    tests: list[SuiteTest]  # that were run on it
+    began_s: float  # by the clock of the machine
 
     def __init__(
         self,
@@ -63,6 +67,8 @@ class BenchUp:
         self.seed = file.seed
         self.patience_s = PATIENCE_S[file.resolve_clock()] if patience_s is None else patience_s
         self.brief_s = BRIEF_S[file.resolve_clock()]
+        self.tests = []
+        self.began_s = time.perf_counter()
         self._number = 0
         self._images = device_images(file)
         self._stack = ExitStack()
@@ -132,10 +138,13 @@ class BenchUp:
         """Run something on the clock of this bench."""
         return self._runner.run(coroutine)
 
-    def close(self) -> None:
-        """Everything off; the evidence stays."""
+    def close(self, again: str | None = None) -> None:
+        """Everything off; the evidence stays, with a page of the tests where `again` is the command
+        that runs them again."""
         try:
             self._runner.run(self._stop())
+            if again is not None:
+                write_suite_page(self, self._evidence, again)
         finally:
             self._stack.close()
 
@@ -225,6 +234,10 @@ class BenchUp:
             detail=step.detail,
         )
         return f"{EVENTS}#{event_id}"
+
+    def under_test(self) -> list[UnderTest]:
+        """The devices that were in anybody's hands so far."""
+        return [one.described() for one in self.devices.values() if one.eui64]
 
     def properties(self) -> dict[str, str]:
         """What a reader of JUnit needs to have the same again."""

@@ -3,10 +3,10 @@
 Source: ours; the common JUnit XML form (one `testsuite`, its `properties` and `testcase`s), which
 has no standard but many readers.
 
-A testcase each for every device (`hanbench.device`), every requirement of the scope
-(`hanbench.requirement`) and every check (`hanbench.check`). A suite fails when the run failed: what
-of the scope was not run did not show what it had to, so it is a failure there too, and only what
-lies outside the scope is skipped.
+A testcase each for every device (`hanbench.device`), every test of the suites (`hanbench.test`),
+every requirement of the scope (`hanbench.requirement`) and every check (`hanbench.check`). A suite
+fails when the run failed: what of the scope was not run did not show what it had to, so it is a
+failure there too, and only what lies outside the scope is skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from hil.requirements import TITLES
-from hil.verdict import Check, DeviceVerdict, Requirement, Verdict
+from hil.verdict import Check, DeviceVerdict, Requirement, SuiteTest, Verdict
 
 SUITE = "hanbench"
 
@@ -40,6 +40,7 @@ def render_junit(verdict: Verdict) -> bytes:
     """The document."""
     cases = [
         *map(_device, verdict.devices),
+        *map(_test, verdict.suites or ()),
         *(_requirement(one, verdict.scope) for one in verdict.requirements),
         *map(_check, verdict.checks),
     ]
@@ -71,12 +72,18 @@ def _properties(verdict: Verdict) -> Mapping[str, str]:
         for device in verdict.devices
         if device.sha256 is not None
     }
+    images |= {f"sha256.{device.device_id}": device.sha256 for device in verdict.under_test}
+    sticks = {
+        f"stick.{radio.name}": f"{radio.url}, EZSP {radio.ezsp}, {radio.firmware or 'not told'}"
+        for radio in verdict.radios
+    }
     return {
         "seed": str(verdict.seed),
         "clock": verdict.clock,
         "trace_hash": verdict.trace_hash or "",
         "verdict": verdict.verdict,
         **images,
+        **sticks,
     }
 
 
@@ -87,6 +94,19 @@ def _device(device: DeviceVerdict) -> _Case:
     if device.outcome == "activated":
         return _Case(classname, device.device_id, "passed")
     return _Case(classname, device.device_id, "failed", device.outcome, detail)
+
+
+def _test(test: SuiteTest) -> _Case:
+    at = next(
+        (
+            f"at step {n}: {one.text}"
+            for n, one in enumerate(test.steps, 1)
+            if one.outcome == "failed"
+        ),
+        "",
+    )
+    detail = "\n".join(filter(None, (test.detail, at, test.repeat)))
+    return _Case(f"{SUITE}.test", test.id, test.outcome, test.detail, detail)
 
 
 def _requirement(requirement: Requirement, scope: Iterable[str]) -> _Case:

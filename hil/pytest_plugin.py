@@ -21,10 +21,12 @@ before the first test that uses it.
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import os
 import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +68,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="only tests that need nothing beyond this: device, power, emulated, image-back",
     )
     add("--hanbench-repeat", type=int, default=0, metavar="N", help="up and down N times")
+    add("--hanbench-again", help=argparse.SUPPRESS)  # the command line that runs all of it again
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -209,7 +212,15 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     try:
         yield up
     finally:
-        up.close()
+        lost = any(test.outcome == "failed" for test in up.tests)
+        wanted = up.tests and (lost or config.getoption("hanbench_evidence"))
+        up.close(_again(config) if wanted else None)
+
+
+def _again(config: pytest.Config) -> str:
+    """The command line that runs these tests again."""
+    again: str | None = config.getoption("hanbench_again")
+    return again or shlex.join(["pytest", *config.invocation_params.args])
 
 
 def _folder(
@@ -292,14 +303,17 @@ def step(request: pytest.FixtureRequest, bench: BenchUp) -> Steps:
     test = request.node.name
 
     def tell(number: int, one: Any) -> str:
-        pointer = up.tell_step(test, number, one)
-        root = request.config.getoption("hanbench_evidence")
-        inside = up.folder.relative_to(root) if root is not None else Path(up.folder.name)
-        return (inside / pointer).as_posix()
+        return f"{_inside(request.config, up)}/{up.tell_step(test, number, one)}"
 
     steps = Steps(() if declared is None else declared.steps, up.session.witness.time_s, tell)
     request.node.stash[_STEPS] = steps
     return steps
+
+
+def _inside(config: pytest.Config, up: BenchUp) -> str:
+    """The folder of a bench as it stands in pointers."""
+    root = config.getoption("hanbench_evidence")
+    return (up.folder.relative_to(root) if root is not None else Path(up.folder.name)).as_posix()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -308,13 +322,14 @@ def pytest_runtest_setup(item: pytest.Item) -> Any:
     declared = declaration_of(item)
     if declared is not None and "emulated" in declared.needs and _is_shared(item.config):
         pytest.skip("it takes an emulated bench")
-    outcome = yield
-    up: Any = getattr(item, "funcargs", {}).get("bench")
-    if type(up).__module__ == "hil.bench_up":
-        item.stash[_UP] = up
-        item.user_properties.extend(up.properties().items())
-        up.forget()
-    return outcome
+    try:
+        return (yield)
+    finally:
+        up: Any = getattr(item, "funcargs", {}).get("bench")
+        if type(up).__module__ == "hil.bench_up":
+            item.stash[_UP] = up
+            item.user_properties.extend(up.properties().items())
+            up.forget()
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
@@ -337,22 +352,30 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         report.sections.append(("hanbench", "\n".join(up.last_words())))
         report.sections.append(("hanbench evidence", str(up.folder)))
     declared = declaration_of(item)
-    if declared is not None and (report.when == "call" or report.outcome != "passed"):
+    if (declared or up) and (report.when == "call" or report.outcome != "passed"):
         report.hanbench = json.dumps(_told(item, declared))
+        if up is not None and report.when != "teardown":
+            from hil.suite_results import test_of
+
+            up.tests.append(test_of(report))
     return report
 
 
-def _told(item: pytest.Item, declared: Declaration) -> dict[str, Any]:
-    """What the verdict has of a conformance test; it crosses from worker to controller as text."""
+def _told(item: pytest.Item, declared: Declaration | None) -> dict[str, Any]:
+    """What the verdict has of a test; it crosses from worker to controller as text."""
     steps = item.stash.get(_STEPS, None)
     reached = [] if steps is None else steps.all
     up = item.stash.get(_UP, None)
+    name = item.nodeid.rpartition("::")[2]
     return {
-        "title": declared.title,
-        "requirements": list(declared.requirements),
-        "claims": list(declared.claims),
+        "title": name if declared is None else declared.title,
+        "requirements": list(requirements_of(item)),
+        "claims": [] if declared is None else list(declared.claims),
         "device": item.stash.get(_DEVICE, None),
+        "folder": "" if up is None else _inside(item.config, up),
+        "repeat": f"{_again(item.config)} -k {shlex.quote(name)}",
         "radios": [] if up is None else [asdict(radio) for radio in up.radios],
+        "under_test": [] if up is None else [asdict(one) for one in up.under_test()],
         "steps": [
             {
                 "text": text,
@@ -360,6 +383,6 @@ def _told(item: pytest.Item, declared: Declaration) -> dict[str, Any]:
                 "time_s": reached[at].time_s if reached else 0.0,
                 "evidence": reached[at].evidence if reached else [],
             }
-            for at, text in enumerate(declared.steps)
+            for at, text in enumerate(() if declared is None else declared.steps)
         ],
     }

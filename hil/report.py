@@ -11,10 +11,9 @@ there, or again at any time later. It loads nothing, and its few lines of script
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -51,48 +50,46 @@ from hil.report_rows import (
     read_events,
 )
 from hil.report_sequence import HUB, device_steps, shorten
-from hil.report_verdict import Reported, SuiteTest, read_reported, reported
+from hil.report_tests import (
+    MAX_TESTS,
+    TestGroup,
+    device_rows,
+    drawn_benches,
+    grouped_tests,
+    test_rows,
+)
+from hil.report_verdict import Reported, read_reported, reported
 from hil.requirements import TITLES
-from hil.verdict import Requirement, Verdict
+from hil.verdict import Verdict
 
 MAX_DEVICES = 12
 """Of more, the others have no drawing; they are in every table."""
-MAX_TESTS = 500
-MAX_STEPS = 100
-"""Of one test of the suites."""
-
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceChart:
-    """A device's drawing, and how many of its steps are left out; whether it is seen at once."""
+    """A device's drawing, and how many of its steps are left out; whether it is seen at once. In a
+    report of tests it has no outcome; `page` is the report of the bench it was drawn on."""
 
     device_id: str
-    outcome: str
+    outcome: str | None
     chart: Markup
     left_out: int
     is_open: bool
+    page: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RequirementRow:
-    """`tests` are those of the suites that show it: their places on the page, and themselves."""
+    """`tests` are those of the suites that show it."""
 
     id: str
     title: str
     verdict: str
+    detail: str
     evidence: Sequence[Link]
-    tests: Sequence[tuple[int, SuiteTest]]
-
-
-@dataclass(frozen=True, slots=True)
-class TestRow:
-    """One test of the suites; `steps` have their evidence as links."""
-
-    test: SuiteTest
-    steps: Sequence[tuple[Any, Sequence[Link]]]
-    left_out: int
+    tests: Sequence[TestGroup]
 
 
 def render(folder: Path, verdict: Verdict, keys: AirKeys | None, *, repeat: str) -> bytes:
@@ -142,8 +139,13 @@ def _page(
         {row.name for row in files},
     )
     in_scope, others = _requirements(told, linker)
-    drawn = [device.device_id for device in verdict.devices][:MAX_DEVICES]
+    outcomes = _outcomes(told, events)
+    drawn = list(outcomes)[:MAX_DEVICES]
     plots, figures = _transfer(air, events, drawn)
+    sequences = _sequences(events, outcomes, drawn, about)
+    if told.suites and not drawn:
+        sequences, named = _of_benches(folder, told)
+        plots, figures = (drawings(named, ()), figure_rows(named)) if named else ([], [])
     text = (
         page_environment()
         .get_template("report.html.j2")
@@ -161,12 +163,15 @@ def _page(
             radios=told.radios,
             in_scope=in_scope,
             others=others,
-            tests=[_test(test, linker) for test in told.suites[:MAX_TESTS]],
+            under_test=device_rows(told.under_test, told.suites),
+            groups=grouped_tests(told.suites),
+            tests=test_rows(folder, told.suites, linker),
             tests_left=max(0, len(told.suites) - MAX_TESTS),
-            sequences=_sequences(events, verdict, drawn, about),
+            has_run=not told.suites or is_run(events),
+            sequences=sequences,
             plots=plots,
             figures=figures,
-            undrawn=max(0, len(verdict.devices) - MAX_DEVICES),
+            undrawn=max(0, len(outcomes) - MAX_DEVICES),
             events=rows,
             events_left=events_left,
             air=air,
@@ -257,7 +262,9 @@ def _counts(told: Reported) -> list[str]:
         found.append(f"{shown} of {len(scope)} requirements of the scope shown")
     if told.suites:
         passed = sum(test.outcome == "passed" for test in told.suites)
-        found.append(f"{passed} of {len(told.suites)} tests passed")
+        skipped = sum(test.outcome == "skipped" for test in told.suites)
+        words = f"{passed} of {len(told.suites)} tests passed"
+        found.append(f"{words}, {skipped} skipped" if skipped else words)
     if verdict.checks:
         passed = sum(check.verdict == "pass" for check in verdict.checks)
         found.append(f"{passed} of {len(verdict.checks)} checks of the bench's own passed")
@@ -338,57 +345,68 @@ def _requirements(
     told: Reported, linker: Linker
 ) -> tuple[list[RequirementRow], list[RequirementRow]]:
     """The rows of the scope and of whatever else was judged, and those that were not run."""
+    groups = grouped_tests(told.suites)
     judged: list[RequirementRow] = []
     others: list[RequirementRow] = []
-    for requirement in told.verdict.requirements:
-        tests = [
-            (number, test)
-            for number, test in enumerate(told.suites[:MAX_TESTS], 1)
-            if requirement.id in test.requirements
-        ]
-        row = _requirement(requirement, linker, tests)
-        in_scope = requirement.id in told.verdict.scope or requirement.verdict != "not-run"
+    for one in told.verdict.requirements:
+        row = RequirementRow(
+            one.id,
+            TITLES.get(one.id, ""),
+            one.verdict,
+            one.detail,
+            [linker.link(pointer) for pointer in one.evidence],
+            [group for group in groups if one.id in group.requirements],
+        )
+        in_scope = one.id in told.verdict.scope or one.verdict != "not-run"
         (judged if in_scope else others).append(row)
     return judged, others
 
 
-def _requirement(
-    requirement: Requirement, linker: Linker, tests: Sequence[tuple[int, SuiteTest]]
-) -> RequirementRow:
-    return RequirementRow(
-        requirement.id,
-        TITLES.get(requirement.id, ""),
-        requirement.verdict,
-        [linker.link(pointer) for pointer in requirement.evidence],
-        tests,
-    )
+def is_run(events: Sequence[Event]) -> bool:
+    """Whether devices were on the air: the folder of several tests has only their outcomes."""
+    return bool(events) and events[0]["type"] == "run-started"
 
 
-def _test(test: SuiteTest, linker: Linker) -> TestRow:
-    return TestRow(
-        test,
-        [
-            (step, [linker.link(pointer) for pointer in step.evidence])
-            for step in test.steps[:MAX_STEPS]
-        ],
-        max(0, len(test.steps) - MAX_STEPS),
-    )
+def _outcomes(told: Reported, events: Sequence[Event]) -> dict[str, str | None]:
+    """The devices that have a story to tell, and how it ended."""
+    if not told.suites or not is_run(events):
+        return {device.device_id: device.outcome for device in told.verdict.devices}
+    loaded = {event["device_id"] for event in events if event["type"] == "transfer-started"}
+    return {one["device_id"]: None for one in events[0]["devices"] if one["device_id"] in loaded}
 
 
 def _sequences(
     events: Sequence[Event],
-    verdict: Verdict,
+    outcomes: Mapping[str, str | None],
     drawn: Sequence[str],
     about: Mapping[int, Collection[str]],
+    page: str | None = None,
 ) -> list[SequenceChart]:
-    outcomes = {device.device_id: device.outcome for device in verdict.devices}
-    failed = [name for name in drawn if outcomes[name] != "activated"]
+    failed = [name for name in drawn if outcomes[name] not in ("activated", None)]
     seen = (failed or list(drawn))[:1]
     found = []
     for device_id in drawn:
         steps, left_out = shorten(device_steps(events, device_id, about))
         chart = sequence_chart(steps, printable(device_id))
-        found.append(
-            SequenceChart(device_id, outcomes[device_id], chart, left_out, device_id in seen)
-        )
+        outcome = outcomes[device_id]
+        found.append(SequenceChart(device_id, outcome, chart, left_out, device_id in seen, page))
     return found
+
+
+def _of_benches(folder: Path, told: Reported) -> tuple[list[SequenceChart], list[Named]]:
+    """One update of each device, out of the folder of a test."""
+    charts: list[SequenceChart] = []
+    named: list[Named] = []
+    devices = told.under_test[:MAX_DEVICES]
+    for device_id, bench in drawn_benches(folder, told.suites, devices).items():
+        events = read_events(bench)
+        names = node_names(events)
+        about = devices_concerned(gbcs_rows(bench, events)[0], events, names)
+        page = f"{bench.relative_to(folder).as_posix()}/{REPORT}"
+        charts += _sequences(events, {device_id: None}, [device_id], about, page)
+        air = read_part(
+            bench, None, names, epoch_us=run_epoch_us(events), anomalies_us=(), wanted=()
+        )
+        traces = () if air is None else air.traces
+        named += [Named(device_id, one) for one in traces if one.device_id == device_id]
+    return [replace(one, is_open=one is charts[0]) for one in charts], named

@@ -176,6 +176,8 @@ def _event_words(event: Event) -> str:
             words = f"by the {event['where']}, {event['reason']}"
         case "anomaly":
             words = str(event["kind"])
+        case "step":
+            words = f"step {event['number']} {event['outcome']}, {event['text']}"
         case _:
             words = _fields(event)
     return ", ".join(filter(None, (words, str(detail))))
@@ -224,11 +226,15 @@ _LATER = frozenset({JUNIT, VERDICT})
 def file_rows(folder: Path) -> tuple[list[FileRow], int]:
     """The files of the evidence, and how many beyond the bound are left out. The verdicts are
     written after the report of a run, and then have no size yet; their digest stands in no report,
-    so that it is the same whenever it is made."""
+    so that it is the same whenever it is made. Of a folder that has a report of its own there is
+    that report alone, which has the digests of the others."""
     found = {name: (folder / name) for name in _LATER}
+    pages = {path.parent for path in folder.rglob(REPORT)} - {folder}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != REPORT and not name.endswith(".part"):
+        if not path.is_file() or name == REPORT or name.endswith(".part"):
+            continue
+        if path.name == REPORT or pages.isdisjoint(path.parents):
             found[name] = path
     names = sorted(found, key=lambda name: ("/" in name, name))
     rows = [_file_row(name, found[name]) for name in names[:MAX_FILES]]
@@ -237,6 +243,8 @@ def file_rows(folder: Path) -> tuple[list[FileRow], int]:
 
 def _file_row(name: str, path: Path) -> FileRow:
     what = _FILES.get(name) or _FOLDERS.get(name.split("/")[0], "")
+    if path.name == REPORT:
+        what = "report of a test's bench"
     if name in _LATER:
         return FileRow(name, "", "written after this page", what)
     if name == KEYS:

@@ -1,6 +1,6 @@
 """The verdict as a report reads it: out of `verdict.json`, or out of the events of a run without.
 
-Source: DESIGN, "What it promises to the outside" (`verdict.json`). Two keys are not of every run:
+Source: DESIGN, "What it promises to the outside" (`verdict.json`). Three keys are not of every run:
 
     key     what                                        keys of each
     ------  ------------------------------------------  ----------------------------------------
@@ -9,7 +9,10 @@ Source: DESIGN, "What it promises to the outside" (`verdict.json`). Two keys are
                                                         channel, rssi_dbm, lqi
     suites  the tests of the conformance suites         id, title, requirements, claims, steps
                                                         (text, outcome, time_s, evidence),
-                                                        outcome, detail, repeat
+                                                        outcome, detail, repeat, device, folder
+    under_  the devices they were run on                device_id, kind, eui64, dut, claims,
+    test                                                version, image_version, image_policy,
+                                                        bytes, sha256
 
 A run that was interrupted, or broke, has no `verdict.json`: what its events tell is a verdict too,
 and it is never a pass.
@@ -34,6 +37,7 @@ from hil.verdict import (
     Outcome,
     ReadBack,
     Requirement,
+    UnderTest,
     Verdict,
 )
 
@@ -78,6 +82,8 @@ class SuiteTest:
     steps: Sequence[SuiteStep] = ()
     detail: str = ""
     repeat: str = ""
+    device: str | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class Reported:
     detail: str = ""
     radios: Sequence[Radio] = ()
     suites: Sequence[SuiteTest] = ()
+    under_test: Sequence[UnderTest] = ()
 
 
 def reported(verdict: Verdict) -> Reported:
@@ -132,6 +139,7 @@ def _reported(document: Any, where: str) -> Reported:
             ending,
             radios=[_part(Radio, radio) for radio in document.get("radios") or ()],
             suites=[_suite_test(test) for test in document.get("suites") or ()],
+            under_test=[_part(UnderTest, one) for one in document.get("under_test") or ()],
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error

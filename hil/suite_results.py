@@ -20,7 +20,7 @@ import pytest
 
 from hil.evidence import Evidence
 from hil.requirements import TITLES
-from hil.verdict import RadioVerdict, Requirement, SuiteStep, SuiteTest
+from hil.verdict import RadioVerdict, Requirement, SuiteStep, SuiteTest, UnderTest
 
 NOT_SHOWN = {
     "MP170-R3": "it is of exchanges between people's systems: hanbench report and campaign show it",
@@ -43,13 +43,13 @@ _MAX_DETAIL = 500
 class Collector:
     """A plugin of pytest that keeps what the verdict needs. Works for workers of xdist as well."""
 
-    def __init__(self, evidence: Evidence | None, repeat: str) -> None:
+    def __init__(self, evidence: Evidence | None) -> None:
         self.tests: list[SuiteTest] = []
         self.items: list[pytest.Item] = []
         self.broke: list[tuple[int, str]] = []
         self.radios: dict[str, RadioVerdict] = {}
+        self.under_test: dict[str, UnderTest] = {}
         self._evidence = evidence
-        self._repeat = repeat
         self._done: set[str] = set()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -66,18 +66,9 @@ class Collector:
         document = json.loads(told)
         for radio in document["radios"]:
             self.radios[radio["name"]] = RadioVerdict(**radio)
-        outcome: Literal["passed", "failed", "skipped"] = report.outcome
-        name = report.nodeid.rpartition("/")[2]
-        test = SuiteTest(
-            id=name,
-            title=document["title"],
-            requirements=document["requirements"],
-            claims=document["claims"],
-            steps=[SuiteStep(**step) for step in document["steps"]],
-            outcome=outcome,
-            detail=_detail(report)[:_MAX_DETAIL],
-            repeat=f"{self._repeat} -k '{name.rpartition('::')[2]}'",
-        )
+        for device in document["under_test"]:
+            self.under_test.setdefault(device["device_id"], UnderTest(**device))
+        test = test_of(report)
         self.tests.append(test)
         if self._evidence is not None:
             time_s = round(sum(step.time_s for step in test.steps), 6)
@@ -90,6 +81,25 @@ class Collector:
                     "detail": test.detail,
                 }
             )
+
+
+def test_of(report: pytest.TestReport) -> SuiteTest:
+    """What the plugin told of a test, as the verdict has it."""
+    document = json.loads(report.hanbench)
+    outcome: Literal["passed", "failed", "skipped"] = report.outcome
+    name = report.nodeid.rpartition("/")[2]
+    return SuiteTest(
+        id=name,
+        title=document["title"],
+        requirements=document["requirements"],
+        claims=document["claims"],
+        steps=[SuiteStep(**step) for step in document["steps"]],
+        outcome=outcome,
+        detail=_detail(report)[:_MAX_DETAIL],
+        repeat=document["repeat"],
+        device=document["device"],
+        folder=document["folder"],
+    )
 
 
 def _detail(report: pytest.TestReport) -> str:

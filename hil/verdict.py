@@ -116,7 +116,8 @@ class SuiteStep:
 
 @dataclass(frozen=True, slots=True)
 class SuiteTest:
-    """One conformance test: what it declared, what became of it, and what runs it alone again."""
+    """One conformance test: what it declared, what became of it, and what runs it alone again.
+    `folder` is where its bench left its evidence, empty where it had none."""
 
     id: str
     title: str
@@ -126,6 +127,24 @@ class SuiteTest:
     outcome: Literal["passed", "failed", "skipped"]
     detail: str
     repeat: str
+    device: str | None = None
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnderTest:
+    """A device that conformance tests were run on: what it is and came with, and its image."""
+
+    device_id: str
+    kind: Kind
+    eui64: str
+    dut: bool
+    claims: Sequence[str]
+    version: str
+    image_version: str
+    image_policy: ImagePolicy
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +181,7 @@ class Verdict:
     requirements: Sequence[Requirement] = ()
     radios: Sequence[RadioVerdict] = ()
     suites: Sequence[SuiteTest] | None = None  # of `hanbench verify`
+    under_test: Sequence[UnderTest] = ()
     verdict: Result = field(init=False)
 
     def __post_init__(self) -> None:
@@ -183,7 +203,7 @@ class Verdict:
         for name in ("seed", "clock", "trace_hash", "unwitnessed", "wall_s", "virtual_s"):
             document[name] = fields.pop(name)
         if self.suites is None:
-            del fields["suites"]
+            del fields["suites"], fields["under_test"]
         for requirement in fields["requirements"]:
             if not requirement["detail"]:
                 del requirement["detail"]

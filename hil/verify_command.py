@@ -99,7 +99,7 @@ def verify_command(
     if patience is not None:
         repeated += ["--patience", f"{patience:g}"]
     again = shlex.join(repeated)
-    options = [f"--hanbench-seed={bench.seed}"]
+    options = [f"--hanbench-seed={bench.seed}", f"--hanbench-again={again}"]
     if bench_file is not None:
         options.append(f"--hanbench-bench={bench_file}")
     options += [f"--hanbench-requirement={name}" for name in requirements]
@@ -121,22 +121,24 @@ def verify_command(
         options += ["-n", workers]
     evidence = Evidence(folder or new_folder(bench.seed), epoch=bench.epoch)
     began = time.perf_counter()
-    collector = Collector(evidence, again)
+    collector = Collector(evidence)
     with evidence:
         write_environment(evidence, again)
         code = _pytest([*options, f"--hanbench-evidence={evidence.folder}"], collector, as_json)
-        rows = requirements_of(collector.tests)
+        tests = sorted(collector.tests, key=lambda test: test.id)  # workers end in any order
+        rows = requirements_of(tests)
         verdict = Verdict(
             seed=bench.seed,
             clock=bench.resolve_clock(),
             trace_hash=None,
             wall_s=round(time.perf_counter() - began, 3),
-            virtual_s=round(sum(s.time_s for t in collector.tests for s in t.steps), 6),
+            virtual_s=round(sum(s.time_s for t in tests for s in t.steps), 6),
             devices=(),
             scope=scope_of(rows),
             requirements=rows,
             radios=list(collector.radios.values()),
-            suites=collector.tests,
+            suites=tests,
+            under_test=list(collector.under_test.values()),
         )
         verdict = with_evidence(verdict, evidence.folder)
         write_report(evidence.folder, verdict, None, repeat=again)
@@ -179,7 +181,7 @@ def _pytest(options: Sequence[str], collector: Collector, silent: bool) -> pytes
 
 
 def _list(options: Sequence[str], *, as_json: bool) -> None:
-    collector = Collector(None, "")
+    collector = Collector(None)
     _pytest([*options, "--collect-only"], collector, silent=True)
     rows = []
     for item in collector.items:

@@ -9,13 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import jsonschema
+import lxml.html
 import pytest
 from click.testing import CliRunner
 
 from hil.cli import cli
 from hil.pointers import resolve
+from hil.report import render_again
 from hil.requirements import TITLES
 from hil.suite_results import NOT_SHOWN
 from hil.verdict import Requirement, SuiteStep, SuiteTest, Verdict
@@ -58,8 +62,29 @@ def test_a_verdict_of_suites_is_as_its_schema_says_and_its_evidence_is_there(
     for path in folder.rglob("events.jsonl"):
         for line in path.read_text().splitlines():
             jsonschema.Draft202012Validator(EVENTS).validate(json.loads(line))
+    (device,) = document["under_test"]
+    assert (device["device_id"], device["version"]) == ("bridge-1", "00010100")
+    _require_pages(folder, test)
     assert test["repeat"].startswith("hanbench verify --seed 1 ")
     assert "1 passed" in verify(*shlex.split(test["repeat"])[2:], "--evidence", tmp_path / "again")
+
+
+def _require_pages(folder: Path, test: dict[str, Any]) -> None:
+    """The page of the tests leads to that of their bench; made again, both say what they said."""
+    inside = folder / test["folder"]
+    jsonschema.Draft202012Validator(SCHEMA).validate(
+        json.loads((inside / "verdict.json").read_text())
+    )
+    for place in (folder, inside):
+        made = (place / "report.html").read_bytes()
+        assert render_again(place) == made
+        page = lxml.html.document_fromstring(made.decode())
+        assert len(page.xpath("//figure//svg")) >= 4
+        assert page.xpath("//svg[contains(@class, 'sequence')]")
+        links = [href for href in page.xpath("//a/@href") if not href.startswith("#")]
+        assert [href for href in links if not (place / unquote(href)).is_file()] == []
+    cases = ElementTree.parse(folder / "junit.xml").findall("testcase[@classname='hanbench.test']")
+    assert [one.get("name") for one in cases] == [test["id"]]
 
 
 def test_the_list_has_every_requirement_that_is_not_said_to_be_left_out() -> None:
