@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import struct
-import subprocess
 import xml.etree.ElementTree as ElementTree
-import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from air_support import NETWORK_KEY
+from browser_support import browser, show
 from hypothesis import given
 from hypothesis import strategies as st
 from report_support import DEVICES, INSTALL_CODE, KEYS, REPEAT, failed_run, passed_run
@@ -31,7 +26,6 @@ from hil.report_rows import MAX_EVENTS, event_rows, read_events
 from hil.report_sequence import MAX_STEPS, device_steps, offsets, rates, shorten
 from hil.verdict import Requirement, Verdict
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 VOID = {"meta", "link", "input", "br"}
 TITLE = "Test report: over-the-air firmware update on the GB smart-metering HAN "
 
@@ -425,70 +419,6 @@ def test_digits_are_grouped_and_none_is_lost(number: int) -> None:
 
 
 # -- a browser -----------------------------------------------------------------------------
-
-HEIGHT = 1400
-
-
-class Shown(NamedTuple):
-    """What a browser made of a page: its picture, its console, what the page asked for."""
-
-    rows: set[bytes]
-    console: list[str]
-    requests: set[str]
-
-
-def show(page_file: Path, folder: Path, width: int = 1280) -> Shown:
-    picture, net_log = folder / "page.png", folder / "net.json"
-    done = subprocess.run(
-        [
-            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-            "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", "--disable-extensions", "--hide-scrollbars",
-            # the browser has errands of its own; none of them gets out
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{HEIGHT}",
-            "--enable-logging=stderr", "--v=0", f"--log-net-log={net_log}",
-            f"--screenshot={picture}", page_file.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )  # fmt: skip
-    console = [line for line in done.stderr.splitlines() if ":CONSOLE:" in line]
-    return Shown(rows_of(picture, width), console, requests_of(net_log))
-
-
-def rows_of(picture: Path, width: int) -> set[bytes]:
-    """The rows of a PNG that differ, as they are packed: a blank page has one or two."""
-    octets = picture.read_bytes()
-    assert octets[:8] == b"\x89PNG\r\n\x1a\n"
-    at, packed, header = 8, b"", b""
-    while at < len(octets):
-        (length,) = struct.unpack_from(">I", octets, at)
-        kind, body = octets[at + 4 : at + 8], octets[at + 8 : at + 8 + length]
-        header = body if kind == b"IHDR" else header
-        packed += body if kind == b"IDAT" else b""
-        at += 12 + length
-    assert struct.unpack_from(">II", header) == (width, HEIGHT)
-    raw = zlib.decompress(packed)
-    stride = len(raw) // HEIGHT
-    return {raw[row : row + stride] for row in range(0, len(raw), stride)}
-
-
-def requests_of(net_log: Path) -> set[str]:
-    """Every URL that the page asked for; what the browser asks for itself has no origin."""
-    text = net_log.read_text().rstrip()
-    log = json.loads(f"{text[:-1]}]}}" if text.endswith(",") else text)  # ended in mid-writing
-    started = [event.get("params") or {} for event in log["events"]]
-    return {
-        params["url"]
-        for params in started
-        if "url" in params and params.get("initiator", "not an origin") != "not an origin"
-    }
-
-
-browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
 @pytest.mark.real_clock
