@@ -1,6 +1,7 @@
 """Make the pictures of the reports in this folder: `python docs/screenshots.py [FOLDER]`.
 
-Two runs of the built-in bench, the second with faults, are shown by a headless Chromium.
+Two runs of the built-in bench, the second with faults, and its conformance tests are shown by a
+headless Chromium.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ PICTURES = {  # name: page, width, height
     "report.png": ("a/report.html", 1280, 1500),
     "report-400.png": ("a/report.html", 400, 1500),
     "report-compare.png": ("compare.html", 1280, 2000),
+    "report-verify.png": ("v/report.html", 1280, 1500),
 }
 
 
@@ -49,6 +51,7 @@ def main(target: Path) -> None:
         faults = [word for fault in FAULTS for word in ("--fault", fault)]
         hanbench("run", "--seed", 1, *faults, "--evidence", folder / "b")
         hanbench("report", "compare", folder / "a", folder / "b", "--html", folder / "compare.html")
+        hanbench("verify", "-n", 2, "--evidence", folder / "v")
         for picture, (page, width, height) in PICTURES.items():
             url = (folder / page).as_uri()
             take(url, target / picture, width, height, folder / "profile")

@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 import pytest
 
+from hil.bench_file import Bench
 from hil.closing import with_evidence
 from hil.conformance import NEEDS
 from hil.environment import write_environment
@@ -92,6 +93,8 @@ def verify_command(
     if workers is not None and importlib.util.find_spec("xdist") is None:
         raise RequestError("-n needs pytest-xdist: pip install pytest-xdist")
     bench = suite_bench(bench_file).with_options(seed=seed)
+    if repeat is not None:
+        _require_way_back(bench, repeat)
     repeated = ["hanbench", "verify", *([] if bench_file is None else [str(bench_file)])]
     repeated += ["--seed", str(bench.seed)]
     if repeat is not None:
@@ -156,6 +159,19 @@ def verify_command(
         click.echo(f"hanbench: {sentence}", err=True)
         sys.exit(exit_code)
     sys.exit(verdict.exit_code)
+
+
+def _require_way_back(bench: Bench, rounds: int) -> None:
+    """Raises RequestError where `--repeat` could not do what it is asked for."""
+    devices = [device for device in bench.devices if device.image_back is not None]
+    if not devices:
+        raise RequestError("--repeat takes a device with image_back, the image that leads it back")
+    for device in devices:
+        if rounds > 1 and "downgrade" not in device.claims:
+            raise RequestError(
+                f'--repeat {rounds}: {device.id} does not claim "downgrade", and from the second '
+                "round on an image is older than what runs; --repeat 1, or claim it"
+            )
 
 
 def _pytest(options: Sequence[str], collector: Collector, silent: bool) -> pytest.ExitCode:

@@ -54,7 +54,11 @@ class Verified:
 
 
 def write_bench(
-    folder: Path, sticks: Sequence[ServedStick], personality: str, arguments: Sequence[str]
+    folder: Path,
+    sticks: Sequence[ServedStick],
+    personality: str,
+    arguments: Sequence[str],
+    claims: Sequence[str],
 ) -> Path:
     """The bench file, the images, and what the device has of the DCC."""
     product = identity("ppmid")
@@ -102,7 +106,7 @@ certificates = "keys"
 version = "{OLD:08X}"
 image = "new.ota"
 image_back = "back.ota"
-claims = {json.dumps(CLAIMS[personality])}
+claims = {json.dumps(claims)}
 power = {{ on = {json.dumps(on)}, off = {json.dumps(off)} }}
 """
     )
@@ -115,13 +119,15 @@ async def verify(
     personality: str = "ember",
     options: Sequence[str] = (),
     arguments: Sequence[str] = (),
+    claims: Sequence[str] = (),
     patience_s: float = PATIENCE_S,
 ) -> Verified:
-    """Run the suites against the device with these defects."""
+    """Run the suites against the device with these defects, which claims this beside its usual."""
     folder.mkdir(parents=True, exist_ok=True)
     wrong = [word for defect in defects for word in ("--defect", defect)]
     async with serve_sticks(*("tcp://127.0.0.1:0",) * 2, ezsp=14) as sticks:
-        bench = write_bench(folder, sticks, personality, [*wrong, *arguments])
+        claimed = [*CLAIMS[personality], *claims]
+        bench = write_bench(folder, sticks, personality, [*wrong, *arguments], claimed)
         words = ["verify", bench, "--patience", patience_s, "--evidence", folder / "evidence"]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "hil.cli", *map(str, words), *options),

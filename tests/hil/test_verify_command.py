@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import jsonschema
 import lxml.html
 import pytest
+from bench_support import make_image
 from click.testing import CliRunner
 
 from hil.cli import cli
@@ -111,6 +112,36 @@ def test_what_cannot_be_is_one_sentence(
     told = CliRunner().invoke(cli, ["verify", *words, "--evidence", str(tmp_path / "e")])
     assert told.exit_code != 0
     assert sentence in str(told.exception or told.output)
+
+
+@pytest.mark.parametrize(
+    ("keys", "rounds", "sentence"),
+    [
+        ("", 1, "--repeat takes a device with image_back, the image that leads it back"),
+        (
+            'image_back = "b.ota"',
+            2,
+            '--repeat 2: bridge does not claim "downgrade", and from the second round on an image '
+            "is older than what runs; --repeat 1, or claim it",
+        ),
+    ],
+)
+def test_rounds_that_cannot_be_are_refused_before_anything_is_sent(
+    keys: str, rounds: int, sentence: str, tmp_path: Path
+) -> None:
+    for name, version in (("a", 0x00010200), ("b", 0x00010300)):
+        (tmp_path / f"{name}.ota").write_bytes(make_image(2048, version=version).data)
+    (tmp_path / "pki").mkdir()
+    file = tmp_path / "bench.toml"
+    file.write_text(
+        '[hub]\nradio = "tcp://127.0.0.1:1"\n[[device]]\nid = "bridge"\nkind = "bridge-1"\n'
+        'dut = true\neui64 = "00-DB-12-34-56-78-90-B1"\nimage = "a.ota"\nversion = "00010100"\n'
+        'install_code = "83FED3407A939723A5C639B26916D505"\ncertificates = "pki"\n' + keys
+    )
+    words = ["verify", str(file), "--repeat", str(rounds), "--evidence", str(tmp_path / "e")]
+    told = CliRunner().invoke(cli, words)
+    assert str(told.exception) == sentence
+    assert not (tmp_path / "e").exists()
 
 
 STEP = SuiteStep("one", "passed", 1.0, ())
