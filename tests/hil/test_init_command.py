@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -88,7 +89,12 @@ def test_ctrl_c_at_a_question_leaves_nothing(tmp_path: Path) -> None:
     said = b""
     while b"[ci]" not in said:
         said += os.read(master, 4096)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
+    # Between a prompt and the wait for its answer readline loses a signal: one presses again.
+    for _ in range(15):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+            break
+    assert process.poll() == 130
     os.close(master)
     assert list(tmp_path.iterdir()) == []
