@@ -14,9 +14,10 @@ from emulator.devices.models import OTA_UPGRADE
 from emulator.devices.node import Frame
 from emulator.zigbee import ota, zcl
 from firmware_images.image import FirmwareImage
+from firmware_images.samples import image_stream, seeded_image
 from gbcs.envelope import Cra
 from hil.errors import BenchBroke
-from hil.images import image_back
+from hil.images import image_back, maker_of
 from hil.judging import judge_device
 from hil.ota_tap import Heard
 from hil.records import SeenFrame
@@ -80,6 +81,17 @@ class BenchDevice:
         """The version it last said it runs; what it came with, before it said anything."""
         version = self.track.version
         return self.track.image.factory_version if version is None else version
+
+    def further_image(self, version: int) -> FirmwareImage:
+        """One more image of an emulated device's maker."""
+        seeds, product = self._session.seeds, self.track.product
+        return seeded_image(
+            product,
+            file_version=version,
+            size_bytes=len(self.image.data),
+            random_bits=seeds.stream(f"{image_stream(self.kind)} {version:08X}").getrandbits,
+            maker_key=maker_of(seeds, product),
+        )
 
     def described(self) -> UnderTest:
         """It, as a verdict names it."""

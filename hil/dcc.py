@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dsp_stub import credential_commands
+from dsp_stub.campaigns import CampaignState
 from dsp_stub.cpl import CplEntry, HashScope, image_hash
 from dsp_stub.desk import CredentialsTold, Desk, DspEvent
 from dsp_stub.http import DspServer
@@ -151,18 +152,22 @@ class Dcc:
         """Whom does it trust?"""
         self._carry_out(credential_commands.read_cells, device)
 
-    def replace_acb_cells(self, device: int, *, execution: datetime | None = None) -> None:
-        """New key pairs of the ACB, certified by the SMKI, for the cells of a device."""
+    def replace_acb_cells(
+        self, device: int, *, execution: datetime | None = None, smki: Smki | None = None
+    ) -> None:
+        """New key pairs of the ACB, certified by the SMKI, for the cells of a device; by another
+        `smki` than the run's own, to see them refused."""
+        smki = smki or self._smki
         self._renewals += 1
         pairs = {}
         for use in (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT):
             name = f"acb {use} {self._renewals}"
             key = private_key_from(self._seeds.stream(f"{name} key").getrandbits)
-            certificate = self._smki.certify_organisation(
+            certificate = smki.certify_organisation(
                 ACB_EUI64, Role.ACCESS_CONTROL_BROKER, use, key.public_key(), name
             )
             pairs[use] = Credential(certificate, key, use)
-        path = (self._smki.issuing_authority.certificate.der,)
+        path = (smki.issuing_authority.certificate.der,)
         self._carry_out(
             credential_commands.replace_acb_cells, device, pairs, path, execution=execution
         )
@@ -170,6 +175,12 @@ class Dcc:
     def renew_key(self, device: int, use: KeyUse) -> None:
         """A new key pair of the device's own."""
         self._carry_out(credential_commands.renew_key, device, use)
+
+    def release(self, request_id: str) -> None:
+        """An operator lets a quarantined request go."""
+        self._carry_out(
+            lambda desk, _now: desk.campaigns.ask_for(request_id, CampaignState.RELEASED)
+        )
 
     def _carry_out(self, call: Callable[..., None], *arguments: object, **options: object) -> None:
         assert self._server is not None
@@ -200,7 +211,9 @@ class Dcc:
         self._records = records
         xml = self._certificate(SUPPLIER_EUI64, KeyUse.XML_SIGNATURE)
         key = self._organisations.private_key(SUPPLIER_EUI64, KeyUse.XML_SIGNATURE)
+        signing_key = self._organisations.private_key(SUPPLIER_EUI64, KeyUse.DIGITAL_SIGNATURE)
         assert key is not None
+        assert signing_key is not None
         dsp_xml = self._certificate(ACB_EUI64, KeyUse.XML_SIGNATURE)
         for certificate in (
             xml,
@@ -216,6 +229,7 @@ class Dcc:
                 xml,
                 lambda serial: dsp_xml if serial == dsp_xml.serial else None,
             ),
+            signing_key,
             ACB_EUI64,
             records,
             self._on_callback,

@@ -215,11 +215,16 @@ class Session:
         *,
         target: int | None = None,
         about: tuple[int, ...] = (),
+        variant: int | None = None,
         note: str = "",
     ) -> Answer:
         """A request as it stands: to the DSP alone, or through it to `target`."""
         supplier = self.dcc.supplier
-        return Answer(*await supplier.ask(service, body, target=target, about=about, note=note))
+        return Answer(
+            *await supplier.ask(
+                service, body, target=target, about=about, variant=variant, note=note
+            )
+        )
 
     async def response(
         self, request_id: str, timeout_s: float = RESPONSE_TIMEOUT_S

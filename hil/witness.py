@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime
 
-from dsp_stub.desk import DspEvent, Flagged, SecurityEvent
+from dsp_stub.desk import CredentialsTold, DspEvent, Flagged, SecurityEvent
 from dsp_stub.responses import (
     CommsHubAlert,
     CspFirmwareDeliveryStatus,
@@ -68,6 +68,8 @@ class Witness:
         self.frames: deque[SeenFrame] = deque(maxlen=MAX_KEPT)
         self.activations: deque[tuple[int, Upgrade]] = deque(maxlen=MAX_KEPT)
         self.complaints: deque[tuple[int | None, str]] = deque(maxlen=MAX_KEPT)
+        self.alerts: deque[DccAlertMessage] = deque(maxlen=MAX_KEPT)
+        self.credentials: deque[CredentialsTold] = deque(maxlen=MAX_KEPT)
 
     # -- who is who ----------------------------------------------------------------------------
 
@@ -234,6 +236,8 @@ class Witness:
                 name = None if event.device is None else self.name_of(event.device)
                 self._discarded("dsp", name, event.reason, event.detail)
                 self.complaints.append((event.device, event.reason))
+            case CredentialsTold():
+                self.credentials.append(event)
             case Flagged():
                 self.complaints.append((event.device, event.reason))
                 track = self._by_eui64.get(event.device)
@@ -275,6 +279,7 @@ class Witness:
         """A verified response or alert of the DSP."""
         message = response.message
         if isinstance(message, DccAlertMessage):
+            self.alerts.append(message)
             self._on_dcc_alert(message, event_id)
         self._journal.tell()
 
