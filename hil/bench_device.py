@@ -243,6 +243,12 @@ class BenchDevice:
         return [upgrade for eui64, upgrade in told if eui64 == self.eui64]
 
     @property
+    def anomalies(self) -> dict[str, int]:
+        """What was wrong with what it said, and how often."""
+        told = self._session.witness.anomalies
+        return {kind: count for (name, kind), count in told.items() if name == self.id}
+
+    @property
     def complaints(self) -> list[str]:
         """What the DSP holds against it."""
         told = self._session.witness.complaints

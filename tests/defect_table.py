@@ -65,6 +65,11 @@ FINDINGS = {
     "answers-with-another-counter": _ANSWERED,
     "accepts-forged-cs08": _ANSWERED,
     "accepts-replayed-cs08": _ANSWERED,
+    "sends-broken-frames": _manners("test_with_nothing_to_do_it_is_quiet"),
+    "asks-for-absurd-blocks": _DEPLOYED,
+    "abuses-tunnel": _manners("test_with_nothing_to_do_it_is_quiet"),
+    "sends-broken-gbcs": _CONFIRMED,
+    "floods-queries": _manners("test_with_nothing_to_do_it_is_quiet"),
 }
 
 DEVICE_MODULES = ("test_update", "test_bad_images", "test_manners", "test_commands")
