@@ -90,7 +90,7 @@ class BenchUp:
     async def _start(self, live: Live, *, take_over: bool) -> None:
         loop = asyncio.get_running_loop()
         clock = loop if isinstance(loop, VirtualLoop) else RealClock(loop)
-        self.tap = Tap(lambda: self.session.journal.tell())
+        self.tap = Tap(lambda: self.session.journal.tell(), self._stray)
         borrowed = borrowed_radios(self.file, self._evidence, self._tell, take_over=take_over)
         channel, self.radios = await self._radios.enter_async_context(borrowed)
         self.session = Session(
@@ -127,6 +127,12 @@ class BenchUp:
     def _tell(self, event_type: str, /, **fields: object) -> None:
         """Before there is a session that has a clock."""
         self._evidence.record({"type": event_type, "time_s": 0.0, **fields})
+
+    def _stray(self, eui64: int, what: str) -> None:
+        """A device says something to nobody."""
+        witness = self.session.witness
+        name = witness.name_of(eui64)
+        witness.anomaly(self.session.tracks.get(name), "stray", what)
 
     async def _stop(self) -> None:
         try:

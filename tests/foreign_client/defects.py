@@ -44,5 +44,5 @@ DEFECTS = {
     "abuses-tunnel": "data for tunnels nobody opened, oversized, cut short, or not asked for",
     "sends-broken-gbcs": "no frame, half an alert, one of somebody else, in its open tunnel",
     "floods-queries": "queries for an image, one behind the other",
-    "babbles-beside": "other profiles, clusters and endpoints, ZDO nonsense, announcements of itself",
+    "babbles-beside": "other profiles, clusters and endpoints, ZDO nonsense, announcements",
 }
