@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 
 from emulator.zigbee import ota
+from hil import dut
 from hil.air_words import zcl_words
 from hil.bench_device import BenchDevice
 from hil.bench_file import HUB, Bench
@@ -34,7 +35,7 @@ from hil.suite_page import write_suite_page
 from hil.verdict import RadioVerdict, SuiteTest, UnderTest, version_text
 from hil.wiring import quiet_hosts, require_buildable
 
-PATIENCE_S = {"virtual": 7200.0, "real": 600.0}
+PATIENCE_S = {"virtual": 7200.0, "real": dut.PATIENCE_S}
 # What must not come is awaited so long. A device that is told nothing new has no reason to speak.
 BRIEF_S = {"virtual": 60.0, "real": 5.0}
 LAST_SHOWN = 15

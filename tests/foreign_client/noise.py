@@ -71,11 +71,15 @@ class Noise:
         self._wanted = [name for name in self._say if name in defects]
 
     async def run(self) -> None:
-        while self._wanted:
+        async with asyncio.TaskGroup() as tasks:
             for name in self._wanted:
-                for said in self._say[name]():
-                    await self._send(said)
-                    await asyncio.sleep(0 if name == "floods-queries" else _BETWEEN_S)
+                tasks.create_task(self._repeat(name))
+
+    async def _repeat(self, name: str) -> None:
+        while True:
+            for said in self._say[name]():
+                await self._send(said)
+                await asyncio.sleep(0 if name == "floods-queries" else _BETWEEN_S)
 
     async def _send(self, said: Said) -> None:
         while (peer := self._tunnel.peer) is None:
