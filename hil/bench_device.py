@@ -198,15 +198,21 @@ class BenchDevice:
         hub.node.send(Frame(self.eui64, OTA_UPGRADE, 1, endpoint, zcl.build(frame), encrypted))
 
     async def offered(
-        self, *, version: int | None = None, image_type: int | None = None, **more: Answer
+        self,
+        *,
+        version: int | None = None,
+        image_type: int | None = None,
+        size_bytes: int = 0,
+        **more: Answer,
     ) -> StandIn:
-        """The bench offers its image in the hub's place, relabelled, and the device is notified."""
+        """The bench offers its image in the hub's place, relabelled, with zeros behind it to a size
+        where one is said, and the device is notified."""
         header = self.image.header
         wanted = max(self.running, header.file_version) + 1 if version is None else version
         kind = self.track.product.image_type if image_type is None else image_type
         stand_in = StandIn(
             self.eui64,
-            relabelled(self.image.data, wanted),
+            relabelled(self.image.data, wanted).ljust(size_bytes, b"\0"),
             (header.manufacturer_code, kind, wanted),
             **more,
         )

@@ -37,6 +37,7 @@ FINDINGS = {
     "never-downloads": _DEPLOYED,
     "takes-foreign-image": _bad_image("test_a_foreign_image_is_not_loaded"),
     "takes-older-image": _bad_image("test_an_older_image_is_not_loaded"),
+    "takes-large-image": Finding("test_a_large_image_is_not_loaded", ("MP170-SIZE",)),
     "upgrade-end-without-image": _DEPLOYED,
     "oversize-block-request": _DEPLOYED,
     "wrong-offset-accepted": _manners("test_a_wrong_block_is_not_taken", "MP170-R2"),

@@ -6,6 +6,7 @@ DEFECTS = {
     "never-downloads": "a query is answered with an image, and no block is ever asked for",
     "takes-foreign-image": "it loads what is offered for another image type",
     "takes-older-image": "it loads a version below the one it runs",
+    "takes-large-image": "it loads a file of more than 750 KB",
     "upgrade-end-without-image": "it ends the upgrade with SUCCESS before it has loaded a block",
     # how it loads
     "oversize-block-request": "it asks for 255 octets at a time",

@@ -283,6 +283,11 @@ CASES = {
         lambda rig: ends(rig) == [INVALID_IMAGE],
         lambda rig: any(one.file_version < OLD for one in rig.sent(ota.ImageBlockRequest)),
     ),
+    "takes-large-image": Case(
+        offered_as(image_size_bytes=750 * 1024 + 1),
+        activated,
+        lambda rig: INVALID_IMAGE in ends(rig),  # what it got is another file than that
+    ),
     "upgrade-end-without-image": Case(
         update, activated, lambda rig: ends(rig) == [0] and not offsets(rig)
     ),
