@@ -79,30 +79,31 @@ class Supplier:
         target: int | None = None,
         about: tuple[int, ...],
         variant: int | None = None,
+        user: DuisUser | None = None,
         note: str = "",
     ) -> tuple[Response, str, int]:
         """Send a request; the answer, the RequestID, and the id of the answer's event.
 
         `target` is the device a command is for, None for a service of the DCC; `about` are the
         devices the request is about; `variant` is the command variant, where it is none of the
-        usual two. `note` is what a reader should know of it.
+        usual two; `user` signs it where that is somebody else. `note` is what a reader should know
+        of it.
         """
         assert self._session is not None
         self._counter += 1
+        user = user or self._user
         if variant is None:
             variant = DCC_ONLY if target is None else SEND_OVER_WAN
-        request_id = RequestId(
-            self._user.eui64, self._dcc if target is None else target, self._counter
-        )
+        request_id = RequestId(user.eui64, self._dcc if target is None else target, self._counter)
         reference = service_reference(service)
-        signed = self._user.sign(Request(request_id, variant, reference, service, body))
+        signed = user.sign(Request(request_id, variant, reference, service, body))
         text = str(request_id)
         self._records.duis(
             "request", signed, what=service, service=service, request_id=text, devices=about
         )
         with self._hold():
             octets = await send(self._session, self._dsp_url, signed)
-        response = self._user.open_reply(octets)
+        response = user.open_reply(octets)
         event_id = self._records.duis(
             "acknowledgement",
             octets,

@@ -18,6 +18,7 @@ from dsp_stub.cpl import CplEntry
 from dsp_stub.cpl_admission import Epcl, Panel
 from dsp_stub.desk import Desk
 from dsp_stub.errors import DspValueError
+from dsp_stub.reports import Reports
 from dsp_stub.requests import UpdateHanDeviceLog
 from dsp_stub.smi import DeviceType
 from hil.bench_device import BenchDevice
@@ -185,7 +186,8 @@ async def test_the_installation_period_is_kept(bench: BenchUp, dsp: Session, ste
     steps=(
         "the period was over yesterday: 11.4 is refused with E110401",
         "so it is where the applicability of its GBCS was over",
-        "in the period it is accepted",
+        "the report names the device, to be replaced or updated, and when that was",
+        "in the period it is accepted, and the report names nobody",
     ),
 )
 async def test_the_maintenance_period_is_kept(
@@ -198,8 +200,16 @@ async def test_the_maintenance_period_is_kept(
             tables.replace([valid_until_yesterday(bench, which)])
             answer = await dsp.ask_update(device.image, (device.eui64,))
             assert answer.code == "E110401", which
+    today = dsp.utc_now().date()
+    reports = Reports(desk_of(bench).store)
     with step(3):
+        eui64 = f"{device.eui64:016X}"
+        (told,) = [one for one in reports.replace(today) if one["device_id"] == eui64]
+        assert told["maintained_until"] == (today - timedelta(days=1)).isoformat()
+        assert told["action"]
+    with step(4):
         tables.replace(BUILT_IN)
+        assert list(reports.replace(today)) == []
         assert (await dsp.ask_update(device.image, (device.eui64,))).code == "I99"
 
 
@@ -239,6 +249,8 @@ async def test_a_removed_image_is_refused(
     steps=(
         "it is announced with GBCS 4.0, and let in",
         "11.4 lists it in InvalidGBCSVersionList",
+        "where the hub's GBCS is too low, so is a device in the list whose own is not",
+        "when the hub has been upgraded, the same request is taken",
     ),
 )
 async def test_an_older_gbcs_is_listed(bench: BenchUp, dsp: Session, step: Any) -> None:
@@ -253,6 +265,18 @@ async def test_an_older_gbcs_is_listed(bench: BenchUp, dsp: Session, step: Any) 
     with step(2):
         answer = await dsp.ask_update(bench.device.image, (STRANGER,))
         assert refused_devices(answer.response) == {STRANGER: "InvalidGBCSVersionList"}
+    other, hub = STRANGER + 1, dsp.wiring.hub.node.eui64
+    inventory = desk_of(bench).inventory
+    assert await announce(bench, dsp, other) == "I99"
+    await whitelist(dsp, other)
+    with step(3):
+        inventory.set_details(hub, gbcs_version=OLDER_GBCS)
+        answer = await dsp.ask_update(bench.device.image, (other,))
+        assert refused_devices(answer.response) == {other: "InvalidGBCSVersionList"}
+        assert answer.code == "E110403"
+    with step(4):
+        inventory.set_details(hub, gbcs_version=GBCS_VERSION)
+        assert (await dsp.ask_update(bench.device.image, (other,))).code == "I99"
 
 
 @conformance(
