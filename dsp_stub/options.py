@@ -62,7 +62,8 @@ _RESPONSE_CODE = r"^E[0-9]{1,6}$"
 _DCC_ALERT_CODE = r"^(N([1-9]|[12][0-9]|3[013-9]|[45][0-9]|6[0-5]|999)|AD1)$"
 _SAYS_RESPONSE_CODE = 'a response code such as "E40"'
 _SAYS_DCC_ALERT_CODE = 'a DCC alert code, "N1" to "N65" without "N32", "N999" or "AD1"'
-_LONGEST_S = 366 * 24 * 3600
+LONGEST_S = 366 * 24 * 3600
+MAX_THRESHOLD = 2**31
 
 
 # -- what single values may be -----------------------------------------------------------------
@@ -327,29 +328,32 @@ class Options(Table):
     in_progress_timeout_s: Whole = Field(
         default=7 * 24 * 3600,
         ge=1,
-        le=_LONGEST_S,
-        description=f"a whole number of seconds from 1 to {_LONGEST_S}",
+        le=LONGEST_S,
+        description=f"a whole number of seconds from 1 to {LONGEST_S}",
     )
     response_timeout_s: Whole = Field(
         default=1800,
         ge=1,
-        le=_LONGEST_S,
-        description=f"a whole number of seconds from 1 to {_LONGEST_S}",
+        le=LONGEST_S,
+        description=f"a whole number of seconds from 1 to {LONGEST_S}",
     )
     anomaly_threshold: Whole = Field(
-        default=0, ge=0, le=2**31, description="a whole number of devices, 0 for no threshold"
+        default=0,
+        ge=0,
+        le=MAX_THRESHOLD,
+        description="a whole number of devices, 0 for no threshold",
     )
     anomaly_window_s: Whole = Field(
         default=24 * 3600,
         ge=1,
-        le=_LONGEST_S,
-        description=f"a whole number of seconds from 1 to {_LONGEST_S}",
+        le=LONGEST_S,
+        description=f"a whole number of seconds from 1 to {LONGEST_S}",
     )
     service_level_s: Whole = Field(
         default=24 * 3600,
         ge=1,
-        le=_LONGEST_S,
-        description=f"a whole number of seconds from 1 to {_LONGEST_S}",
+        le=LONGEST_S,
+        description=f"a whole number of seconds from 1 to {LONGEST_S}",
     )
     least_gbcs_version: Text = Field(
         default="4.1",

@@ -14,9 +14,10 @@ from emulator.devices.models import OTA_UPGRADE
 from emulator.devices.node import Frame
 from emulator.zigbee import ota, zcl
 from firmware_images.image import FirmwareImage
+from firmware_images.samples import image_stream, seeded_image
 from gbcs.envelope import Cra
 from hil.errors import BenchBroke
-from hil.images import image_back
+from hil.images import image_back, maker_of
 from hil.judging import judge_device
 from hil.ota_tap import Heard
 from hil.records import SeenFrame
@@ -80,6 +81,17 @@ class BenchDevice:
         """The version it last said it runs; what it came with, before it said anything."""
         version = self.track.version
         return self.track.image.factory_version if version is None else version
+
+    def further_image(self, version: int) -> FirmwareImage:
+        """One more image of an emulated device's maker."""
+        seeds, product = self._session.seeds, self.track.product
+        return seeded_image(
+            product,
+            file_version=version,
+            size_bytes=len(self.image.data),
+            random_bits=seeds.stream(f"{image_stream(self.kind)} {version:08X}").getrandbits,
+            maker_key=maker_of(seeds, product),
+        )
 
     def described(self) -> UnderTest:
         """It, as a verdict names it."""
@@ -186,15 +198,21 @@ class BenchDevice:
         hub.node.send(Frame(self.eui64, OTA_UPGRADE, 1, endpoint, zcl.build(frame), encrypted))
 
     async def offered(
-        self, *, version: int | None = None, image_type: int | None = None, **more: Answer
+        self,
+        *,
+        version: int | None = None,
+        image_type: int | None = None,
+        size_bytes: int = 0,
+        **more: Answer,
     ) -> StandIn:
-        """The bench offers its image in the hub's place, relabelled, and the device is notified."""
+        """The bench offers its image in the hub's place, relabelled, with zeros behind it to a size
+        where one is said, and the device is notified."""
         header = self.image.header
         wanted = max(self.running, header.file_version) + 1 if version is None else version
         kind = self.track.product.image_type if image_type is None else image_type
         stand_in = StandIn(
             self.eui64,
-            relabelled(self.image.data, wanted),
+            relabelled(self.image.data, wanted).ljust(size_bytes, b"\0"),
             (header.manufacturer_code, kind, wanted),
             **more,
         )
@@ -229,6 +247,12 @@ class BenchDevice:
         """What users were told of its activations."""
         told = self._session.witness.activations
         return [upgrade for eui64, upgrade in told if eui64 == self.eui64]
+
+    @property
+    def anomalies(self) -> dict[str, int]:
+        """What was wrong with what it said, and how often."""
+        told = self._session.witness.anomalies
+        return {kind: count for (name, kind), count in told.items() if name == self.id}
 
     @property
     def complaints(self) -> list[str]:

@@ -33,7 +33,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PlainValidator, ValidationInfo, model_validator
 
-from dsp_stub.options import Codes, Options
+from dsp_stub.options import LONGEST_S, MAX_THRESHOLD, Codes, Options
 from emulator.devices.ota_rules import OtaClientParameters
 from emulator.zigbee.ota import WAIT_FOR_UPGRADE_COMMAND
 from firmware_images.checks import MAX_LIMIT_KB, SizeLimit
@@ -233,6 +233,21 @@ class Dsp(Table):
     commissioned: Literal["relaxed", "strict"] = Field(
         default="relaxed", description='"relaxed" or "strict"'
     )
+    bridge_as_other_device: Literal["intent", "literal"] = Field(
+        default="intent", description='"intent" or "literal"'
+    )
+    anomaly_threshold: Whole = Field(
+        default=0,
+        ge=0,
+        le=MAX_THRESHOLD,
+        description="a whole number of devices, 0 for no threshold",
+    )
+    service_level_s: Whole = Field(
+        default=Options().service_level_s,
+        ge=1,
+        le=LONGEST_S,
+        description=f"a whole number of seconds from 1 to {LONGEST_S}",
+    )
     codes: Codes = Field(default=Codes(), description="a table, [dsp.codes]")
 
     def options(self, limits: Limits) -> Options:
@@ -240,6 +255,9 @@ class Dsp(Table):
         return Options(
             profile=self.profile,
             commissioned=self.commissioned,
+            bridge_as_other_device=self.bridge_as_other_device,
+            anomaly_threshold=self.anomaly_threshold,
+            service_level_s=self.service_level_s,
             image_limit_kb=limits.image_kb,
             unit=limits.unit,
             scope=limits.scope,

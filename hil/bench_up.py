@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 
 from emulator.zigbee import ota
+from hil import dut
 from hil.air_words import zcl_words
 from hil.bench_device import BenchDevice
 from hil.bench_file import HUB, Bench
@@ -34,7 +35,7 @@ from hil.suite_page import write_suite_page
 from hil.verdict import RadioVerdict, SuiteTest, UnderTest, version_text
 from hil.wiring import quiet_hosts, require_buildable
 
-PATIENCE_S = {"virtual": 7200.0, "real": 600.0}
+PATIENCE_S = {"virtual": 7200.0, "real": dut.PATIENCE_S}
 # What must not come is awaited so long. A device that is told nothing new has no reason to speak.
 BRIEF_S = {"virtual": 60.0, "real": 5.0}
 LAST_SHOWN = 15
@@ -90,7 +91,7 @@ class BenchUp:
     async def _start(self, live: Live, *, take_over: bool) -> None:
         loop = asyncio.get_running_loop()
         clock = loop if isinstance(loop, VirtualLoop) else RealClock(loop)
-        self.tap = Tap(lambda: self.session.journal.tell())
+        self.tap = Tap(lambda: self.session.journal.tell(), self._stray)
         borrowed = borrowed_radios(self.file, self._evidence, self._tell, take_over=take_over)
         channel, self.radios = await self._radios.enter_async_context(borrowed)
         self.session = Session(
@@ -127,6 +128,12 @@ class BenchUp:
     def _tell(self, event_type: str, /, **fields: object) -> None:
         """Before there is a session that has a clock."""
         self._evidence.record({"type": event_type, "time_s": 0.0, **fields})
+
+    def _stray(self, eui64: int, what: str) -> None:
+        """A device says something to nobody."""
+        witness = self.session.witness
+        name = witness.name_of(eui64)
+        witness.anomaly(self.session.tracks.get(name), "stray", what)
 
     async def _stop(self) -> None:
         try:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dsp_stub import credential_commands
+from dsp_stub.campaigns import CampaignState
 from dsp_stub.cpl import CplEntry, HashScope, image_hash
 from dsp_stub.desk import CredentialsTold, Desk, DspEvent
 from dsp_stub.http import DspServer
@@ -33,7 +34,9 @@ from gbcs.protection import KeyStore, KeyUse, private_key_from
 from gbcs.smki import (
     ACB_EUI64,
     BENCH_ORGANISATIONS,
+    NETWORK_OPERATOR_EUI64,
     RECOVERY_EUI64,
+    SUPPLIER_2_EUI64,
     SUPPLIER_EUI64,
     Credential,
     Smki,
@@ -57,6 +60,11 @@ VARIANTS: dict[DeviceKind, PpmidVariant] = {
     "bridge-2": PpmidVariant.BRIDGE_2,
     "bridge-3": PpmidVariant.BRIDGE_3,
     "bridge-4": PpmidVariant.BRIDGE_4,
+}
+# Known to the DSP, and responsible for nothing here; without callbacks.
+OTHER_USERS = {
+    SUPPLIER_2_EUI64: UserRole.IMPORT_SUPPLIER,
+    NETWORK_OPERATOR_EUI64: UserRole.ELECTRICITY_DISTRIBUTOR,
 }
 # Nobody's: the manufacturer of the hub and of the meter that are there on paper.
 _FOUND_MANUFACTURER = "FFF0"
@@ -151,18 +159,22 @@ class Dcc:
         """Whom does it trust?"""
         self._carry_out(credential_commands.read_cells, device)
 
-    def replace_acb_cells(self, device: int, *, execution: datetime | None = None) -> None:
-        """New key pairs of the ACB, certified by the SMKI, for the cells of a device."""
+    def replace_acb_cells(
+        self, device: int, *, execution: datetime | None = None, smki: Smki | None = None
+    ) -> None:
+        """New key pairs of the ACB, certified by the SMKI, for the cells of a device; by another
+        `smki` than the run's own, to see them refused."""
+        smki = smki or self._smki
         self._renewals += 1
         pairs = {}
         for use in (KeyUse.DIGITAL_SIGNATURE, KeyUse.KEY_AGREEMENT):
             name = f"acb {use} {self._renewals}"
             key = private_key_from(self._seeds.stream(f"{name} key").getrandbits)
-            certificate = self._smki.certify_organisation(
+            certificate = smki.certify_organisation(
                 ACB_EUI64, Role.ACCESS_CONTROL_BROKER, use, key.public_key(), name
             )
             pairs[use] = Credential(certificate, key, use)
-        path = (self._smki.issuing_authority.certificate.der,)
+        path = (smki.issuing_authority.certificate.der,)
         self._carry_out(
             credential_commands.replace_acb_cells, device, pairs, path, execution=execution
         )
@@ -170,6 +182,12 @@ class Dcc:
     def renew_key(self, device: int, use: KeyUse) -> None:
         """A new key pair of the device's own."""
         self._carry_out(credential_commands.renew_key, device, use)
+
+    def release(self, request_id: str) -> None:
+        """An operator lets a quarantined request go."""
+        self._carry_out(
+            lambda desk, _now: desk.campaigns.ask_for(request_id, CampaignState.RELEASED)
+        )
 
     def _carry_out(self, call: Callable[..., None], *arguments: object, **options: object) -> None:
         assert self._server is not None
@@ -198,9 +216,9 @@ class Dcc:
     ) -> None:
         """Open the supplier's port and the DSP's, with the CPL that the bench's products are on."""
         self._records = records
+        signing_key = self._organisations.private_key(SUPPLIER_EUI64, KeyUse.DIGITAL_SIGNATURE)
+        assert signing_key is not None
         xml = self._certificate(SUPPLIER_EUI64, KeyUse.XML_SIGNATURE)
-        key = self._organisations.private_key(SUPPLIER_EUI64, KeyUse.XML_SIGNATURE)
-        assert key is not None
         dsp_xml = self._certificate(ACB_EUI64, KeyUse.XML_SIGNATURE)
         for certificate in (
             xml,
@@ -210,12 +228,8 @@ class Dcc:
         ):
             records.certificate(certificate)
         self.supplier = Supplier(
-            DuisUser(
-                SUPPLIER_EUI64,
-                key,
-                xml,
-                lambda serial: dsp_xml if serial == dsp_xml.serial else None,
-            ),
+            self.user(SUPPLIER_EUI64),
+            signing_key,
             ACB_EUI64,
             records,
             self._on_callback,
@@ -223,16 +237,30 @@ class Dcc:
             self._hold,
         )
         callback = await self.supplier.listen()
-        user = User(SUPPLIER_EUI64, UserRole.IMPORT_SUPPLIER, xml, callback)
+        users = [User(SUPPLIER_EUI64, UserRole.IMPORT_SUPPLIER, xml, callback)]
+        for eui64, role in OTHER_USERS.items():
+            users.append(User(eui64, role, self._certificate(eui64, KeyUse.XML_SIGNATURE), None))
         dsp = self._bench.dsp
         options = dsp.options(self._bench.limits)
-        users = Users([user], self._smki.authorities())
-        desk = Desk(self._store, users, self.keys, ACB_EUI64, options, dsp.codes, self._certify)
+        known = Users(users, self._smki.authorities())
+        desk = Desk(self._store, known, self.keys, ACB_EUI64, options, dsp.codes, self._certify)
         self._desk = desk
         with self._store.transaction():
             self._list_products(desk, images)
         self._server = DspServer(Dsp(desk, self._hear), self._utc_now, hold=self._hold)
         self.supplier.reach(await self._server.start(LOOPBACK, 0))
+
+    def user(self, eui64: int) -> DuisUser:
+        """Who can sign requests as this user: the run's own supplier, or another."""
+        key = self._organisations.private_key(eui64, KeyUse.XML_SIGNATURE)
+        assert key is not None
+        dsp = self._certificate(ACB_EUI64, KeyUse.XML_SIGNATURE)
+        return DuisUser(
+            eui64,
+            key,
+            self._certificate(eui64, KeyUse.XML_SIGNATURE),
+            lambda serial: dsp if serial == dsp.serial else None,
+        )
 
     @property
     def desk(self) -> Desk:

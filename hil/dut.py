@@ -7,13 +7,32 @@ is learnt from what it sends: on the HAN, through the tunnel, and on the WAN.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from gbcs.certificates import Certificate
 from gbcs.protection import KeyUse
-from hil.bench_file import Device
+from hil.bench_file import Bench, Device
 from hil.dut_power import Power, power_of
 from hil.errors import RequestError
 from hil.key_folder import load_keys
+
+PATIENCE_S = 600.0
+
+
+def patience_of(bench: Bench, asked_s: float | None) -> float | None:
+    """How long a run waits for what must come: as long as one says, and no hour for a device under
+    test that has nothing more to say; None for what is usual."""
+    if asked_s is None and any(device.dut for device in bench.devices):
+        return PATIENCE_S
+    return asked_s
+
+
+def with_civil_time(bench: Bench) -> Bench:
+    """Where a device under test is on the bench, civil time is the machine's, since it is the
+    device's; unless the file says otherwise."""
+    if any(device.dut for device in bench.devices) and "epoch" not in bench.model_fields_set:
+        return bench.model_copy(update={"epoch": datetime.now(UTC)})
+    return bench
 
 
 class DeviceUnderTest:

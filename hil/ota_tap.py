@@ -15,11 +15,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emulator.devices.models import OTA_UPGRADE
 from emulator.devices.node import (
+    SMART_ENERGY_PROFILE,
     Frame,
+    NetworkSettings,
     NodeError,
     NodeEvent,
     OnEvent,
@@ -32,6 +34,7 @@ from emulator.zigbee import ota, zcl
 
 MAX_HEARD = 200_000  # a few whole images; then the older half goes
 MAX_LAST = 60
+ZDO_PROFILE = 0x0000
 
 Said = ota.OtaCommand | zcl.DefaultResponse
 
@@ -65,14 +68,20 @@ StandIn = Callable[[int, ota.OtaCommand], ota.OtaCommand | None]
 
 
 class Tap:
-    """`heard` grows as they speak; `tamper` and `stand_in` change what the hub says."""
+    """`heard` grows as they speak; `tamper` and `stand_in` change what the hub says. `on_stray` is
+    told of what a device says to nobody that is there."""
 
-    def __init__(self, on_heard: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        on_heard: Callable[[], object],
+        on_stray: Callable[[int, str], object] = lambda _eui64, _what: None,
+    ) -> None:
         self.heard: list[Heard] = []
         self.last: deque[Message] = deque(maxlen=MAX_LAST)
         self.unreadable: list[bytes] = []  # of devices
         self.tamper: Tamper = lambda _command: None
         self.stand_in: StandIn = lambda _eui64, _command: None
+        self.on_stray = on_stray
         self._on_heard = on_heard
         self._loop = asyncio.get_running_loop()
 
@@ -142,6 +151,21 @@ class TappedNode(ZigpyNode):
         super().__init__(url, endpoints, self._event, take_over=take_over)
         self._upwards = on_event
         self._tap = tap
+
+    async def form(self, settings: NetworkSettings) -> None:
+        await super().form(settings)
+        self.ezsp.add_callback(self._aside)
+
+    def _aside(self, name: str, arguments: list[Any]) -> None:
+        """What is of another profile than the hub's is zigpy's, who has no use for it either."""
+        if name != "incomingMessageHandler":
+            return
+        header, sender = arguments[1], arguments[4 if self.ezsp.ezsp_version < 14 else 2]
+        nwk = int(getattr(sender, "sender_short_id", sender))
+        eui64 = self._eui64_of.get(nwk)
+        if eui64 is not None and header.profileId not in (ZDO_PROFILE, SMART_ENERGY_PROFILE):
+            what = f"cluster {header.clusterId:04X} of profile {header.profileId:04X}"
+            self._tap.on_stray(eui64, what)
 
     def _event(self, event: NodeEvent) -> None:
         if type(event) is Received:

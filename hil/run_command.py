@@ -21,6 +21,7 @@ import click
 from hil.bench_file import EZSP_GAP, EZSP_VERSIONS, Bench, EzspVersion, load_bench
 from hil.clock import RealClock, VirtualLoop, run_real, run_virtual
 from hil.closing import close_run
+from hil.dut import patience_of, with_civil_time
 from hil.environment import write_environment
 from hil.errors import BenchBroke
 from hil.evidence import VERDICT, Evidence
@@ -83,6 +84,7 @@ class EzspChoice(click.Choice[str]):
     type=click.Path(path_type=Path),
     help="A new or empty folder.  [default: one below evidence/, named by time and seed]",
 )
+@click.option("--patience", type=float, metavar="S", help="How long what must come is awaited.")
 @click.option("--with-keys", is_flag=True, help="Write the keys beside the capture (air.keys).")
 @click.option("--take-over", is_flag=True, help="Let real radios forget the network they know.")
 @click.option(
@@ -97,6 +99,7 @@ def run_command(
     faults: tuple[str, ...],
     images: tuple[Path, ...],
     folder: Path | None,
+    patience: float | None,
     with_keys: bool,
     take_over: bool,
     log: bool,
@@ -104,7 +107,7 @@ def run_command(
 ) -> None:
     """Update the firmware of every device on the bench; without a file, the built-in one:
     hub, PPMID, bridges 1 and 2 on emulated radios."""
-    bench = load_bench(bench_file).with_options(
+    bench = with_civil_time(load_bench(bench_file)).with_options(
         seed=seed,
         clock=cast(Literal["virtual", "real"] | None, clock),
         ezsp=cast(EzspVersion | None, None if ezsp is None else int(ezsp)),
@@ -123,13 +126,14 @@ def run_command(
     live = Live(bench.resolve_clock(), silent=as_json)
     try:
         with evidence, live:
-            repeat = _repeat(bench_file, bench, faults, images)
+            repeat = _repeat(bench_file, bench, faults, images, patience)
             write_environment(evidence, repeat)
             verdict = _run(
                 bench,
                 chosen,
                 evidence,
                 live,
+                patience_s=patience_of(bench, patience),
                 with_keys=with_keys,
                 take_over=take_over,
                 repeat=repeat,
@@ -153,6 +157,7 @@ def _run(
     evidence: Evidence,
     live: Live,
     *,
+    patience_s: float | None,
     with_keys: bool,
     take_over: bool,
     repeat: str,
@@ -177,6 +182,7 @@ def _run(
                 take_over=bool(radios),
                 channel=channel,
                 radios=radios,
+                patience_s=patience_s,
             )
             if with_keys:
                 evidence.write_keys(scenario.wiring.keys.wireshark())
@@ -217,7 +223,11 @@ async def _on_real_loop(on: Callable[[RealClock], Awaitable[Verdict]]) -> Verdic
 
 
 def _repeat(
-    bench_file: Path | None, bench: Bench, faults: tuple[str, ...], images: tuple[Path, ...]
+    bench_file: Path | None,
+    bench: Bench,
+    faults: tuple[str, ...],
+    images: tuple[Path, ...],
+    patience_s: float | None,
 ) -> str:
     """The one command that repeats this run."""
     words: list[object] = ["hanbench", "run"]
@@ -230,6 +240,8 @@ def _repeat(
         words += ["--fault", fault]
     for image in images:
         words += ["--image", image]
+    if patience_s is not None:
+        words += ["--patience", f"{patience_s:g}"]
     return shlex.join(map(str, words))
 
 

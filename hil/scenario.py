@@ -25,7 +25,14 @@ from hil.images import DeviceImage, maker_of
 from hil.judging import Probe, judge_device, verdict_of
 from hil.live import Live
 from hil.radio_options import CHANNEL
-from hil.session import Session, is_settled, is_transferred, refused_devices
+from hil.session import (
+    NO_PROGRESS_TIMEOUT_S,
+    RESPONSE_TIMEOUT_S,
+    Session,
+    is_settled,
+    is_transferred,
+    refused_devices,
+)
 from hil.track import Track
 from hil.verdict import Outcome, RadioVerdict, Verdict, version_text
 
@@ -50,17 +57,23 @@ class Scenario:
         take_over: bool = False,
         channel: int = CHANNEL,
         radios: Sequence[RadioVerdict] = (),
+        patience_s: float | None = None,
     ) -> None:
         self.session = Session(
             bench, images, clock, evidence, live, take_over=take_over, channel=channel
         )
         self._radios = list(radios)
+        self._patience_s = patience_s
         self.tracks = self.session.tracks
         self.witness = self.session.witness
         self.dcc = self.session.dcc
         self.wiring = self.session.wiring
         self._bench = bench
         self._probes: list[Probe] = []
+
+    def _limit_s(self, usual_s: float) -> float:
+        """How long what must come is awaited."""
+        return usual_s if self._patience_s is None else self._patience_s
 
     # -- the course of things ------------------------------------------------------------------
 
@@ -114,7 +127,7 @@ class Scenario:
                 track.is_over or (track.joined and track.tunnel_up)
                 for track in self.tracks.values()
             ),
-            JOIN_TIMEOUT_S,
+            self._limit_s(JOIN_TIMEOUT_S),
         )
         for track in self.tracks.values():
             if not track.is_over and not (track.joined and track.tunnel_up):
@@ -127,7 +140,8 @@ class Scenario:
         return answer.is_accepted
 
     async def _add_to_log(self, track: Track) -> bool:
-        answer, is_in = await self.session.add_to_log(track)
+        limit_s = self._limit_s(RESPONSE_TIMEOUT_S)
+        answer, is_in = await self.session.add_to_log(track, limit_s)
         if not answer.is_accepted:
             self._end(track, "refused", f"the DSP refused 8.11 with {answer.code}")
         elif not is_in:
@@ -159,12 +173,14 @@ class Scenario:
             )
         if not any(probe.name == "busy" for probe in self._probes):
             await self._probe_busy(asked, image)
-        await self.session.progress_until(lambda: all(map(is_transferred, asked)), asked)
+        limit_s = self._limit_s(NO_PROGRESS_TIMEOUT_S)
+        await self.session.progress_until(lambda: all(map(is_transferred, asked)), asked, limit_s)
         await self.session.release(asked)
-        await self.session.until(lambda: all(map(is_settled, asked)), ALERT_TIMEOUT_S)
+        limit_s = self._limit_s(ALERT_TIMEOUT_S)
+        await self.session.until(lambda: all(map(is_settled, asked)), limit_s)
         for track in asked:
             if track.upgrade is not None and track.lost is None:
-                await self.session.read_back(track)
+                await self.session.read_back(track, self._limit_s(RESPONSE_TIMEOUT_S))
         for track in asked:
             self._end(track, *judge_device(track))
 
@@ -214,7 +230,7 @@ class Scenario:
         """The same request again while the devices are in the midst of it."""
         await self.session.until(
             lambda: all(track.started or is_settled(track) for track in tracks),
-            START_TIMEOUT_S,
+            self._limit_s(START_TIMEOUT_S),
         )
         busy = [track for track in tracks if track.started and not is_transferred(track)]
         if not busy:

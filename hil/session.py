@@ -43,6 +43,7 @@ from gbcs.firmware import FirmwareVersion, ReadResult
 from hil.bench_file import HUB, Bench
 from hil.clock import VirtualLoop
 from hil.dcc import PPMID_VERSION, VARIANTS, Dcc
+from hil.duis_client import DuisUser
 from hil.errors import BenchBroke
 from hil.evidence import Evidence
 from hil.images import DeviceImage
@@ -215,11 +216,18 @@ class Session:
         *,
         target: int | None = None,
         about: tuple[int, ...] = (),
+        variant: int | None = None,
+        user: DuisUser | None = None,
         note: str = "",
     ) -> Answer:
-        """A request as it stands: to the DSP alone, or through it to `target`."""
+        """A request as it stands: to the DSP alone, or through it to `target`; of another `user`
+        than the run's supplier where one is given."""
         supplier = self.dcc.supplier
-        return Answer(*await supplier.ask(service, body, target=target, about=about, note=note))
+        return Answer(
+            *await supplier.ask(
+                service, body, target=target, about=about, variant=variant, user=user, note=note
+            )
+        )
 
     async def response(
         self, request_id: str, timeout_s: float = RESPONSE_TIMEOUT_S

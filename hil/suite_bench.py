@@ -7,30 +7,24 @@ the one test of the largest image says so itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hil.bench_file import BUILT_IN, Bench, load_bench
+from hil.dut import with_civil_time
 
 SMALL_BYTES = 12 * 1024  # three flash sectors: a transfer can be resumed in the midst of it
 
 
 def suite_bench(path: Path | None) -> Bench:
-    """The bench of a file, or the built-in one with small images.
-
-    Where a device under test is on it, civil time is the machine's, which is the device's too.
-    """
+    """The bench of a file, or the built-in one with small images."""
     if path is None:
         small = [
             device.model_copy(update={"image_size_bytes": SMALL_BYTES})
             for device in BUILT_IN.devices
         ]
         return BUILT_IN.model_copy(update={"devices": tuple(small)})
-    bench = load_bench(path)
-    if any(device.dut for device in bench.devices) and "epoch" not in bench.model_fields_set:
-        return bench.model_copy(update={"epoch": datetime.now(UTC)})
-    return bench
+    return with_civil_time(load_bench(path))
 
 
 def changed(bench: Bench, keys: Mapping[str, Any]) -> Bench:

@@ -23,15 +23,9 @@ from hil.requirements import TITLES
 from hil.verdict import RadioVerdict, Requirement, SuiteStep, SuiteTest, UnderTest
 
 NOT_SHOWN = {
-    "MP170-R3": "it is of exchanges between people's systems: hanbench report and campaign show it",
-    "MP170-R4": "the reports are shown by hanbench report, which no device has a part in",
-    "MP170-TCSO": "no Trust Centre Swap Out is emulated yet",
+    "MP170-TCSO": "no Trust Centre Swap Out is driven from the DSP yet",
     "MP170-SOLUTIONS": "bridges 3 and 4, of which two of them consist, are not emulated yet",
-    "MP170-SLA": "its figures are those of campaigns, and hanbench report has them",
-    "MP170-NF1": "it takes a year",
     "MP170-NF2": "volumes are those of fleets",
-    "MP170-ADT": "it takes more requests than one device is worth",
-    "MP202-R7": "no hub of SMETS1 is on the bench",
     "MP0038-OFF": "no PPMID with another interface is emulated yet",
     "MP0038-ON": "no PPMID with another interface is emulated yet",
 }

@@ -11,13 +11,16 @@ from contextlib import AbstractContextManager
 
 import aiohttp
 
-from dsp_stub.requests import Body, Request, RequestId, service_reference
+from dsp_stub.requests import Body, Request, RequestId, SignedPreCommand, service_reference
 from dsp_stub.responses import (
     DccAlertMessage,
     DeviceAlertMessage,
     Response,
     ResponseMessage,
 )
+from gbcs.envelope import parse_frame
+from gbcs.protection import PrivateKey, complete_pre_command
+from gbcs.user_commands import pre_command
 from hil.alert_words import alert_devices, alert_words, warning_words
 from hil.duis_client import CallbackListener, DuisUser, new_session, send
 from hil.duis_lines import alert_element
@@ -35,6 +38,7 @@ class Supplier:
     def __init__(
         self,
         user: DuisUser,
+        signing_key: PrivateKey,
         dcc: int,
         records: Records,
         on_callback: Callable[[Response, int], object],
@@ -43,6 +47,7 @@ class Supplier:
     ) -> None:
         self.responses: dict[str, tuple[Response, int]] = {}
         self._user = user
+        self._signing_key = signing_key
         self._dcc = dcc
         self._records = records
         self._on_callback = on_callback
@@ -73,28 +78,32 @@ class Supplier:
         *,
         target: int | None = None,
         about: tuple[int, ...],
+        variant: int | None = None,
+        user: DuisUser | None = None,
         note: str = "",
     ) -> tuple[Response, str, int]:
         """Send a request; the answer, the RequestID, and the id of the answer's event.
 
         `target` is the device a command is for, None for a service of the DCC; `about` are the
-        devices the request is about. `note` is what a reader should know of it.
+        devices the request is about; `variant` is the command variant, where it is none of the
+        usual two; `user` signs it where that is somebody else. `note` is what a reader should know
+        of it.
         """
         assert self._session is not None
         self._counter += 1
-        variant = DCC_ONLY if target is None else SEND_OVER_WAN
-        request_id = RequestId(
-            self._user.eui64, self._dcc if target is None else target, self._counter
-        )
+        user = user or self._user
+        if variant is None:
+            variant = DCC_ONLY if target is None else SEND_OVER_WAN
+        request_id = RequestId(user.eui64, self._dcc if target is None else target, self._counter)
         reference = service_reference(service)
-        signed = self._user.sign(Request(request_id, variant, reference, service, body))
+        signed = user.sign(Request(request_id, variant, reference, service, body))
         text = str(request_id)
         self._records.duis(
             "request", signed, what=service, service=service, request_id=text, devices=about
         )
         with self._hold():
             octets = await send(self._session, self._dsp_url, signed)
-        response = self._user.open_reply(octets)
+        response = user.open_reply(octets)
         event_id = self._records.duis(
             "acknowledgement",
             octets,
@@ -106,6 +115,11 @@ class Supplier:
             detail="; ".join(filter(None, (note, warning_words(response)))),
         )
         return response, text, event_id
+
+    def signed_command(self, code: int, target: int, payload: bytes) -> SignedPreCommand:
+        """The command of a critical service, signed for the request that is sent next."""
+        octets = pre_command(code, self._user.eui64, self._counter + 1, target, payload)
+        return SignedPreCommand(complete_pre_command(parse_frame(octets), self._signing_key))
 
     def _receive(self, octets: bytes, response: Response) -> None:
         """A callback whose signature has been verified."""

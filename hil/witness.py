@@ -6,10 +6,10 @@ Source: ours. Everybody's events come in here; the scenario waits for what they 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from datetime import datetime
 
-from dsp_stub.desk import DspEvent, Flagged, SecurityEvent
+from dsp_stub.desk import CredentialsTold, DspEvent, Flagged, SecurityEvent
 from dsp_stub.responses import (
     CommsHubAlert,
     CspFirmwareDeliveryStatus,
@@ -43,6 +43,7 @@ from hil.track import Track, Upgrade
 from hil.verdict import Alert, version_text
 
 HUB = "hub"
+MAX_OF_A_KIND = 500  # anomalies of one device that are recorded one by one
 MAX_KEPT = 5000  # of each kind; a device that floods the bench pushes out its own oldest
 
 
@@ -68,6 +69,9 @@ class Witness:
         self.frames: deque[SeenFrame] = deque(maxlen=MAX_KEPT)
         self.activations: deque[tuple[int, Upgrade]] = deque(maxlen=MAX_KEPT)
         self.complaints: deque[tuple[int | None, str]] = deque(maxlen=MAX_KEPT)
+        self.anomalies: Counter[tuple[str | None, str]] = Counter()  # of a device, of a kind
+        self.alerts: deque[DccAlertMessage] = deque(maxlen=MAX_KEPT)
+        self.credentials: deque[CredentialsTold] = deque(maxlen=MAX_KEPT)
 
     # -- who is who ----------------------------------------------------------------------------
 
@@ -98,6 +102,13 @@ class Witness:
         return event_id
 
     def anomaly(self, track: Track | None, kind: str, detail: str) -> None:
+        """Keep the first of a kind of one device: who says what is wrong may say it for ever."""
+        key = None if track is None else track.device_id, kind
+        self.anomalies[key] += 1
+        if self.anomalies[key] > MAX_OF_A_KIND:
+            return
+        if self.anomalies[key] == MAX_OF_A_KIND:
+            detail += "; from here on those of this kind are counted alone"
         device = {} if track is None else {"device_id": track.device_id}
         self.tell("anomaly", kind=kind, detail=detail, **device)
 
@@ -234,6 +245,8 @@ class Witness:
                 name = None if event.device is None else self.name_of(event.device)
                 self._discarded("dsp", name, event.reason, event.detail)
                 self.complaints.append((event.device, event.reason))
+            case CredentialsTold():
+                self.credentials.append(event)
             case Flagged():
                 self.complaints.append((event.device, event.reason))
                 track = self._by_eui64.get(event.device)
@@ -275,6 +288,7 @@ class Witness:
         """A verified response or alert of the DSP."""
         message = response.message
         if isinstance(message, DccAlertMessage):
+            self.alerts.append(message)
             self._on_dcc_alert(message, event_id)
         self._journal.tell()
 

@@ -37,6 +37,7 @@ FINDINGS = {
     "never-downloads": _DEPLOYED,
     "takes-foreign-image": _bad_image("test_a_foreign_image_is_not_loaded"),
     "takes-older-image": _bad_image("test_an_older_image_is_not_loaded"),
+    "takes-large-image": Finding("test_a_large_image_is_not_loaded", ("MP170-SIZE",)),
     "upgrade-end-without-image": _DEPLOYED,
     "oversize-block-request": _DEPLOYED,
     "wrong-offset-accepted": _manners("test_a_wrong_block_is_not_taken", "MP170-R2"),
@@ -65,6 +66,12 @@ FINDINGS = {
     "answers-with-another-counter": _ANSWERED,
     "accepts-forged-cs08": _ANSWERED,
     "accepts-replayed-cs08": _ANSWERED,
+    "sends-broken-frames": _manners("test_with_nothing_to_do_it_is_quiet"),
+    "asks-for-absurd-blocks": _DEPLOYED,
+    "abuses-tunnel": _manners("test_with_nothing_to_do_it_is_quiet"),
+    "sends-broken-gbcs": _CONFIRMED,
+    "floods-queries": _manners("test_with_nothing_to_do_it_is_quiet"),
+    "babbles-beside": _manners("test_with_nothing_to_do_it_is_quiet"),
 }
 
 DEVICE_MODULES = ("test_update", "test_bad_images", "test_manners", "test_commands")

@@ -41,6 +41,8 @@ from dsp_stub.responses import (
 from emulator.devices.hub import DeviceTunnel, Hub, HubEvent
 from emulator.devices.models import OTA_UPGRADE
 from emulator.devices.node import Frame, NetworkSettings
+from emulator.devices.ota_server import Anomaly as OtaAnomaly
+from emulator.devices.tunnel import Anomaly as TunnelAnomaly
 from emulator.devices.tunnel import TunnelUp
 from emulator.zigbee import ota, zcl
 from firmware_images.header import OtaHeader
@@ -116,7 +118,8 @@ class ForeignRig:
         self.frames: list[SeenFrame] = []
         self.callbacks: list[Response] = []
         self.said: list[str] = []  # lines of the device's process
-        self.tap = Tap(self.journal.tell)
+        self.strays: list[str] = []  # what it says to nobody
+        self.tap = Tap(self.journal.tell, lambda _eui64, what: self._keep(self.strays, what))
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         now = self._utc_now()
@@ -354,6 +357,12 @@ class ForeignRig:
         messages = [response.message for response in self.callbacks]
         alerts = [one.alert for one in messages if isinstance(one, DccAlertMessage)]
         return [one for one in alerts if isinstance(one, PpmidAlert)]
+
+    @property
+    def anomalies(self) -> set[str]:
+        """What the hub could not make anything of, by kind."""
+        told = [one.output if isinstance(one, DeviceTunnel) else one for one in self.hub_events]
+        return {one.kind for one in told if isinstance(one, OtaAnomaly | TunnelAnomaly)}
 
     @property
     def complaints(self) -> list[str]:

@@ -35,7 +35,7 @@ CLAIMS = {
 
 @dataclass(frozen=True)
 class Verified:
-    """What `hanbench verify` said."""
+    """What `hanbench verify` said, or `hanbench run`."""
 
     exit_code: int
     verdict: Mapping[str, Any]
@@ -123,12 +123,26 @@ async def verify(
     patience_s: float = PATIENCE_S,
 ) -> Verified:
     """Run the suites against the device with these defects, which claims this beside its usual."""
+    asked = ("--patience", str(patience_s), *options)
+    return await on_bench("verify", folder, defects, personality, asked, arguments, claims)
+
+
+async def on_bench(
+    command: str,
+    folder: Path,
+    defects: Sequence[str] = (),
+    personality: str = "ember",
+    options: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    claims: Sequence[str] = (),
+) -> Verified:
+    """A command of hanbench that takes a bench file, with the device on that bench."""
     folder.mkdir(parents=True, exist_ok=True)
     wrong = [word for defect in defects for word in ("--defect", defect)]
     async with serve_sticks(*("tcp://127.0.0.1:0",) * 2, ezsp=14) as sticks:
         claimed = [*CLAIMS[personality], *claims]
         bench = write_bench(folder, sticks, personality, [*wrong, *arguments], claimed)
-        words = ["verify", bench, "--patience", patience_s, "--evidence", folder / "evidence"]
+        words = [command, bench, "--evidence", folder / "evidence"]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "hil.cli", *map(str, words), *options),
             stdout=asyncio.subprocess.PIPE,

@@ -43,6 +43,29 @@ async def test_a_foreign_image_is_not_loaded(
 
 
 @conformance(
+    "MP170-SIZE",
+    title="an image over the limit is not loaded",
+    needs=("device",),
+    steps=(
+        "the device is in the network",
+        "offered a file one octet over the limit, it asks for no block of it",
+    ),
+)
+async def test_a_large_image_is_not_loaded(bench: BenchUp, device: BenchDevice, step: Any) -> None:
+    with step(1):
+        await device.admit()
+    with step(2):
+        bench.forget()
+        limit = bench.file.limits.size_limit()
+        skipped = device.image.header.header_length if limit.scope == "body" else 0
+        await device.offered(size_bytes=limit.limit_bytes + skipped + 1)
+        await bench.until(lambda: device.sent(ota.QueryNextImageRequest), "it asks for an image")
+        await bench.never(
+            lambda: device.sent(ota.ImageBlockRequest), "it loads it all the same", bench.brief_s
+        )
+
+
+@conformance(
     "MP170-R1",
     title="an older image is not loaded by a device that claims no downgrade",
     needs=("device",),

@@ -7,16 +7,18 @@ changes (GBCS versions). The lists are written as the DCC does it; what they all
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from dsp_stub.applicability import BUILT_IN, Period, Specification
+from dsp_stub.assurance import AssuranceCertificate, Scheme, notices
 from dsp_stub.cpl import CplEntry
 from dsp_stub.cpl_admission import Epcl, Panel
 from dsp_stub.desk import Desk
 from dsp_stub.errors import DspValueError
+from dsp_stub.reports import Reports
 from dsp_stub.requests import UpdateHanDeviceLog
 from dsp_stub.smi import DeviceType
 from hil.bench_device import BenchDevice
@@ -25,6 +27,7 @@ from hil.conformance import conformance
 from hil.dcc import GBCS_VERSION, PPMID_VERSION
 from hil.session import Session, refused_devices
 from hil.suites.test_inventory import CODE, STRANGER, announce, row, whitelist
+from hil.suites.test_requests import on_the_wan
 from hil.verdict import version_text
 
 SMETS1 = "SMETS V1.2"
@@ -183,7 +186,8 @@ async def test_the_installation_period_is_kept(bench: BenchUp, dsp: Session, ste
     steps=(
         "the period was over yesterday: 11.4 is refused with E110401",
         "so it is where the applicability of its GBCS was over",
-        "in the period it is accepted",
+        "the report names the device, to be replaced or updated, and when that was",
+        "in the period it is accepted, and the report names nobody",
     ),
 )
 async def test_the_maintenance_period_is_kept(
@@ -196,8 +200,16 @@ async def test_the_maintenance_period_is_kept(
             tables.replace([valid_until_yesterday(bench, which)])
             answer = await dsp.ask_update(device.image, (device.eui64,))
             assert answer.code == "E110401", which
+    today = dsp.utc_now().date()
+    reports = Reports(desk_of(bench).store)
     with step(3):
+        eui64 = f"{device.eui64:016X}"
+        (told,) = [one for one in reports.replace(today) if one["device_id"] == eui64]
+        assert told["maintained_until"] == (today - timedelta(days=1)).isoformat()
+        assert told["action"]
+    with step(4):
         tables.replace(BUILT_IN)
+        assert list(reports.replace(today)) == []
         assert (await dsp.ask_update(device.image, (device.eui64,))).code == "I99"
 
 
@@ -237,6 +249,8 @@ async def test_a_removed_image_is_refused(
     steps=(
         "it is announced with GBCS 4.0, and let in",
         "11.4 lists it in InvalidGBCSVersionList",
+        "where the hub's GBCS is too low, so is a device in the list whose own is not",
+        "when the hub has been upgraded, the same request is taken",
     ),
 )
 async def test_an_older_gbcs_is_listed(bench: BenchUp, dsp: Session, step: Any) -> None:
@@ -251,6 +265,18 @@ async def test_an_older_gbcs_is_listed(bench: BenchUp, dsp: Session, step: Any) 
     with step(2):
         answer = await dsp.ask_update(bench.device.image, (STRANGER,))
         assert refused_devices(answer.response) == {STRANGER: "InvalidGBCSVersionList"}
+    other, hub = STRANGER + 1, dsp.wiring.hub.node.eui64
+    inventory = desk_of(bench).inventory
+    assert await announce(bench, dsp, other) == "I99"
+    await whitelist(dsp, other)
+    with step(3):
+        inventory.set_details(hub, gbcs_version=OLDER_GBCS)
+        answer = await dsp.ask_update(bench.device.image, (other,))
+        assert refused_devices(answer.response) == {other: "InvalidGBCSVersionList"}
+        assert answer.code == "E110403"
+    with step(4):
+        inventory.set_details(hub, gbcs_version=GBCS_VERSION)
+        assert (await dsp.ask_update(bench.device.image, (other,))).code == "I99"
 
 
 @conformance(
@@ -292,3 +318,94 @@ async def test_a_removal_lets_an_update_finish(
     with step(2):
         await device.settled()
         assert [one.succeeded for one in device.activations] == [True]
+
+
+@conformance(
+    "MP202-R7",
+    title="a PPMID takes firmware on a hub of SMETS2+, and on one of SMETS1 none",
+    needs=("device", "emulated"),
+    steps=(
+        "on the hub, which is of SMETS2+, the device is updated by 11.4",
+        "a dual-mode PPMID is tied to SMETS1 by a hub that stands as that in the inventory",
+        "11.4 for it is refused: NotApplicableFirmwareDeviceIDList",
+        "of neither request has anything left for the hub, so nothing is on the air",
+        "in an 11.4 for both it alone is in the list",
+    ),
+)
+async def test_on_smets1_it_takes_none(bench: BenchUp, dsp: Session, step: Any) -> None:
+    device, hub = bench.device, dsp.wiring.hub.node.eui64
+    desk = desk_of(bench)
+    with step(1):
+        assert await device.update() == "activated", device.track.detail
+    desk.cpl.add(entry_of(bench, smets_chts_version=SMETS1))
+    crossed = on_the_wan(bench)
+    with step(2):
+        assert await announce(bench, dsp, STRANGER) == "I99"
+        smets2 = desk.inventory.get(hub)
+        assert smets2 is not None
+        desk.inventory.set_details(hub, smets_chts_version=SMETS1)
+        assert await add(dsp, STRANGER) == "I99"
+        desk.inventory.set_details(hub, smets_chts_version=smets2.smets_chts_version)
+        found = await row(dsp, STRANGER)
+        assert found is not None
+        assert (found.device_status, found.smets_chts_version) == ("Whitelisted", SMETS1)
+    tied = {STRANGER: "NotApplicableFirmwareDeviceIDList"}
+    with step(3):
+        answer = await dsp.ask_update(device.image, (STRANGER,))
+        assert (answer.code, refused_devices(answer.response)) == ("E110403", tied)
+    with step(4):
+        await bench.quiet(bench.brief_s)
+        assert on_the_wan(bench) == crossed
+    with step(5):
+        answer = await dsp.ask_update(device.image, (device.eui64, STRANGER))
+        assert refused_devices(answer.response) == tied
+
+
+@conformance(
+    "CPL-CERT",
+    title="which certificates a model needs is asked, and their expiry is told in time",
+    needs=("emulated",),
+    steps=(
+        "a PPMID is listed with the certificate of ZigBee alone, and not without it",
+        "a meter needs the CPA's too, an ESME DLMS's: each that is missing is named",
+        "12 months before one expires a notice is due, and not the day before that",
+        "6 months before, another; the day after, that it has expired",
+        "what has expired is still on the list: removing it is an act of its own",
+    ),
+)
+async def test_certificates_are_asked_for_and_expire(bench: BenchUp, step: Any) -> None:
+    desk = desk_of(bench)
+    panel = Panel(desk.cpl, Epcl(desk.store), desk.applicability, requires_certificates=True)
+    today = bench.session.utc_now().date()
+    expires = date(today.year + 2, 3, 30)
+    year_before, half_before = date(today.year + 1, 3, 30), date(today.year + 1, 9, 30)
+    zigbee = AssuranceCertificate(Scheme.ZIGBEE, expires, "ZIG-1")
+    entry = entry_of(bench, firmware_version="00CC0000")
+    with step(1):
+        with pytest.raises(DspValueError, match="ZigBee"):
+            panel.admit(entry, "party", today)
+        panel.admit(replace(entry, certificates=(zigbee,)), "party", today)
+    with step(2):
+        meter = replace(
+            entry,
+            device_type=DeviceType.ESME,
+            smets_chts_version="ESMETS V5.1",
+            certificates=(zigbee,),
+        )
+        with pytest.raises(DspValueError, match="CPA, DLMS"):
+            panel.admit(meter, "party", today)
+
+    def due(day: date) -> list[int]:
+        return [one.months for one in notices(desk.cpl.find(), day)]
+
+    with step(3):
+        assert due(year_before - timedelta(days=1)) == []
+        assert due(year_before) == [12]
+    with step(4):
+        assert due(half_before - timedelta(days=1)) == [12]
+        assert due(half_before) == due(expires) == [6]
+        assert due(expires + timedelta(days=1)) == [0]
+    with step(5):
+        held = desk.cpl.get(entry.identity)
+        assert held is not None
+        assert held.is_current

@@ -18,6 +18,7 @@ from hil.conformance import conformance
 from hil.stand_in import StandIn
 
 WAIT_S = 4
+QUIET = 10  # commands of the OTA cluster
 PERIOD_MS = 400
 SOME_BLOCKS = 6
 
@@ -213,3 +214,33 @@ async def test_an_unprotected_notify_is_not_heeded(
     with step(2):
         device.notify()
         await bench.until(lambda: device.sent(ota.QueryNextImageRequest), "it asks for an image")
+
+
+@conformance(
+    "MP170-R10",
+    title="a device that has nothing to load is quiet, and what it says can be read",
+    needs=("device",),
+    steps=(
+        "the device is in the network, and nobody asks anything of it",
+        f"it sends no more than {QUIET} commands",
+        "none of them is malformed, unknown, or for a tunnel that is not open",
+    ),
+)
+async def test_with_nothing_to_do_it_is_quiet(
+    bench: BenchUp, device: BenchDevice, step: Any
+) -> None:
+    with step(1):
+        await device.admit()
+        bench.forget()
+        before = device.anomalies
+        await bench.quiet(bench.brief_s)
+    with step(2):
+        said = len(device.heard)
+        assert said <= QUIET, f"{said} commands in {bench.brief_s:g} s"
+    with step(3):
+        wrong = {
+            kind: count - before.get(kind, 0)
+            for kind, count in device.anomalies.items()
+            if count > before.get(kind, 0)
+        }
+        assert not wrong, ", ".join(f"{count} x {kind}" for kind, count in wrong.items())

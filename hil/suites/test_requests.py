@@ -8,12 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from dsp_stub.requests import (
+    TRANSFORM_VARIANT,
+    JoinServiceCritical,
     JoinServiceNonCritical,
     ReadInventory,
+    UnjoinServiceCritical,
     UnjoinServiceNonCritical,
     UpdatePpmidFirmware,
 )
+from dsp_stub.responses import PreCommand, ResponseMessage
+from dsp_stub.smi import DeviceType, PpmidVariant
 from firmware_images.image import build_image
+from gbcs.codes import CS03A1_JOIN, CS04AC_UNJOIN
+from gbcs.joining import JOIN_DEVICE, UNJOIN_DEVICE, JoinDevice, JoinMethod, UnjoinDevice
+from gbcs.wan import DeviceType as WanType
 from gbcs.wan import ImageOffer
 from hil.bench_device import BenchDevice
 from hil.bench_up import BenchUp
@@ -21,12 +29,18 @@ from hil.conformance import conformance
 from hil.session import Session, inventory_of, refused_devices
 from hil.suites.test_inventory import STRANGER, announce, whitelist
 
+SIGNED_VARIANT = 5
 STRICT = {"dsp": {"commissioned": "strict"}}
 
 
 def offers(bench: BenchUp) -> int:
     """How often an image has left the DSP."""
     return len(list((bench.folder / "wan").glob(f"*{ImageOffer.__name__}*")))
+
+
+def on_the_wan(bench: BenchUp) -> int:
+    """How many messages have crossed the WAN, either way."""
+    return len(list((bench.folder / "wan").iterdir()))
 
 
 @conformance(
@@ -208,6 +222,108 @@ async def test_a_bridge_joins_nobody(bench: BenchUp, dsp: Session, step: Any) ->
     with step(2):
         for service, body, code in cells:
             answer = await dsp.ask(service, body(bridge), target=gas_proxy, about=(bridge,))
+            assert answer.code == code, service
+
+
+def meter_of(bench: BenchUp) -> int:
+    """The ESME of the premises, which stands on the hub from now on."""
+    inventory = bench.session.dcc.desk.inventory
+    meter = next(one for one in inventory.all_devices() if one.device_type is DeviceType.ESME)
+    assert meter.premises is not None
+    inventory.attach(
+        meter.device_id, chf=bench.session.wiring.hub.node.eui64, premises=meter.premises
+    )
+    return meter.device_id
+
+
+@conformance(
+    "MP170-JOIN",
+    title="a bridge is joined to no meter by what a user signs",
+    needs=("emulated",),
+    steps=(
+        "a meter stands on the hub, a bridge and a PPMID are in its device log",
+        "of 8.7.1 and 8.8.1 of meter and PPMID the user is given the command to sign",
+        "of 8.7.1 of meter and bridge not: E080702; of 8.8.1: E080801",
+        "signed by the user all the same, they are refused with the same codes",
+        "a bridge as target of either: E11",
+        "nothing of it has left for the hub",
+    ),
+)
+async def test_no_meter_is_joined_with_a_bridge(bench: BenchUp, dsp: Session, step: Any) -> None:
+    bridge, ppmid = STRANGER + 0x81, STRANGER + 0x82
+    with step(1):
+        meter = meter_of(bench)
+        assert await announce(bench, dsp, bridge) == "I99"
+        assert await announce(bench, dsp, ppmid, ppmid_variant=str(PpmidVariant.PPMID)) == "I99"
+        await whitelist(dsp, bridge)
+        await whitelist(dsp, ppmid)
+    crossed = on_the_wan(bench)
+    method, kind = JoinMethod.A_INITIATOR, WanType.PPMID
+    cells = (
+        ("8.7.1", JoinServiceCritical, "E080702", CS03A1_JOIN,
+         JOIN_DEVICE.build(JoinDevice(method, bridge, kind))),
+        ("8.8.1", UnjoinServiceCritical, "E080801", CS04AC_UNJOIN,
+         UNJOIN_DEVICE.build(UnjoinDevice(bridge))),
+    )  # fmt: skip
+    how: dict[str, Any] = {"target": meter, "about": (bridge,)}
+    with step(2):
+        for service, body, *_ in cells:
+            answer = await dsp.ask(service, body(ppmid), **how, variant=TRANSFORM_VARIANT)
+            message = answer.response.message
+            assert isinstance(message, ResponseMessage), f"{service}: {answer.code}"
+            assert isinstance(message.content, PreCommand), f"{service}: {answer.code}"
+    with step(3):
+        for service, body, code, *_ in cells:
+            answer = await dsp.ask(service, body(bridge), **how, variant=TRANSFORM_VARIANT)
+            assert answer.code == code, service
+    with step(4):
+        for service, _, code, message_code, payload in cells:
+            signed = dsp.dcc.supplier.signed_command(message_code, meter, payload)
+            answer = await dsp.ask(service, signed, **how, variant=SIGNED_VARIANT)
+            assert answer.code == code, service
+    with step(5):
+        for service, body, *_ in cells:
+            answer = await dsp.ask(
+                service, body(meter), target=bridge, about=(bridge,), variant=TRANSFORM_VARIANT
+            )
+            assert answer.code == "E11", service
+    with step(6):
+        assert on_the_wan(bench) == crossed
+
+
+@conformance(
+    "MP170-JOIN",
+    title="read literally, a bridge may be the other device of 8.7.2, and of nothing else",
+    needs=("emulated",),
+    bench={"dsp": {"bridge_as_other_device": "literal"}},
+    steps=(
+        "a bridge as other device of 8.7.2 is accepted, and the command leaves for the hub",
+        "as target of 8.7.2 it is refused as ever, and so is 8.8.2 either way",
+    ),
+)
+async def test_read_literally_a_bridge_may_be_named(
+    bench: BenchUp, dsp: Session, step: Any
+) -> None:
+    bridge = STRANGER + 0x83
+    assert await announce(bench, dsp, bridge) == "I99"
+    await whitelist(dsp, bridge)
+    hub = dsp.wiring.hub.node.eui64
+    home = inventory_of((await dsp.ask("8.2", ReadInventory(device_id=hub))).response)
+    gas_proxy = next(one.device_id for one in home if one.device_type == "GPF")
+    dsp.dcc.identity(gas_proxy)  # a command for it takes its certificate
+    crossed = on_the_wan(bench)
+    join, part = JoinServiceNonCritical, UnjoinServiceNonCritical
+    with step(1):
+        answer = await dsp.ask("8.7.2", join(bridge), target=gas_proxy, about=(bridge,))
+        assert answer.code == "I99"
+        assert on_the_wan(bench) > crossed
+    with step(2):
+        for service, body, target, code in (
+            ("8.7.2", join(gas_proxy), bridge, "E080721"),
+            ("8.8.2", part(gas_proxy), bridge, "E080821"),
+            ("8.8.2", part(bridge), gas_proxy, "E080821"),
+        ):
+            answer = await dsp.ask(service, body, target=target, about=(bridge,))
             assert answer.code == code, service
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dsp_stub.reports import Reports
+from dsp_stub.updates import UpdateState
 from emulator.zigbee import ota
 from gbcs.envelope import Cra
 from gbcs.firmware import FirmwareActivation
@@ -118,8 +120,9 @@ async def test_the_activation_is_confirmed(bench: BenchUp, device: BenchDevice, 
     steps=(
         "the device is updated",
         "it answers 11.2 with the version that was sent, under a MAC that holds",
-        "8.2 tells the same",
+        "8.2 tells the same, and so does the DCC's report",
         "after its restart its queries name it too",
+        "the log of attempts has the update, from its request to its end",
     ),
 )
 async def test_every_interface_tells_the_version(
@@ -128,16 +131,23 @@ async def test_every_interface_tells_the_version(
     with step(1):
         await device.updated()
     wanted = version_text(device.image.header.file_version)
+    reports, eui64 = Reports(bench.session.dcc.desk.store), f"{device.eui64:016X}"
     with step(2):
         assert await device.read_version() == wanted
     with step(3):
         assert await device.read_inventory() == wanted
+        (told,) = [one for one in reports.devices(every=True) if one["device_id"] == eui64]
+        assert told["firmware_version"] == wanted, "the report has another version"
     with step(4):
         bench.forget()
         device.notify()
         await bench.until(lambda: device.sent(ota.QueryNextImageRequest), "it asks for an image")
         named = {one.current_file_version for one in device.sent(ota.QueryNextImageRequest)}
         assert set(map(version_text, named)) == {wanted}
+    with step(5):
+        logged = [one["event"] for one in reports.log(device.eui64) if one["request_id"]]
+        assert logged[0] == "requested", logged
+        assert UpdateState.ACTIVATED in logged, logged
 
 
 @conformance(

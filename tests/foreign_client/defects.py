@@ -6,6 +6,7 @@ DEFECTS = {
     "never-downloads": "a query is answered with an image, and no block is ever asked for",
     "takes-foreign-image": "it loads what is offered for another image type",
     "takes-older-image": "it loads a version below the one it runs",
+    "takes-large-image": "it loads a file of more than 750 KB",
     "upgrade-end-without-image": "it ends the upgrade with SUCCESS before it has loaded a block",
     # how it loads
     "oversize-block-request": "it asks for 255 octets at a time",
@@ -38,4 +39,11 @@ DEFECTS = {
     "answers-with-another-counter": "the response to CS08 has not the counter of the command",
     "accepts-forged-cs08": "a CS08 whose MAC does not hold is answered",
     "accepts-replayed-cs08": "a CS08 that has been answered is answered again",
+    # what it says beside all that
+    "sends-broken-frames": "ZCL that is cut short, of no command, or a server's",
+    "asks-for-absurd-blocks": "offsets behind the end, none or 255 octets, another image",
+    "abuses-tunnel": "data for tunnels nobody opened, oversized, cut short, or not asked for",
+    "sends-broken-gbcs": "no frame, half an alert, one of somebody else, in its open tunnel",
+    "floods-queries": "queries for an image, one behind the other",
+    "babbles-beside": "other profiles, clusters and endpoints, ZDO nonsense, announcements",
 }

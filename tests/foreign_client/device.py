@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from foreign_client import gbcs, ota, server, tunnel, zcl
 from foreign_client.image import Identity
 from foreign_client.install_code import link_key
+from foreign_client.noise import Noise
 from foreign_client.ota import Offer, OtaClient
 from foreign_client.personality import Personality
 from foreign_client.reporting import Reporter
@@ -79,6 +80,14 @@ class Device:
             query_period_s=settings.query_period_s,
             pace_s=settings.pace_s,
         )
+        self._noise = Noise(
+            self._stick,
+            self._tunnel,
+            settings.identity,
+            lambda: storage.memory.version,
+            keys,
+            defects,
+        )
         self._out: asyncio.Queue[tuple[int, int, int, zcl.Zcl]] = asyncio.Queue(_QUEUED_FRAMES)
         if "forgets-version-on-restart" in defects:
             storage.memory.version = settings.factory_version
@@ -92,6 +101,7 @@ class Device:
                 tasks.create_task(self._reporter.run())
                 await self._enter_network()
                 tasks.create_task(self._close_old_tunnel())
+                tasks.create_task(self._noise.run())
                 await self._server.find()
                 offer = await self._client.run()
                 await self._activate(offer)

@@ -35,6 +35,7 @@ ABORT, INVALID_IMAGE, WAIT_FOR_DATA = 0x95, 0x96, 0x97
 _HARDWARE_PRESENT, _PERIOD_PRESENT = 0x01, 0x02
 _NEVER = 0xFFFFFFFF
 _LONGEST_WAIT_S = 3600.0
+_MOST_OCTETS = 750 * 1024  # of a file, MP170
 _STORAGE_OCTETS = 1 << 20
 _OFFSET_AT, _LENGTH_AT, _DATA_AT = 9, 13, 14
 
@@ -145,7 +146,8 @@ class OtaClient:
             if offer.version < running:
                 await self._end(offer, INVALID_IMAGE)
             return None
-        return offer if 0 < offer.size <= _STORAGE_OCTETS else None
+        is_lax = "takes-large-image" in self._defects
+        return offer if 0 < offer.size <= (_STORAGE_OCTETS if is_lax else _MOST_OCTETS) else None
 
     # -- loading -----------------------------------------------------------------------------
 

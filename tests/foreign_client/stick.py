@@ -166,15 +166,16 @@ class Stick(EZSP):  # type: ignore[misc]
         *,
         profile: int = SMART_ENERGY,
         protected: bool = True,
+        acknowledged: bool = True,
     ) -> bool:
-        """Send; whether the other node's stack has acknowledged all of it."""
-        options = _RETRY | _ROUTE | (_ENCRYPTION if protected else 0)
+        """Send; whether the other node's stack has acknowledged all of it, if it is asked to."""
+        options = _ROUTE | (_ENCRYPTION if protected else 0) | (_RETRY if acknowledged else 0)
         async with self._sending:
             if len(payload) <= _WHOLE_OCTETS:
-                acknowledged, _ = await self._send_one(
+                sent, _ = await self._send_one(
                     node, profile, cluster, endpoint, options, 0, 0, payload
                 )
-                return acknowledged
+                return sent
             parts = [
                 payload[at : at + _FRAGMENT_OCTETS]
                 for at in range(0, len(payload), _FRAGMENT_OCTETS)
@@ -182,10 +183,10 @@ class Stick(EZSP):  # type: ignore[misc]
             sequence = 0
             for number, part in enumerate(parts):
                 group = len(parts) << 8 | number
-                acknowledged, sequence = await self._send_one(
+                sent, sequence = await self._send_one(
                     node, profile, cluster, endpoint, options | _FRAGMENT, group, sequence, part
                 )
-                if not acknowledged:
+                if not sent:
                     return False
             return True
 

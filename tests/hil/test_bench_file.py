@@ -44,6 +44,9 @@ scope = "body"
 [dsp]
 profile = "duis-5.4"
 commissioned = "strict"
+bridge_as_other_device = "literal"
+anomaly_threshold = 40
+service_level_s = 7200
 
 [dsp.codes]
 replay = "E43"
@@ -123,6 +126,8 @@ def test_everything_a_file_says_is_heard(tmp_path: Path) -> None:
     assert (codes.replay, codes.schema_, codes.doctype) == ("E43", "E101", "E100")
     options = bench.dsp.options(bench.limits)
     assert (options.profile, options.commissioned) == ("duis-5.4", "strict")
+    assert options.bridge_as_other_device == "literal"
+    assert (options.anomaly_threshold, options.service_level_s) == (40, 7200)
     assert options.size_limit() == bench.limits.size_limit()  # one limit for DSP, hub, devices
     bridge, ihd = bench.devices
     assert (bridge.image, bridge.image_policy) == (image, "opaque")

@@ -15,14 +15,19 @@ from emulator.devices.models import OTA_UPGRADE
 from emulator.devices.node import Received
 from emulator.zigbee import ota, zcl
 from emulator.zigbee.security import install_code_crc
-from hil.bench_file import BenchFileError, load_bench
-from hil.dut import DeviceUnderTest
+from hil.bench_file import BUILT_IN, BenchFileError, load_bench
+from hil.clock import RealClock
+from hil.dut import PATIENCE_S, DeviceUnderTest, patience_of, with_civil_time
 from hil.dut_options import PowerCommands
 from hil.dut_power import CommandPower, PromptPower, power_of
 from hil.errors import BenchBroke, RequestError
+from hil.evidence import Evidence
 from hil.images import device_images, image_back
+from hil.journal import Journal
+from hil.live import Live
 from hil.ota_tap import Tap
 from hil.stand_in import StandIn, relabelled
+from hil.witness import MAX_OF_A_KIND, Witness
 
 CODE = bytes(range(16))
 DUT = f"""
@@ -64,6 +69,16 @@ def test_a_device_under_test_has_no_radio_and_an_opaque_image(folder: Path) -> N
     image = device_images(bench)["bridge"]
     assert (image.policy, image.factory_version) == ("opaque", 0x00010100)
     assert image_back(bench, device) is None
+
+
+def test_it_has_the_time_of_the_machine_and_is_not_waited_for_for_hours(folder: Path) -> None:
+    bench = load_bench(written(folder, DUT))
+    assert with_civil_time(bench).epoch > BUILT_IN.epoch
+    said = load_bench(written(folder, 'epoch = "2026-02-03T04:05:06Z"\n' + DUT))
+    assert with_civil_time(said).epoch == said.epoch
+    assert with_civil_time(BUILT_IN) is BUILT_IN
+    assert (patience_of(bench, None), patience_of(bench, 20.0)) == (PATIENCE_S, 20.0)
+    assert (patience_of(BUILT_IN, None), patience_of(BUILT_IN, 20.0)) == (None, 20.0)
 
 
 def test_the_crc_that_is_printed_on_a_device_may_be_there(folder: Path) -> None:
@@ -181,6 +196,20 @@ def test_hostile_octets_never_crash_the_tap(octets: bytes, encrypted: bool, clus
         assert len(tap.unreadable) <= 1
 
     asyncio.run(hear())
+
+
+async def test_who_says_what_is_wrong_for_ever_does_not_fill_the_evidence(tmp_path: Path) -> None:
+    clock = RealClock(asyncio.get_running_loop())
+    live = Live("virtual", silent=True)
+    with Evidence(tmp_path / "e", epoch=BUILT_IN.epoch) as evidence:
+        witness = Witness({}, Journal(), clock, evidence, live)
+        for _ in range(3 * MAX_OF_A_KIND):
+            witness.anomaly(None, "malformed", "two octets")
+        witness.anomaly(None, "stray", "cluster 0019 of profile 0104")
+    lines = (tmp_path / "e" / "events.jsonl").read_text().splitlines()
+    assert len(lines) == MAX_OF_A_KIND + 1
+    assert "counted alone" in lines[-2]
+    assert witness.anomalies[None, "malformed"] == 3 * MAX_OF_A_KIND
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 255), st.integers(0, 2**32 - 1))

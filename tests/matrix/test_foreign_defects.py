@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.matrix, pytest.mark.real_clock]
 
 SIZE_BYTES = 1024
 WRONG = 0x00010400
+FLOOD = 50
 NEVER_S = OFF_S + 8.0  # the good device takes less than 2 more
 PACE = ("--pace-s", "0.1")
 ABORT, INVALID_IMAGE = zcl.Status.ABORT, zcl.Status.INVALID_IMAGE
@@ -282,6 +283,11 @@ CASES = {
         lambda rig: ends(rig) == [INVALID_IMAGE],
         lambda rig: any(one.file_version < OLD for one in rig.sent(ota.ImageBlockRequest)),
     ),
+    "takes-large-image": Case(
+        offered_as(image_size_bytes=750 * 1024 + 1),
+        activated,
+        lambda rig: INVALID_IMAGE in ends(rig),  # what it got is another file than that
+    ),
     "upgrade-end-without-image": Case(
         update, activated, lambda rig: ends(rig) == [0] and not offsets(rig)
     ),
@@ -370,6 +376,22 @@ CASES = {
         is_read(OLD),
         lambda rig: len(responses(rig)) > len({r.originator_counter for r in responses(rig)}),
     ),
+    "sends-broken-frames": Case(
+        reads, is_read(OLD), lambda rig: rig.anomalies >= {"malformed", "unsupported", "unexpected"}
+    ),
+    "asks-for-absurd-blocks": Case(
+        update, activated, lambda rig: {at for at in offsets(rig) if at > SIZE_BYTES}
+    ),
+    "abuses-tunnel": Case(
+        reads, is_read(OLD), lambda rig: rig.anomalies >= {"refused-data", "refused", "unexpected"}
+    ),
+    "sends-broken-gbcs": Case(
+        update, activated, lambda rig: {*rig.complaints} >= {"SYNTAX", "FOREIGN"}
+    ),
+    "floods-queries": Case(
+        reads, is_read(OLD), lambda rig: len(rig.sent(ota.QueryNextImageRequest)) > FLOOD
+    ),
+    "babbles-beside": Case(reads, is_read(OLD), lambda rig: rig.strays),
 }
 
 SLICE = list(CASES)[:: 1 if os.environ.get("HANBENCH_MATRIX") != "quick" else 5]
