@@ -7,7 +7,8 @@ a WebSocket to `hanbench dsp`, its EUI-64 that of the stick; its keys are those 
     in the folder of --state  what
     ------------------------  -----------------------------------------------------------------
     network                   that the stick was asked to form one; which one it formed
-    device log                who was let in, with link key and type
+    device log                who was let in, with link key and type; who was struck off; the
+                              network that it took over from another hub
     image, offers             the image slot, and what became of it for each device
     gbcs                      counters, and alerts that the WAN does not have yet
     wan                       what the DSP has not taken yet
@@ -27,6 +28,7 @@ import click
 
 from emulator.devices.gbcs_half import GbcsMemory, Identify
 from emulator.devices.hub import (
+    DeviceClassified,
     DeviceJoined,
     FrameDiscarded,
     Hub,
@@ -169,11 +171,11 @@ async def _serve(
             power=power,
         )
         client = WanClient(wan_url, hub.deliver, lambda what: say(f"wan  {what}"), power=power)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise RequestError("what --state has is no state of a hub") from None
     try:
         if held == formed:
-            await hub.power_up(power)
+            await hub.power_up(power, settings)
         else:
             await hub.start(settings)
             network.write(power, "network", formed)
@@ -198,6 +200,8 @@ def _show(event: HubEvent) -> None:
     match event:
         case DeviceJoined():
             say(f"joined  {event.eui64:016X} as {event.node_id:04X}")
+        case DeviceClassified():
+            say(f"type  {event.eui64:016X} is a {event.device_type.name}")
         case FrameDiscarded():
             say(f"discarded  {event.eui64:016X}  {event.reason.name}: {event.detail}")
         case TransferStarted():

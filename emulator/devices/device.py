@@ -53,6 +53,7 @@ from emulator.devices.wakeup import Wakeup
 
 JOIN_RETRY_S = 5.0
 FIND_RETRY_S = 5.0
+FINDS_UNTIL_LOST = 20  # a hub that answers so many questions in a row with silence is looked for
 WATCHDOG_S = 60.0  # until a firmware that hangs is started again
 RESTART_S = 10.0  # a boot loader copies or swaps 750 KiB between two flash slots
 
@@ -333,20 +334,28 @@ class Firmware:
         assert hub is not None
         if self._gbcs is not None:
             self._gbcs.start(was_tried=not self.flash.is_filling)
-        await self._find_server(hub)
+        await self._find_server()
         if self._ota_endpoint:
             self._act_on_ota(self.ota.start(self._loop.time()))
             self._ota_timer.settle()
         await self._ended
 
-    async def _find_server(self, hub: int) -> None:
-        """Ask the hub where its OTA server is until it tells, or the firmware ends."""
+    async def _find_server(self) -> None:
+        """Ask the hub where its OTA server is until it tells, or the firmware ends. A hub that has
+        been swapped never tells: then the network is looked for, and its hub asked."""
+        asked = 0
         while not self._ended.done():
+            hub = self._hub_eui64
+            assert hub is not None
             endpoint = await self.node.find_endpoint(hub, models.OTA_UPGRADE, is_server=True)
             if endpoint is not None:
                 self._ota_endpoint = endpoint
                 return
-            await asyncio.sleep(FIND_RETRY_S)
+            asked += 1
+            if asked % FINDS_UNTIL_LOST == 0:
+                await self.node.look_for_hub()
+            else:
+                await asyncio.sleep(FIND_RETRY_S)
 
     def _find_server_again(self) -> None:
         """It does not answer where it was found."""
@@ -356,7 +365,7 @@ class Firmware:
 
         async def find() -> None:
             with contextlib.suppress(NodeError):  # a radio that is lost is told elsewhere
-                await self._find_server(hub)
+                await self._find_server()
 
         self._finding = self._loop.create_task(find(), name=f"device looks for {hub:016X}")
 

@@ -32,7 +32,7 @@ from emulator.devices.node import (
     radio_errors,
 )
 from emulator.devices.node import SMART_ENERGY_PROFILE as PROFILE
-from emulator.devices.parent_search import find_parent
+from emulator.devices.parent_search import find_hub, find_parent
 from emulator.devices.signal_counts import Signal
 from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
 
@@ -76,6 +76,7 @@ class EzspNode:
         self.url = url
         self.role = role
         self.eui64 = 0
+        self.extended_pan_id: int | None = None  # hubs tell theirs
         self.hub_eui64: int | None = None
         self._endpoints = endpoints
         self._on_event = on_event
@@ -96,7 +97,7 @@ class EzspNode:
 
     def signal(self) -> Signal | None:
         """How well it has heard since it was opened."""
-        return None if self._ezsp is None else self._ezsp.signals.medians()
+        return None if self._ezsp is None else self._ezsp.signal()
 
     async def open(self) -> None:
         """Reach the stick, reset it, register the endpoints."""
@@ -135,13 +136,24 @@ class EzspNode:
         (eui64,) = await ezsp.getEui64()
         self.eui64 = int.from_bytes(eui64.serialize(), "little")
 
-    async def form(self, settings: NetworkSettings) -> None:
+    async def form(self, settings: NetworkSettings, *, anew: bool = False) -> None:  # noqa: ARG002
         """Devices join; hubs form."""
         raise NodeError(f"the radio {self.url} is a device's: it cannot form {settings!r}")
 
     async def permit(self, eui64: int, _link_key: bytes, _duration_s: int) -> None:
         """Devices are let in; hubs let in."""
         raise NodeError(f"the radio {self.url} is a device's: it cannot let {eui64:016X} in")
+
+    async def take_back(self, _link_keys: Mapping[int, bytes]) -> None:
+        """Devices come back; hubs take them."""
+        raise NodeError(f"the radio {self.url} is a device's: it takes nobody back")
+
+    async def link_key(self, eui64: int) -> bytes | None:
+        """Devices know their hub alone."""
+        raise NodeError(f"the radio {self.url} is a device's: it has no key of {eui64:016X}")
+
+    def heard(self, _eui64: int) -> None:
+        """Nobody asks a device."""
 
     async def dismiss(self, eui64: int) -> None:
         """Devices are put out; hubs put out."""
@@ -268,14 +280,25 @@ class EzspNode:
             with radio_errors(self.url, "gave up while looking for a parent"):
                 outcome = await find_parent(self._rejoin, t.sl_Status.NETWORK_UP)
                 if outcome == t.sl_Status.NETWORK_UP:
-                    before = self.hub_eui64
-                    await self._meet_hub()
-                    if self.hub_eui64 != before:
-                        self._on_event(NetworkUp())
+                    await self._meet_hub_again()
             if outcome != t.sl_Status.NETWORK_UP:
                 raise NodeError(f"its parent is lost, and no other was found: {outcome.name}")
         except NodeError as error:
             self._on_event(NetworkDown(str(error)))
+
+    async def look_for_hub(self) -> None:
+        """One search for a network of this extended PAN id, first for one of another hub."""
+        if self._status is not None:
+            return  # it is looking already
+        with radio_errors(self.url, "gave up while looking for its hub"):
+            if await find_hub(self._rejoin, t.sl_Status.NETWORK_UP):
+                await self._meet_hub_again()
+
+    async def _meet_hub_again(self) -> None:
+        before = self.hub_eui64
+        await self._meet_hub()
+        if self.hub_eui64 != before:
+            self._on_event(NetworkUp())
 
     async def leave(self) -> None:
         """Leave the network; the stick forgets it."""

@@ -25,6 +25,8 @@ A hub's, `HubHalf`, besides:
 
     transfer ended                 CCS08 alert, signed once; it goes into the outbox, unless it went
                                    there before the hub was restarted
+    the device log has changed     CS14 alert, in the same way
+    a command's time has come      as on a device
     alert taken by the WAN         it leaves the outbox
 
 Everything is in `GbcsMemory` before the message it is about is handed out.
@@ -40,8 +42,13 @@ from typing import NamedTuple
 
 from emulator.devices import endpoint_record
 from emulator.devices.nonvolatile import STEADY, Power, Record
+from gbcs.axdr import build_date_time, invoke_id
 from gbcs.certificates import Certificate
-from gbcs.codes import CCS08_FIRMWARE_TRANSFER, CS09_FIRMWARE_ACTIVATION
+from gbcs.codes import (
+    CCS08_FIRMWARE_TRANSFER,
+    CS09_FIRMWARE_ACTIVATION,
+    CS14_LOG_CHANGED,
+)
 from gbcs.device_credentials import credential_use_cases
 from gbcs.endpoint import (
     DeviceKeys,
@@ -60,6 +67,12 @@ from gbcs.firmware import (
     build_firmware_activation,
     build_firmware_transfer,
     transfer_alert,
+)
+from gbcs.hub_log import (
+    DEVICE_LOG_CHANGED,
+    DEVICE_LOG_CHANGED_ALERT,
+    DeviceLogChanged,
+    LogBackup,
 )
 from gbcs.protection import RandomBits
 from gbcs.use_cases import CredentialUseCase
@@ -108,6 +121,7 @@ class GbcsMemory:
     outbox: tuple[bytes, ...] = ()  # alerts not known to be delivered, the oldest first
     tunnel: KnownTunnel | None = None
     reported: int = 0  # the number of the last transfer that there is an alert about
+    logged: int = 0  # and of the last change of the device log
     record: Record = field(default_factory=Record, compare=False, repr=False)
     power: Power = field(default=STEADY, compare=False, repr=False)
 
@@ -126,6 +140,7 @@ class GbcsMemory:
             outbox,
             self.tunnel,
             self.reported,
+            self.logged,
         )
         return json.dumps(fields).encode()
 
@@ -135,13 +150,14 @@ class GbcsMemory:
         octets = record.read()
         if octets is None:
             return cls(record=record, power=power)
-        endpoint, activating, outbox, tunnel, reported = json.loads(octets)
+        endpoint, activating, outbox, tunnel, reported, logged = json.loads(octets)
         return cls(
             endpoint_record.unpack(endpoint),
             activating,
             tuple(map(bytes.fromhex, outbox)),
             None if tunnel is None else KnownTunnel(*tunnel),
             reported,
+            logged,
             record,
             power,
         )
@@ -188,6 +204,7 @@ class GbcsHalf:
         memory: GbcsMemory,
         use_cases: Iterable[UseCase | CredentialUseCase],
     ) -> None:
+        self.eui64 = eui64
         self.memory = memory
         self._endpoint = Endpoint(
             eui64,
@@ -206,6 +223,21 @@ class GbcsHalf:
         self.memory.keep("gbcs: command", endpoint=self._endpoint.state)
         return output.frame
 
+    def next_due(self) -> datetime | None:
+        """The civil time a command waits for."""
+        return self._endpoint.next_due
+
+    def _carry_out_due(self, now_utc: datetime) -> list[bytes]:
+        """Carry out what waited for this time or an earlier one; the alerts about it, which are in
+        the outbox."""
+        due = self._endpoint.next_due
+        if due is None or due > now_utc:
+            return []
+        alerts = self._endpoint.execute_due(now_utc)
+        outbox = (*self.memory.outbox, *alerts)
+        self.memory.keep("gbcs: command due", endpoint=self._endpoint.state, outbox=outbox)
+        return alerts
+
     def _keep_alert(self, name: str, message_code: int, payload: bytes, **changes: object) -> bytes:
         """A signed alert to the ACB, which uses up a counter and goes into the outbox."""
         frame = self._endpoint.alert(message_code, payload)
@@ -219,7 +251,7 @@ class GbcsHalf:
 
 
 class HubHalf(GbcsHalf):
-    """A hub's: it tells the DSP what became of each transfer."""
+    """A hub's: it tells the DSP what became of each transfer, and who is in its device log."""
 
     def transfer_ended(
         self, number: int, device: int, version: int, result: TransferResult, now_utc: datetime
@@ -235,6 +267,23 @@ class HubHalf(GbcsHalf):
         return self._keep_alert(
             "gbcs: transfer alert", CCS08_FIRMWARE_TRANSFER, payload, reported=number
         )
+
+    def log_changed(
+        self, number: int, backup: Callable[[bytes], LogBackup], now_utc: datetime
+    ) -> bytes | None:
+        """The alert about the device log as it is now; None where there is one already about this
+        change of it, or a later one. `backup` is given the time."""
+        if number <= self.memory.logged:
+            return None
+        time = build_date_time(now_utc)
+        counter = self.memory.endpoint.originator_counter + 1
+        changed = DeviceLogChanged(invoke_id(counter), DEVICE_LOG_CHANGED, time, backup(time))
+        payload = DEVICE_LOG_CHANGED_ALERT.build(changed)
+        return self._keep_alert("gbcs: log alert", CS14_LOG_CHANGED, payload, logged=number)
+
+    def execute_due(self, now_utc: datetime) -> list[bytes]:
+        """The alerts about what waited for this time or an earlier one, and was carried out."""
+        return self._carry_out_due(now_utc)
 
     def taken(self, frame: bytes) -> None:
         """The WAN has an alert, and will not lose it."""
@@ -264,19 +313,9 @@ class DeviceHalf(GbcsHalf):
         taken = self.take(message, now_utc)
         return [taken if isinstance(taken, FrameDiscarded) else SendMessage(taken)]
 
-    def next_due(self) -> datetime | None:
-        """The civil time a command waits for."""
-        return self._endpoint.next_due
-
     def execute_due(self, now: float, now_utc: datetime) -> list[Output]:
         """Carry out what waited for this time or an earlier one."""
-        due = self._endpoint.next_due
-        if due is None or due > now_utc:
-            return []
-        alerts = self._endpoint.execute_due(now_utc)
-        outbox = (*self.memory.outbox, *alerts)
-        self.memory.keep("gbcs: command due", endpoint=self._endpoint.state, outbox=outbox)
-        return self._send_all(now)
+        return self._send_all(now) if self._carry_out_due(now_utc) else []
 
     # -- activation ----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from emulator.devices import gbcs_half, tunnel
+from emulator.devices.civil_timer import CivilTimer
 from emulator.devices.gbcs_half import (
     AlertDelivered,
     DeviceHalf,
@@ -18,8 +19,6 @@ from emulator.devices.gbcs_half import (
     UtcNow,
 )
 from emulator.devices.wakeup import Wakeup
-
-LOOK_AGAIN_S = 24 * 3600.0
 
 
 class Carrier(Protocol):
@@ -49,21 +48,19 @@ class GbcsShell:
         self._utc_now = utc_now
         self._on_event = on_event
         self._timer = Wakeup(loop, half, self._act)
-        self._calendar: asyncio.TimerHandle | None = None  # for what waits for a civil time
+        self._calendar = CivilTimer(loop, half.next_due, self._execute_due, utc_now)
         self._carries: dict[int, int] = {}  # tag of a frame -> handle of the alert in it
 
     def start(self, was_tried: bool) -> None:
         """The firmware runs, in the network."""
         now, now_utc = self._loop.time(), self._utc_now()
         self._act(self._half.start(now, now_utc, was_tried=was_tried))
-        self._consult_calendar()
+        self._calendar.settle()
 
     def stop(self) -> None:
         """It runs no more."""
         self._timer.stop()
-        if self._calendar is not None:
-            self._calendar.cancel()
-            self._calendar = None
+        self._calendar.stop()
 
     def activating(self, version: int) -> None:
         """The boot loader is about to be left with this version."""
@@ -74,7 +71,7 @@ class GbcsShell:
         match output:
             case tunnel.MessageReceived():
                 self._act(self._half.receive(output.data, self._utc_now()))
-                self._consult_calendar()
+                self._calendar.settle()
             case tunnel.MessageRefused():
                 self.failed(output.handle)
             case tunnel.TunnelUp():
@@ -102,17 +99,8 @@ class GbcsShell:
         if told is not None:
             self._on_event(told)
 
-    def _consult_calendar(self) -> None:
-        """Carry out what is due, and come back when something else is. The civil clock may have
-        been set in the meantime, so it is asked each time, and at least once a day."""
+    def _execute_due(self) -> None:
         self._act(self._half.execute_due(self._loop.time(), self._utc_now()))
-        if self._calendar is not None:
-            self._calendar.cancel()
-            self._calendar = None
-        due = self._half.next_due()
-        if due is not None:
-            wait_s = min((due - self._utc_now()).total_seconds(), LOOK_AGAIN_S)
-            self._calendar = self._loop.call_later(max(wait_s, 0.0), self._consult_calendar)
 
     def _act(self, outputs: Sequence[gbcs_half.Output]) -> None:
         for output in outputs:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emulator.devices import gbcs_half, models, ota_server, tunnel
@@ -39,12 +40,20 @@ from emulator.devices.ota_server import (
     QuerySeen,
     TransferOutcome,
 )
+from emulator.devices.signal_counts import Heard
 from emulator.devices.tunnel import MessageReceived, MessageRefused, TunnelDown
 from emulator.devices.wakeup import Wakeup
+from emulator.zigbee.routing import hops
+from emulator.zigbee.security import mmo_hash
 from gbcs.endpoint import Reason
 from gbcs.wan import DeliveryResult, DeviceType
 
 FIND_RETRY_S = 3.0
+FINDS = 20  # after so many it is asked less often
+FIND_LATER_S = 300.0
+FIRMWARE_VERSION = 0x00010000
+NETWORK_KEY_OCTETS = 16
+TYPE_1 = (DeviceType.PPMID, DeviceType.HCALCS)
 MOST_BLOCK_BYTES = 56  # of a block, in one frame under NWK and APS security
 
 
@@ -71,6 +80,14 @@ class DeviceJoined:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceClassified:
+    """What a device that came with the log of another hub is, by its clusters."""
+
+    eui64: int
+    device_type: DeviceType
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceTunnel:
     """Something happened in the tunnel to one device."""
 
@@ -87,7 +104,9 @@ class FrameDiscarded:
     detail: str
 
 
-HubEvent = ota_server.Output | HubLost | DeviceJoined | DeviceTunnel | FrameDiscarded
+HubEvent = (
+    ota_server.Output | HubLost | DeviceJoined | DeviceClassified | DeviceTunnel | FrameDiscarded
+)
 
 
 class Hub:
@@ -112,6 +131,7 @@ class Hub:
         wan: Callable[[bytes], object] | None = None,
         utc_now: UtcNow = machine_utc,
         power: Power = STEADY,
+        firmware_version: int = FIRMWARE_VERSION,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._radio_url = radio_url
@@ -125,6 +145,8 @@ class Hub:
         self.memory = GbcsMemory(power=power) if memory is None else memory
         self.stored = HubStored() if stored is None else stored
         self._power = power
+        self._firmware_version = firmware_version
+        self._settings: NetworkSettings | None = None
         self._gbcs: GbcsIdentity | None = None
         self._boot()
 
@@ -138,24 +160,73 @@ class Hub:
         self.device_log = DeviceLog(self._loop, self._act_on_tunnel, stored.log, power)
         self._wan: HubWan | None = None
         self._carries: dict[int, int] = {}  # tag of a frame -> handle of the message in it
+        self._sent_to: dict[int, int] = {}  # tag of a frame -> whom it is for
 
     async def start(self, settings: NetworkSettings) -> None:
         """Reach the radio and form the network."""
+        self._settings = settings
         await self._open()
         await self.node.form(settings)
         self._begin()
 
-    async def power_up(self, power: Power = STEADY) -> None:
-        """After `stop`: go on in the network that the radio remembers, from what is stored."""
+    async def power_up(
+        self, power: Power = STEADY, settings: NetworkSettings | None = None
+    ) -> None:
+        """After `stop`: go on in the network that the radio remembers, from what is stored.
+
+        A hub made again is told its `settings` once more: it may have been stopped in the middle
+        of taking over another's network.
+        """
         self._power = power
+        self._settings = settings or self._settings
         self.memory = GbcsMemory.restarted(self.memory.record, power)
         self._boot()
         await self._open()
         keys = {eui64: peer.link_key for eui64, peer in self.device_log.items()}
-        await self.node.resume(keys)
+        if self.device_log.network is None:
+            await self.node.resume(keys)
+        else:
+            # Without a network it was stopped while it formed one.
+            with contextlib.suppress(NodeError):
+                await self.node.resume(keys)
+            await self.take_over()
         self._begin()
         for eui64, peer in self.device_log.items():
             self._look_at(eui64, peer)
+
+    async def take_over(self) -> None:
+        """Be the hub of the network whose log was restored: form one with its extended PAN id, and
+        know its devices by the hashes of their keys. Raises NodeError."""
+        node, wanted = self.node, self.device_log.network
+        if wanted is None:
+            return
+        if node.extended_pan_id != wanted:
+            if self._settings is None:
+                raise NodeError("the hub was not told what to form a network from")
+            # Never twice under one key: the frame counters begin anew.
+            salt = wanted.to_bytes(8, "big") + self.device_log.changes.to_bytes(8, "big")
+            key = hashlib.sha256(self._settings.network_key + salt).digest()[:NETWORK_KEY_OCTETS]
+            settings = replace(self._settings, extended_pan_id=wanted, network_key=key)
+            await node.form(settings, anew=True)
+        await node.take_back({eui64: peer.link_key for eui64, peer in self.device_log.items()})
+
+    @property
+    def extended_pan_id(self) -> int:
+        """Of the network it runs."""
+        return self.node.extended_pan_id or 0
+
+    def heard(self, eui64: int) -> Heard | None:
+        """How a device was heard."""
+        return self.node.heard(eui64)
+
+    def without_tunnel(self) -> list[int]:
+        """Those that another hub would take for Type 2 devices: the log it is given names no types,
+        and where no tunnel is served none is found."""
+        return [
+            eui64
+            for eui64, peer in self.device_log.items()
+            if peer.device_type in TYPE_1 and peer.endpoint is None
+        ]
 
     async def _open(self) -> None:
         await self.node.open()
@@ -168,6 +239,7 @@ class Hub:
             self.memory,
             self.device_log,
             self,
+            self._firmware_version,
             send=self._send_to_dsp,
             on_discarded=self._discarded,
             on_anomaly=self._on_event,
@@ -278,7 +350,7 @@ class Hub:
                 if peer is None:
                     return
                 peer.ota_endpoint = event.source_endpoint
-                now = self._loop.time()
+                peer.heard_s = now = self._loop.time()
                 outputs = self.ota.receive(event.peer, event.payload, now, event.encrypted)
                 if outputs:
                     self._act_on_ota(outputs)
@@ -286,12 +358,18 @@ class Hub:
             elif event.cluster == models.TUNNELLING:
                 self._receive_tunnelled(event)
         elif type(event) is Sent:
+            delivered = event.delivered
+            peer = self.device_log.get(self._sent_to.pop(event.tag, 0))
+            if peer is not None and delivered:
+                peer.sent += 1
+            elif peer is not None:
+                peer.unsent += 1
             if event.tag in self._carries:
-                delivered = event.delivered
                 result = DeliveryResult.DELIVERED if delivered else DeliveryResult.UNREACHABLE
                 self._settle(self._carries.pop(event.tag), result)
         elif isinstance(event, Routed):
             if event.peer in self.device_log:
+                self.device_log[event.peer].hops = hops(event.overhead_bytes)
                 # What its source route takes from every frame, its blocks have less (sheet, 3.1).
                 octets = MOST_BLOCK_BYTES - event.overhead_bytes
                 self.ota.set_max_data(event.peer, min(octets, self._parameters.max_data_size))
@@ -306,7 +384,7 @@ class Hub:
         peer = self.device_log.get(event.peer)
         if peer is None or event.source_endpoint != peer.endpoint:
             return
-        now = self._loop.time()
+        peer.heard_s = now = self._loop.time()
         self._act_on_tunnel(event.peer, peer.client.receive(event.payload, now, event.encrypted))
         peer.timer.settle()
 
@@ -325,10 +403,13 @@ class Hub:
             )
 
     async def _find_endpoints(self, eui64: int, peer: Peer) -> None:
-        """Ask a device for its endpoints until it tells them, then open its tunnel."""
+        """Ask a device for its endpoints until it tells them, then open its tunnel. With the first
+        of them it is known to be there, under the key that the radio has for it."""
         node = self.node
-        while peer.endpoint is None or peer.ota_endpoint is None:
-            try:
+        asked = 0
+        is_there = False
+        try:
+            while peer.endpoint is None or peer.ota_endpoint is None:
                 if peer.endpoint is None:
                     peer.endpoint = await node.find_endpoint(
                         eui64, models.TUNNELLING, is_server=True
@@ -337,11 +418,29 @@ class Hub:
                     peer.ota_endpoint = await node.find_endpoint(
                         eui64, models.OTA_UPGRADE, is_server=False
                     )
-            except NodeError:
-                return  # the radio is gone, which is told elsewhere
-            if peer.endpoint is None or peer.ota_endpoint is None:
-                await asyncio.sleep(FIND_RETRY_S)
-        self._open_tunnel(eui64, peer)
+                if not is_there and (peer.endpoint or peer.ota_endpoint):
+                    is_there = True
+                    await self._note_key(eui64)
+                if peer.endpoint is None or peer.ota_endpoint is None:
+                    asked += 1
+                    await asyncio.sleep(FIND_RETRY_S if asked < FINDS else FIND_LATER_S)
+            if not is_there:
+                await self._note_key(eui64)
+            if peer.device_type is DeviceType.TYPE_2:
+                self.device_log.reclassify(eui64, DeviceType.PPMID)
+                self._on_event(DeviceClassified(eui64, DeviceType.PPMID))
+            self._open_tunnel(eui64, peer)
+        except NodeError:
+            return  # the radio is gone, which is told elsewhere
+        except PowerCut:
+            return  # whoever has the power knows
+
+    async def _note_key(self, eui64: int) -> None:
+        key = await self.node.link_key(eui64)
+        if key is None or eui64 not in self.device_log:
+            return
+        if self.device_log.joined_under(eui64, mmo_hash(key)) and self._wan is not None:
+            self._wan.log_changed()
 
     def _open_tunnel(self, eui64: int, peer: Peer) -> None:
         self._act_on_tunnel(eui64, peer.client.open(self._loop.time()))
@@ -428,5 +527,6 @@ class Hub:
             full = isinstance(error, QueueFull)
             self._settle(handle, DeliveryResult.REFUSED if full else DeliveryResult.UNREACHABLE)
             return
+        self._sent_to[tag] = eui64
         if handle is not None:
             self._carries[tag] = handle

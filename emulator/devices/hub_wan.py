@@ -1,8 +1,8 @@
 """The hub's end of the SM WAN: what the DSP asks for, and what it is told.
 
-Source: GBCS use cases CCS01 "Add Device to CHF Device Log", CCS02 "Remove Device from CHF Device
-Log" and CCS08 "Firmware Transfer Alert"; the messages
-are those of `gbcs.wan`, the outcomes ours. MP170: a bridge is a PPMID to a hub.
+Source: GBCS use case CCS08 "Firmware Transfer Alert"; the messages are those of `gbcs.wan`, the
+outcomes ours. MP170: a bridge is a PPMID to a hub, and one that it takes for a Type 2 device has no
+firmware from it. Commands for the hub itself are carried out by `hub_commands`.
 
     from the DSP                            effect                                 outcome
     --------------------------------------  -------------------------------------  ---------------
@@ -17,22 +17,17 @@ are those of `gbcs.wan`, the outcomes ours. MP170: a bridge is a PPMID to a hub.
     offer of a file wrong or too large      none                                   REFUSED each
     offer                                   stored, offered to those in the log    DELIVERED each,
                                                                                    UNKNOWN_DEVICE
+    offer to a Type 2 device                CCS08, transfer failed                 DELIVERED
     offer taken before                      none                                   the same again
 
 A device has one command under way; the next leaves when it is known what became of that.
-
-CCS01 lets in who was named by a device log entry before, or is in the log already; its install code
-counts only the first time. CCS02 strikes off who is in the log: its update is discarded, what waits
-for it is unreachable, it is told to leave under its link key, which is then forgotten; the reply
-follows, whether it heard or not. All else gets a result other than success, and nothing changes.
+What waits for a device that is struck off is unreachable.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -42,25 +37,15 @@ from emulator.devices.gbcs_half import (
     FrameDiscarded,
     GbcsIdentity,
     GbcsMemory,
-    HubHalf,
     UtcNow,
 )
+from emulator.devices.hub_commands import HanOfHub, HubCommands, HubFacts
 from emulator.devices.image_store import Image
-from emulator.devices.node import NodeError
 from emulator.devices.ota_server import TransferOutcome
-from emulator.zigbee.security import InstallCodeError, install_code_key
 from emulator.zigbee.tunnelling import MAX_TRANSFER_BYTES
 from firmware_images.checks import MAX_LIMIT_KB, SizeLimit, require_acceptable
 from firmware_images.errors import ImageError
-from gbcs.device_log import (
-    INSTALL_CODE,
-    AddDevice,
-    AddDeviceResult,
-    DlmsResult,
-    RemoveDevice,
-    RemoveDeviceResult,
-)
-from gbcs.endpoint import Reason, add_device, remove_device
+from gbcs.endpoint import Reason
 from gbcs.errors import GbcsError, GbcsValueError
 from gbcs.firmware import TransferResult
 from gbcs.wan import (
@@ -76,23 +61,13 @@ from gbcs.wan import (
     serialise,
 )
 
-JOIN_TIMEOUTS_S = range(1, 3601)
 # Devices named to the hub and not let in yet; the DSP names one just before its CCS01.
 MAX_NAMED = 32
 MAX_WAITING_COMMANDS = 16
 
 
-class Han(Protocol):
+class Han(HanOfHub, Protocol):
     """What the DSP may ask of the HAN's side of a hub."""
-
-    async def permit(self, eui64: int, duration_s: int) -> None:
-        """Let a device of the log join. Raises NodeError."""
-
-    def remove(self, eui64: int) -> None:
-        """Take a device out of the log; its update is discarded."""
-
-    async def dismiss(self, eui64: int) -> None:
-        """Tell a device to leave, and forget its key. Raises NodeError."""
 
     def carry(self, eui64: int, message: bytes, handle: int) -> None:
         """Send through the tunnel; `HubWan.settle` hears what became of it."""
@@ -114,6 +89,7 @@ class HubWan:
         memory: GbcsMemory,
         log: DeviceLog,
         han: Han,
+        firmware_version: int,
         *,
         send: Callable[[bytes], object] | None,
         on_discarded: Callable[[int, FrameDiscarded], object],
@@ -127,13 +103,21 @@ class HubWan:
         self._on_discarded = on_discarded
         self._on_anomaly = on_anomaly
         self._utc_now = utc_now
-        self._half: HubHalf | None = None
-        if identity is not None:
-            use_cases = (add_device(self._register), remove_device(self._unregister))
-            self._half = HubHalf(eui64, identity, memory, use_cases)
         self._named: dict[int, DeviceType] = {}
-        self._radio_part: Callable[[], Awaitable[None]] | None = None  # of the command under way
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.commands: HubCommands | None = None
+        if identity is not None:
+            self.commands = HubCommands(
+                eui64,
+                identity,
+                memory,
+                log,
+                han,
+                HubFacts(firmware_version, self._named),
+                send=partial(self.forward, eui64),
+                on_removed=self._removed,
+                on_anomaly=on_anomaly,
+                utc_now=utc_now,
+            )
         self._handles = 0
         self._carried: dict[int, tuple[int, int]] = {}  # handle -> device, reference
         # Of each device with a command under way, those behind it. In fragments one could overtake
@@ -143,8 +127,8 @@ class HubWan:
 
     def stop(self) -> None:
         """Nothing is answered any more."""
-        for task in self._tasks:
-            task.cancel()
+        if self.commands is not None:
+            self.commands.stop()
 
     # -- from the DSP --------------------------------------------------------------------------
 
@@ -255,76 +239,20 @@ class HubWan:
     # -- commands for the hub itself -----------------------------------------------------------
 
     def _command(self, command: CommandForDevice) -> None:
-        half = self._half
-        if half is None:
+        commands = self.commands
+        if commands is None:
             self._end(self._eui64, command.reference, DeliveryResult.REFUSED)
             return
-        self._radio_part = None
-        reply = half.take(command.frame, self._utc_now())
-        radio_part = self._radio_part  # before anything is told: the DSP may answer with another
+        reply, radio_part = commands.take(command.frame)
         self._end(self._eui64, command.reference, DeliveryResult.DELIVERED)
         if isinstance(reply, FrameDiscarded):
             self._on_discarded(self._eui64, reply)
-        elif radio_part is None:
-            self.forward(self._eui64, reply)
         else:
-            task = asyncio.get_running_loop().create_task(
-                self._reply_after(radio_part(), reply), name="hub carries out a command"
-            )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            commands.answer(reply, radio_part)
 
-    def _register(self, command: AddDevice) -> AddDeviceResult:
-        """The device log's part of CCS01; the radio's is noted in `_joining`."""
-        device = command.device
-        refused = AddDeviceResult(command.invoke_id, register_device=DlmsResult.OTHER_REASON)
-        if command.enable_joining and command.join_timeout_s not in JOIN_TIMEOUTS_S:
-            other = DlmsResult.OTHER_REASON
-            return AddDeviceResult(command.invoke_id, register_device=other, join_timeout=other)
-        if device not in self._log:
-            device_type = self._named.get(device)
-            if device_type is None or command.key_type != INSTALL_CODE or self._log.is_full:
-                return refused
-            try:
-                link_key = install_code_key(command.key)
-            except InstallCodeError:
-                return refused
-            self._log.enter(device, link_key, device_type)
-        if command.enable_joining:
-            self._radio_part = partial(self._let_in, device, command.join_timeout_s)
-        return AddDeviceResult(command.invoke_id)
-
-    def _unregister(self, command: RemoveDevice) -> RemoveDeviceResult:
-        """The device log's part of CCS02."""
-        device = command.device
-        if device not in self._log:
-            return RemoveDeviceResult(command.invoke_id, DlmsResult.OTHER_REASON)
-        self._named.pop(device, None)
-        self._han.remove(device)
+    def _removed(self, device: int) -> None:
         for handle in [handle for handle, (who, _) in self._carried.items() if who == device]:
             self.settle(handle, DeliveryResult.UNREACHABLE)
-        self._radio_part = partial(self._put_out, device)
-        return RemoveDeviceResult(command.invoke_id)
-
-    async def _reply_after(self, radio_part: Awaitable[None], reply: bytes) -> None:
-        """A reply says what is so by then; a radio that did not take its part leaves none."""
-        with contextlib.suppress(NodeError):
-            await radio_part
-            self.forward(self._eui64, reply)
-
-    async def _let_in(self, device: int, duration_s: int) -> None:
-        try:
-            await self._han.permit(device, duration_s)
-        except NodeError as error:
-            self._on_anomaly(ota_server.Anomaly(device, "not let in", str(error)))
-            raise
-
-    async def _put_out(self, device: int) -> None:
-        """It is out of the log, whatever the radio does about it."""
-        try:
-            await self._han.dismiss(device)
-        except NodeError as error:
-            self._on_anomaly(ota_server.Anomaly(device, "not put out", str(error)))
 
     # -- to the DSP ----------------------------------------------------------------------------
 
@@ -339,15 +267,19 @@ class HubWan:
 
     def start(self) -> None:
         """The hub runs: what it had to say before it was restarted is said."""
-        if self._half is not None:
-            for frame in self._half.memory.outbox:
-                self._tell(self._half, frame)
+        if self.commands is not None:
+            self.commands.start()
+
+    def log_changed(self) -> None:
+        """The device log is not the one that was told of last."""
+        if self.commands is not None:
+            self.commands.tell_log()
 
     def transfer_ended(self, outcome: TransferOutcome) -> None:
         """What became of an offer: one CCS08 alert."""
-        if self._half is None:
+        if self.commands is None:
             return
-        frame = self._half.transfer_ended(
+        frame = self.commands.half.transfer_ended(
             outcome.number,
             outcome.eui64,
             outcome.file_version,
@@ -355,11 +287,7 @@ class HubWan:
             self._utc_now(),
         )
         if frame is not None:
-            self._tell(self._half, frame)
-
-    def _tell(self, half: HubHalf, frame: bytes) -> None:
-        self.forward(self._eui64, frame)
-        half.taken(frame)
+            self.commands.tell(frame)
 
     def _end(self, device: int, reference: int, result: DeliveryResult) -> None:
         self._send(DeliveryOutcome(self._eui64, device, reference, result))

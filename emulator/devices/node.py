@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from emulator.devices.signal_counts import Signal
+from emulator.devices.signal_counts import Heard, Signal
 
 SMART_ENERGY_PROFILE = 0x0109
 MAX_QUEUED_FRAMES = 64
@@ -162,12 +162,14 @@ class Node(Protocol):
     """An application's radio. Coroutines raise NodeError; events arrive at one callback."""
 
     eui64: int
+    extended_pan_id: int | None  # of the network a hub's node runs
 
     async def open(self) -> None:
         """Reach the radio, reset it, register the endpoints."""
 
-    async def form(self, settings: NetworkSettings) -> None:
-        """Start a new network as its hub, replacing whatever network the radio knew."""
+    async def form(self, settings: NetworkSettings, *, anew: bool = False) -> None:
+        """Start a new network as its hub, replacing whatever network the radio knew; `anew`: that
+        is its own. Raises TakeOverRefused."""
 
     async def join(self, channel: int, extended_pan_id: int, link_key: bytes) -> None:
         """Join a network with a preconfigured link key. Raises JoinError."""
@@ -187,6 +189,20 @@ class Node(Protocol):
 
     async def dismiss(self, eui64: int) -> None:
         """Tell a device to leave the network, and forget its link key; it may not be there."""
+
+    async def take_back(self, link_keys: Mapping[int, bytes]) -> None:
+        """Know the devices of another hub by these keys, and let them come back without the network
+        key."""
+
+    async def link_key(self, eui64: int) -> bytes | None:
+        """The key that the radio shares with a device, None for one it has no key for."""
+
+    async def look_for_hub(self) -> None:
+        """The hub does not answer: look for the network, which may have another by now. Returns
+        when the node is in it again."""
+
+    def heard(self, eui64: int) -> Heard | None:
+        """How the radio has heard a device since it was opened; None where nobody counts."""
 
     async def find_endpoint(self, peer: int, cluster: int, *, is_server: bool) -> int | None:
         """The endpoint on which `peer` serves `cluster` (or uses it), None when it tells none."""

@@ -1,7 +1,9 @@
-"""How long an end device goes on looking for a parent, once the one it had does not answer.
+"""How long an end device goes on looking for a parent, once the one it had does not answer; and how
+any device looks for a hub that does not.
 
 Source: ZigBee specification 05-3474, 3.6.1.4.2 (rejoining with the network key, and without should
-the one it has be an old one); the waits are ours, as a battery device spares its battery.
+the one it has be an old one); the waits are ours, as a battery device spares its battery. Smart
+Energy profile 07-5356, 5.4.2.2.3 (the trust centre was swapped: a rejoin without the key).
 """
 
 from __future__ import annotations
@@ -27,3 +29,12 @@ async def find_parent(rejoin: Callable[[bool], Awaitable[_Outcome]], found: _Out
             if outcome == found:
                 return outcome
     return outcome
+
+
+async def find_hub(rejoin: Callable[[bool], Awaitable[_Outcome]], found: _Outcome) -> bool:
+    """One search. Without the network key first: with it, a router of the old network would do, and
+    its hub is what is lost. Then with it, since the old hub may be back, which asks for it."""
+    for has_key in (False, True):
+        if await rejoin(has_key) == found:
+            return True
+    return False

@@ -48,7 +48,7 @@ from emulator.devices.node import (
     Routed,
     Sent,
 )
-from emulator.devices.signal_counts import SignalCounts
+from emulator.devices.signal_counts import Heard, Signal, SignalCounts
 from emulator.devices.smart_energy_frames import Block, Layout
 from emulator.zigbee import zdo
 from emulator.zigbee.events import OPTION_ENCRYPTION, OPTION_FRAGMENT, OPTION_RETRY
@@ -61,6 +61,7 @@ MAX_PAYLOAD_BYTES = 82  # one frame under NWK security
 APS_SECURITY_BYTES = 9
 FRAGMENT_BYTES = 2
 MAX_ROUTED = 64  # nodes whose relays are remembered
+_MANY = -1  # in the place of a short address
 SENT_TIMEOUT_S = 40.0  # a stick tells after 4 x (1.6 + 7.68) s at the latest, of a sleeper
 
 _SEND_PRIORITY = -1  # bellows' own for sendUnicast: what keeps the stick alive goes first
@@ -155,7 +156,7 @@ class SmartEnergyEzsp(EZSP):
         self._expiry: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
         self._reassembler = Reassembler()
-        self.signals = SignalCounts()
+        self._signals: dict[int, SignalCounts] = {}  # of each short address
         self._routed: dict[int, int] = {}  # short address: octets of its source route
         self._loop = asyncio.get_running_loop()
 
@@ -484,7 +485,7 @@ class SmartEnergyEzsp(EZSP):
         nwk, eui64, cluster, source_endpoint, destination_endpoint, options, _, _, payload, *_ = (
             block
         )
-        signals = self.signals
+        signals = self._signals.get(nwk) or self._new_signals(nwk)
         signals.lqis[block.lqi] += 1
         signals.rssis[block.rssi_dbm] += 1
         if options & OPTION_FRAGMENT:
@@ -499,6 +500,20 @@ class SmartEnergyEzsp(EZSP):
         self._on_event(
             Received(peer, cluster, source_endpoint, destination_endpoint, payload, encrypted)
         )
+
+    def _new_signals(self, nwk: int) -> SignalCounts:
+        """Counts for one more node; those of a network too large for that share some."""
+        key = nwk if len(self._signals) < MAX_ROUTED else _MANY
+        return self._signals.setdefault(key, SignalCounts())
+
+    def signal(self) -> Signal | None:
+        """How well the radio has heard."""
+        return SignalCounts.together(self._signals.values()).medians()
+
+    def heard(self, nwk: int) -> Heard | None:
+        """How it has heard this node."""
+        counts = self._signals.get(nwk)
+        return None if counts is None else counts.spans()
 
     def _take_block(self, block: Block) -> bytes | None:
         """Acknowledge a block as it deserves; the message when this was the last of it."""

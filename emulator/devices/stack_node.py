@@ -34,7 +34,7 @@ from emulator.devices.node import (
     SmartEnergyEndpoint,
     TakeOverRefused,
 )
-from emulator.devices.parent_search import find_parent
+from emulator.devices.parent_search import find_hub, find_parent
 from emulator.devices.stack_messages import StackMessages
 from emulator.devices.stack_radio import StackRadio
 from emulator.zigbee import zdo
@@ -93,6 +93,7 @@ class StackNode:
         self.url = url
         self.role = role
         self.eui64 = 0
+        self.extended_pan_id: int | None = None
         self.hub_eui64: int | None = None
         self._radio = radio
         self._endpoints = endpoints
@@ -141,9 +142,9 @@ class StackNode:
 
     # -- a hub's network ---------------------------------------------------------------------------
 
-    async def form(self, settings: NetworkSettings) -> None:
+    async def form(self, settings: NetworkSettings, *, anew: bool = False) -> None:
         """Form the network of `settings`, replacing what the radio knew if it may."""
-        await self._forget_network()
+        await self._forget_network(may=anew)
         stack = self.stack
         stack.state.preconfigured_key = settings.trust_center_seed
         stack.state.security_bitmask = _HASHED_LINK_KEY
@@ -172,6 +173,24 @@ class StackNode:
         stack.aps.keys_changed()
         stack.save()
         stack.joining.permit_until(stack.clock.now_us() + duration_s * 1_000_000)
+
+    async def take_back(self, link_keys: Mapping[int, bytes]) -> None:
+        """Put the keys of another hub's devices into the key table, and let them rejoin."""
+        stack = self.stack
+        for eui64, key in link_keys.items():
+            if stack.state.link_key_of(eui64) is None and not stack.state.put_link_key(eui64, key):
+                raise NodeError(f"the radio {self.url} has no room for a link key")
+        stack.aps.keys_changed()
+        stack.save()
+        stack.joining.policy = _POLICY | TrustCenterPolicy.ALLOW_UNSECURED_REJOINS
+
+    async def link_key(self, eui64: int) -> bytes | None:
+        """What stands in the key table for a device."""
+        held = self.stack.state.link_key_of(eui64)
+        return None if held is None else held.key
+
+    def heard(self, _eui64: int) -> None:
+        """Nobody counts."""
 
     def set_source_routing(self, is_on: bool) -> None:
         """Ask for Route Records from now on and send by the ways they tell, until a restart."""
@@ -202,10 +221,23 @@ class StackNode:
         """The parent does not answer any more."""
         outcome = await find_parent(self._rejoin, Status.NETWORK_UP)
         if outcome is Status.NETWORK_UP:
-            self._meet_hub()
+            self._meet_hub_again()
         else:
             reason = f"its parent is lost, and no other was found: {outcome.name}"
             self._on_event(NetworkDown(reason))
+
+    async def look_for_hub(self) -> None:
+        """One search for a network of this extended PAN id, first for one of another hub."""
+        if self._status is not None:
+            return  # it is looking already
+        if await find_hub(self._rejoin, Status.NETWORK_UP):
+            self._meet_hub_again()
+
+    def _meet_hub_again(self) -> None:
+        before = self.hub_eui64
+        self._meet_hub()
+        if self.hub_eui64 != before:
+            self._on_event(NetworkUp())
 
     async def _poll_every(self, interval_s: float) -> bool:
         polling = self.stack.polling
@@ -213,12 +245,12 @@ class StackNode:
 
     # -- either's ----------------------------------------------------------------------------------
 
-    async def _forget_network(self) -> None:
+    async def _forget_network(self, *, may: bool = False) -> None:
         """Leave the network the radio knows, if it may be left."""
         stack = self.stack
         if stack.state.network is None:
             return
-        if not self._take_over:
+        if not (may or self._take_over):
             raise TakeOverRefused(f"the radio {self.url} {IN_A_NETWORK}")
         if not stack.is_up:
             await self._outcome_of(stack.resume)
@@ -258,6 +290,8 @@ class StackNode:
     def _came_up(self) -> None:
         stack = self.stack
         if stack.is_trust_center:
+            assert stack.state.network is not None
+            self.extended_pan_id = stack.state.network.extended_pan_id
             stack.joining.policy = _POLICY
         else:
             self._meet_hub()

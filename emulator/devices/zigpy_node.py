@@ -41,7 +41,7 @@ from emulator.devices.node import (
     TakeOverRefused,
     radio_errors,
 )
-from emulator.devices.signal_counts import Signal
+from emulator.devices.signal_counts import Heard, Signal
 from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
 
 # Of the network key, when a network is put back: as many frames as its stick sends in no night.
@@ -50,6 +50,7 @@ _PERMIT_MAX_S = 254  # permitJoining takes no more; 255 would be for ever
 _PERMIT_STEP_S = 240
 _NOBODY = (0xFFFE, 0xFFFF)  # a node id that stands for none
 _POLICY = t.EzspDecisionBitmask.ALLOW_JOINS | t.EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY
+_REJOINS = t.EzspDecisionBitmask.ALLOW_UNSECURED_REJOINS
 _FIRST_WITH_TRANSIENT_KEYS = 5
 _FIRST_WITH_POLICY_BITS = 8
 
@@ -153,6 +154,7 @@ class ZigpyNode:
     ) -> None:
         self.url = url
         self.eui64 = 0
+        self.extended_pan_id: int | None = None
         self.endpoints = endpoints
         self.on_event = on_event
         self._take_over = take_over
@@ -165,6 +167,7 @@ class ZigpyNode:
         self._permit: asyncio.Task[None] | None = None
         self._permit_until_s = 0.0
         self._forming = False
+        self._takes_back = False
 
     def _config(self) -> dict[str, Any]:
         return {
@@ -188,7 +191,13 @@ class ZigpyNode:
     def signal(self) -> Signal | None:
         """How well it has heard since it was opened."""
         is_open = self._app is not None and self._app._ezsp is not None
-        return self.ezsp.signals.medians() if is_open else None
+        return self.ezsp.signal() if is_open else None
+
+    def heard(self, eui64: int) -> Heard | None:
+        """How it has heard a device."""
+        nwk = self._nwk_of.get(eui64)
+        is_open = self._app is not None and self._app._ezsp is not None
+        return self.ezsp.heard(nwk) if is_open and nwk is not None else None
 
     async def open(self) -> None:
         """Reach the stick, reset it, register the endpoints."""
@@ -199,13 +208,14 @@ class ZigpyNode:
             (eui64,) = await self.ezsp.getEui64()
         self.eui64 = _integer(eui64)
 
-    async def form(self, settings: NetworkSettings) -> None:
+    async def form(self, settings: NetworkSettings, *, anew: bool = False) -> None:
         """Form the network of `settings`, then start as after any power cycle."""
         app = self._application()
-        with radio_errors(self.url, "does not tell what it knows"):
-            await self._refuse_to_replace()
-        if self._on_forming is not None:
-            self._on_forming()
+        if not anew:
+            with radio_errors(self.url, "does not tell what it knows"):
+                await self._refuse_to_replace()
+            if self._on_forming is not None:
+                self._on_forming()
         info = zigpy.state.NetworkInfo(
             extended_pan_id=zigpy.types.ExtendedPanId(
                 settings.extended_pan_id.to_bytes(8, "little")
@@ -242,6 +252,8 @@ class ZigpyNode:
                 await self._started()
         finally:
             self._forming = False
+        self._nwk_of.clear()
+        self._eui64_of.clear()
         self.on_event(NetworkUp())
 
     async def held_network(self) -> HeldNetwork | None:
@@ -306,13 +318,35 @@ class ZigpyNode:
             policyId=t.EzspPolicyId.TRUST_CENTER_POLICY,
             decisionId=t.EzspDecisionId(self._policy()),
         )
+        self.extended_pan_id = _integer(self._application().state.network_info.extended_pan_id)
         await self._read_key_table()
+
+    async def take_back(self, link_keys: Mapping[int, bytes]) -> None:
+        """Put the keys of another hub's devices into the key table, and let them rejoin."""
+        self._takes_back = True
+        with radio_errors(self.url, "does not take the devices of another hub"):
+            for eui64, key in link_keys.items():
+                if eui64 not in self._key_index and not await self._write_key(eui64, key):
+                    raise NodeError(f"the radio {self.url} has no room for a link key")
+            await self.ezsp.setPolicy(
+                policyId=t.EzspPolicyId.TRUST_CENTER_POLICY,
+                decisionId=t.EzspDecisionId(self._policy()),
+            )
+
+    async def link_key(self, eui64: int) -> bytes | None:
+        """What stands in the key table for a device."""
+        index = self._key_index.get(eui64)
+        with radio_errors(self.url, "does not tell a link key"):
+            entry = None if index is None else await self._key_at(index)
+        return entry[1] if entry is not None and entry[0] == eui64 else None
 
     def _policy(self) -> int:
         """Joiners need a key of their own; each version of EZSP has its words for that."""
         version = self.ezsp.ezsp_version
         if version >= _FIRST_WITH_POLICY_BITS:
-            return int(_POLICY)
+            return int(_POLICY | _REJOINS if self._takes_back else _POLICY)
+        if self._takes_back:
+            return int(t.EzspDecisionId.ALLOW_PRECONFIGURED_KEY_JOINS)
         if version >= _FIRST_WITH_TRANSIENT_KEYS:
             return int(t.EzspDecisionId.BDB_JOIN_USES_INSTALL_CODE_KEY)
         return int(t.EzspDecisionId.ALLOW_PRECONFIGURED_KEY_JOINS)
@@ -328,12 +362,12 @@ class ZigpyNode:
     async def _read_key_table(self) -> None:
         self._key_index.clear()
         for index in range(KEY_TABLE_SIZE):
-            partner = await self._partner_of_key(index)
-            if partner is not None:
-                self._key_index[partner] = index
+            entry = await self._key_at(index)
+            if entry is not None:
+                self._key_index[entry[0]] = index
 
-    async def _partner_of_key(self, index: int) -> int | None:
-        """Whose key stands at `index` of the key table, None for nobody's."""
+    async def _key_at(self, index: int) -> tuple[int, bytes] | None:
+        """Whose key stands at `index` of the key table, and which; None for nobody's."""
         ezsp = self.ezsp
         new = self._has_command("exportLinkKeyByIndex")
         name = "exportLinkKeyByIndex" if new else "getKeyTableEntry"
@@ -342,9 +376,11 @@ class ZigpyNode:
         if t.sl_Status.from_ember_status(by_name["status"]) != t.sl_Status.OK:
             return None
         if not new:
-            return _integer(by_name["keyStruct"].partnerEUI64)
+            held = by_name["keyStruct"]
+            return _integer(held.partnerEUI64), held.key.serialize()
         # EZSP 14 tells the partner in the context, 12 and 13 beside it.
-        return _integer(by_name["eui64"] if "eui64" in by_name else by_name["context"].eui64)
+        partner = by_name["eui64"] if "eui64" in by_name else by_name["context"].eui64
+        return _integer(partner), by_name["plaintext_key"].serialize()
 
     def _has_command(self, name: str) -> bool:
         return name in self.ezsp._protocol.COMMANDS
@@ -365,6 +401,10 @@ class ZigpyNode:
         """Give the network up; the stick forgets it."""
         with radio_errors(self.url, "does not leave its network"):
             await self.ezsp.leaveNetwork()
+
+    async def look_for_hub(self) -> None:
+        """Hubs are looked for."""
+        raise NodeError(f"the radio {self.url} is a hub's")
 
     async def permit(self, eui64: int, link_key: bytes, duration_s: int) -> None:
         """Let one device join with its own key; joining stays open until the last permit ends."""

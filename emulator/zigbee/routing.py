@@ -404,3 +404,8 @@ def are_a_way(nodes: tuple[int, ...]) -> bool:
 def source_route_octets(relays: tuple[int, ...]) -> int:
     """What a source route takes of a frame (3.3.1.9: count, index, relays); nothing without one."""
     return _SOURCE_ROUTE_OCTETS + _RELAY_OCTETS * len(relays) if relays else 0
+
+
+def hops(octets: int) -> int:
+    """How far it is by a source route that takes so many octets of a frame."""
+    return 1 + (octets - _SOURCE_ROUTE_OCTETS) // _RELAY_OCTETS if octets else 1

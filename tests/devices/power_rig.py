@@ -31,6 +31,7 @@ from firmware_images.image import FirmwareImage
 from gbcs.acb import Alert, Rejected, Rejection
 from gbcs.envelope import parse_frame
 from gbcs.firmware import FirmwareActivation, FirmwareTransfer, TransferResult
+from gbcs.hub_log import DeviceLogChanged
 
 LATENCY_S = 0.021
 REBOOT_S = 30.0
@@ -197,6 +198,8 @@ class Alerts:
             case Alert(payload=FirmwareActivation() as activation):
                 self.activations.append((activation.firmware_version, int(activation.result)))
                 return activation
+            case Alert(payload=DeviceLogChanged()):
+                return None  # a sign of life of the set-up
             case odd:
                 self.oddities.append(odd)
                 return None

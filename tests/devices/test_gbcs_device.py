@@ -117,8 +117,8 @@ async def test_an_update_ends_in_a_signed_alert_and_the_new_version_is_read(ezsp
         assert activation.execution_date_time.microsecond == 0
         assert before < transfer.execution_date_time < activation.execution_date_time
         assert activation.execution_date_time <= there.utc_now()
-        devices = [one.device for one in of_kind(there.judged, Alert)]
-        assert devices == [HUB_EUI64, EUI64]  # the transfer is told before the activation
+        told = [one.payload for one in of_kind(there.judged, Alert)]
+        assert told[-2:] == [transfer, activation]
         assert await there.version(EUI64) == FirmwareVersion(NEW)
         await made.until(lambda: there.memories[EUI64].outbox == ())
         assert there.rejected() == []

@@ -27,7 +27,10 @@ LARGE_BYTES = 48 * 1024
 LARGEST_BYTES = 750 * 1024
 SIDES = ("device", "hub")
 # Operations by which hub and device get to know each other, before any update.
-SET_UP = {"hub": ("device log", "offers"), "device": ("network: joined", "gbcs: tunnel up")}
+SET_UP = {
+    "hub": ("device log", "offers", "device log", "gbcs: log alert", "gbcs: alert delivered"),
+    "device": ("network: joined", "gbcs: tunnel up"),
+}
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 # How often each side stores something in an update of 48 KiB; of two, in the second.
 WRITES = {

@@ -25,9 +25,13 @@ from gbcs.acb import (
     User,
 )
 from gbcs.certificates import Certificate, CertificateStore, Role
+from gbcs.codes import CS14_LOG_CHANGED
 from gbcs.device_log import AddDeviceResult
 from gbcs.endpoint import DeviceKeys, TrustCells
+from gbcs.envelope import parse_frame
+from gbcs.errors import GbcsError
 from gbcs.firmware import FirmwareVersion
+from gbcs.hub_log import DeviceLogChanged
 from gbcs.protection import KeyUse, RandomBits
 from gbcs.smki import (
     ACB_EUI64,
@@ -167,12 +171,20 @@ class Premises:
         return told[0].result if told else None
 
     def frames(self, device: int) -> list[bytes]:
+        """All but those about the device log."""
         messages = of_kind(self.from_hub, MessageFromDevice)
-        return [one.frame for one in messages if one.device == device]
+        return [
+            one.frame for one in messages if one.device == device and not _is_log_alert(one.frame)
+        ]
 
     def alerts(self, device: int) -> list[Any]:
-        """Payloads of the verified alerts of a device or of the hub."""
-        return [one.payload for one in of_kind(self.judged, Alert) if one.device == device]
+        """Payloads of the verified alerts of a device or of the hub, but for the device log's."""
+        told = [one.payload for one in of_kind(self.judged, Alert) if one.device == device]
+        return [one for one in told if not isinstance(one, DeviceLogChanged)]
+
+    def logs(self) -> list[DeviceLogChanged]:
+        """What was told of the device log."""
+        return of_kind([one.payload for one in of_kind(self.judged, Alert)], DeviceLogChanged)
 
     def rejected(self) -> list[Rejected]:
         return of_kind(self.judged, Rejected)
@@ -234,6 +246,13 @@ class Premises:
         image = make_image(4096, version=version)
         self.offer(image, eui64)
         await self.bench.until(lambda: self.alerts(eui64), 7200)
+
+
+def _is_log_alert(octets: bytes) -> bool:
+    try:
+        return parse_frame(octets).frame.message_code == CS14_LOG_CHANGED
+    except GbcsError:
+        return False
 
 
 async def premises(bench: Bench, *devices: int, **options: Any) -> Premises:

@@ -140,7 +140,7 @@ def test_a_hub_in_a_process_of_its_own_does_what_a_dsp_in_another_says(
         held = StateFolder(state, "hub")
         memory = GbcsMemory.restarted(Kept(held, str).record("gbcs"))
         assert memory.endpoint.accepted, "the ACB's counter is not accepted again"
-        ((device, _, _),) = json.loads(held.read("device log") or b"")
+        ((device, *_),) = json.loads(held.read("device log") or b"")["devices"]
         assert device == int(PPMID.replace("-", ""), 16)
         held.close()
         assert dsp.stop() == 0

@@ -54,13 +54,13 @@ more = pytest.mark.matrix
             "at operation 5, spare: page 0, off for 30 s",
         ),
         pytest.param(
-            "power loss before a write at the 4th write on hub for 1 s",
-            "hub: at operation 4, image: page 0, off for 1 s",
+            "power loss before a write at the 9th write on hub for 1 s",
+            "hub: at operation 9, image: page 0, off for 1 s",
             marks=more,
         ),
         (
-            "power loss after a write at the 6th write on hub for 2 s",
-            "hub: at operation 6, image: keep, off for 2 s",
+            "power loss after a write at the 11th write on hub for 2 s",
+            "hub: at operation 11, image: keep, off for 2 s",
         ),
     ],
 )

@@ -85,10 +85,10 @@ _FIRST_WITH_POLICY_BITS = 8
 # network key in the clear sends it under the joiner's key here: no smart-metering HAN does else.
 _TRUST_CENTER_DECISIONS = {
     0x00: TrustCenterPolicy.ALLOW_JOINS | TrustCenterPolicy.ALLOW_UNSECURED_REJOINS,
-    0x01: TrustCenterPolicy.ALLOW_JOINS,
-    0x02: TrustCenterPolicy(0),  # rejoins only
+    0x01: TrustCenterPolicy.ALLOW_JOINS | TrustCenterPolicy.ALLOW_UNSECURED_REJOINS,
+    0x02: TrustCenterPolicy.ALLOW_UNSECURED_REJOINS,
     0x03: TrustCenterPolicy(0),
-    0x04: TrustCenterPolicy.ALLOW_JOINS,
+    0x04: TrustCenterPolicy.ALLOW_JOINS | TrustCenterPolicy.ALLOW_UNSECURED_REJOINS,
     0x05: TrustCenterPolicy.ALLOW_JOINS,  # and no rejoins
     0x06: TrustCenterPolicy.ALLOW_JOINS | TrustCenterPolicy.JOINS_USE_INSTALL_CODE_KEY,
     0x07: TrustCenterPolicy(0),  # the key is sent when the host says so, which none here does
