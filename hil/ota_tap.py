@@ -152,8 +152,8 @@ class TappedNode(ZigpyNode):
         self._upwards = on_event
         self._tap = tap
 
-    async def form(self, settings: NetworkSettings) -> None:
-        await super().form(settings)
+    async def form(self, settings: NetworkSettings, *, anew: bool = False) -> None:
+        await super().form(settings, anew=anew)
         self.ezsp.add_callback(self._aside)
 
     def _aside(self, name: str, arguments: list[Any]) -> None:

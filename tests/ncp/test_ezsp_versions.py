@@ -308,6 +308,7 @@ def test_a_policy_means_what_its_version_says(version: int) -> None:
     host = Host(version)
     joining = host.stack.joining
     joins, own_keys = TrustCenterPolicy.ALLOW_JOINS, TrustCenterPolicy.JOINS_USE_INSTALL_CODE_KEY
+    rejoins = TrustCenterPolicy.ALLOW_UNSECURED_REJOINS
 
     def policy(decision: int) -> TrustCenterPolicy:
         assert not host.ask("setPolicy", policyId=0, decisionId=decision)["status"]
@@ -318,14 +319,15 @@ def test_a_policy_means_what_its_version_says(version: int) -> None:
         assert policy(0x00) == 0
         assert policy(0x03) & joins
         assert policy(0x11) == joins | own_keys
+        assert policy(0x01) == joins
     else:
         assert policy(0x06) == joins | own_keys
         assert policy(0x03) == 0  # a bit mask would let everybody in
-        assert policy(0x02) == 0
+        assert policy(0x02) == rejoins
         assert host.ask("setPolicy", policyId=0, decisionId=0x11)["status"]
         assert host.ask("getPolicy", policyId=0)["decisionId"] == 0x02
-        assert joining.policy == 0
-    assert policy(0x01) == joins
+        assert joining.policy == rejoins
+        assert policy(0x01) == joins | rejoins
 
 
 @versions
