@@ -206,6 +206,7 @@ def test_two_lines_to_one_stick_are_noticed(tmp_path: Path) -> None:
         assert f"{stick.eui64:016X}" in err
 
 
+@pytest.mark.matrix
 def test_a_port_with_no_stick_behind_it_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as port:
         url = f"tcp://127.0.0.1:{port.getsockname()[1]}"
