@@ -71,8 +71,8 @@ class HostCapture:
         self._epoch_us = round(epoch.timestamp() * 1e6)
 
     def take(self, message: HostMessage | HostRouteRecord) -> None:
-        """One message or fragment. What the hub says to itself is not on the air, and what is longer
-        than a frame can be was in none."""
+        """One message or fragment. What the hub says to itself is not on the air, and what is
+        longer than a frame can be was in none."""
         if message.nwk == HUB_NWK:
             return
         psdu = reconstructed(message, self._settings.pan_id)
