@@ -190,7 +190,8 @@ class AirReader:
             said = self._nwk(frame.destination_pan or 0, frame.source, payload, time_us)
             if said is None:
                 return _Said(source, destination, "NWK", "malformed")
-            relayed = said.source != source or said.destination != destination
+            is_another = said.source != source or said.destination != destination
+            relayed = is_another and self._reconstructed is None  # no host knows of relays
             if relayed and said.destination not in BROADCASTS.values():
                 said = said._replace(what=f"{said.what} (hop {source} -> {destination})")
             return said
@@ -231,8 +232,8 @@ class AirReader:
         """The payload of a NWK frame, or why it stays closed. Whoever holds the network key is
         believed as to its addresses; who need not hold it is, too, where nobody could tell."""
         if not header.secured:
-            if self._reconstructed is not None and header.source_ieee is not None:
-                self._names.learn(pan, header.source, header.source_ieee)
+            if self._reconstructed is not None:
+                self._learn_reconstructed(pan, header)
             return frame[header.header_octets :]
         auxiliary = nwk.parse_auxiliary(frame, header.header_octets)
         opened: bytes | str = "encrypted"
@@ -248,6 +249,13 @@ class AirReader:
         if header.source_ieee is not None:
             self._names.learn(pan, header.source, header.source_ieee)
         return opened
+
+    def _learn_reconstructed(self, pan: int, header: nwk.NwkFrame) -> None:
+        """Its host has the addresses of its network's nodes, and nobody else has put them there."""
+        if header.source_ieee is not None:
+            self._names.learn(pan, header.source, header.source_ieee)
+        if header.destination_ieee is not None:
+            self._names.learn(pan, header.destination, header.destination_ieee)
 
     # -- APS ---------------------------------------------------------------------------------------
 

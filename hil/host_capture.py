@@ -16,8 +16,8 @@ does not tell nothing is invented:
     APS acknowledgements                    not there, but for fragments, which the host does itself
     security of NWK and APS                 none; the comment says what came under the link key
     destination of a broadcast              0xFFFD
-    EUI-64 of a sender                      in the NWK header of what the hub heard, where its host
-                                            knows it, whether or not it was on the air
+    EUI-64 of the other end                 in the NWK header where the hub's host knows it, whether
+                                            or not it was on the air
     time                                    of arrival at the host; of what is sent, when the stick
                                             has taken it
     LQI and RSSI                            of the last hop, as the stick tells them
@@ -101,7 +101,7 @@ def reconstructed(message: HostMessage | HostRouteRecord, pan_id: int) -> bytes:
     """The frame with its FCS."""
     source, destination, next_hop = message.nwk, HUB_NWK, HUB_NWK
     control = nwk.UNSECURED_DATA_CONTROL
-    eui64 = message.eui64
+    source_eui64, destination_eui64 = message.eui64, None
     if isinstance(message, HostRouteRecord):
         control = nwk.TYPE_COMMAND | nwk.PROTOCOL_VERSION
         payload = nwk_commands.build_route_record(RouteRecord(message.relays))
@@ -109,11 +109,22 @@ def reconstructed(message: HostMessage | HostRouteRecord, pan_id: int) -> bytes:
         payload = _aps(message)
         if message.is_sent:
             source, destination = HUB_NWK, message.nwk
-            next_hop, eui64 = destination, None
+            source_eui64, destination_eui64 = None, message.eui64
+            next_hop = destination
         elif message.kind is not MessageKind.UNICAST:
             destination, next_hop = nwk.BROADCAST_RX_ON, mac.BROADCAST
     header = nwk.build_header(
-        NwkFrame(control, destination, source, NOT_TOLD, NOT_TOLD, None, eui64, (), 0)
+        NwkFrame(
+            control,
+            destination,
+            source,
+            NOT_TOLD,
+            NOT_TOLD,
+            destination_eui64,
+            source_eui64,
+            (),
+            0,
+        )
     )
     head = mac.DATA_HEADER.pack(mac.DATA_UNACKED, NOT_TOLD, pan_id, next_hop, source)
     frame = head + header + payload
