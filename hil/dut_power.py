@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
+from hil.asking import asking
 from hil.dut_options import PowerCommands
 from hil.errors import BenchBroke
 
@@ -61,9 +62,10 @@ class PromptPower:
         shown = self._shown or sys.__stderr__
         if answers is None or shown is None:
             raise BenchBroke(f"somebody has to {what}, and there is nobody to ask")
-        print(f"[ ] {what}, then Enter (n: it cannot be done) ", end="", file=shown, flush=True)
-        loop = asyncio.get_running_loop()
-        line = await loop.run_in_executor(None, answers.readline, ANSWER_OCTETS)
+        with asking():
+            print(f"[ ] {what}, then Enter (n: it cannot be done) ", end="", file=shown, flush=True)
+            loop = asyncio.get_running_loop()
+            line = await loop.run_in_executor(None, answers.readline, ANSWER_OCTETS)
         if not line:
             raise BenchBroke(f"somebody has to {what}, and nobody answers")
         answer = line.strip() or "done"
