@@ -63,7 +63,7 @@ def head_lines(state: RunState, wall_s: float, width: int) -> list[Text]:
     if state.verdict:
         network += f", {state.verdict.upper()}"
     if cell_len(name) + 2 + cell_len(times) <= width:
-        first, rest = _spread(name, times, width), [network]
+        first, rest = spread(name, times, width), [network]
     else:
         first, rest = fitted(name, width), [network, times]
     first.stylize("bold")
@@ -83,7 +83,7 @@ def body_lines(state: RunState, width: int, room: int) -> list[Text]:
     lines += faults
     left = room - len(lines)
     if left >= 2 and state.lines:
-        lines.append(_title("last events", width))
+        lines.append(title("last events", width))
         for line in list(state.lines)[1 - left :]:
             words = f"{duration(line.time_s):>8}  {line.device_id or 'run':<10} {line.words}"
             lines.append(fitted(words, width, "yellow" if line.is_bad else ""))
@@ -201,19 +201,19 @@ def _fault_lines(state: RunState, width: int, most: int) -> list[Text]:
     faults = state.faults
     if not faults:
         return []
-    lines = [_title("faults", width)]
+    lines = [title("faults", width)]
     shown = faults if len(faults) <= most else faults[: most - 1]
-    lines += [_spread(f"  {fault.words}", fault.struck, width) for fault in shown]
+    lines += [spread(f"  {fault.words}", fault.struck, width) for fault in shown]
     if len(shown) < len(faults):
         lines.append(fitted(f"  and {len(faults) - len(shown)} more", width))
     return lines
 
 
-def _title(words: str, width: int) -> Text:
+def title(words: str, width: int) -> Text:
     return fitted(f"── {words} ".ljust(width, "─"), width, "dim")
 
 
-def _spread(left: str, right: str, width: int) -> Text:
+def spread(left: str, right: str, width: int) -> Text:
     """Two texts at the two edges; the left one gives way."""
     room = width - cell_len(right) - 2
     if room < 10:

@@ -7,6 +7,7 @@ scrollback as it was last; while somebody is asked something it is gone.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from rich.text import Text
 from hil.asking import watching
 
 REFRESH_S: Final = 0.1
+TICK_S: Final = 1.0
 _GONE: Final = (OSError, ValueError)  # the terminal is closed, or the file that it was
 # Of the time that goes into drawing, however slow the terminal is.
 _SHARE: Final = 0.02
@@ -37,8 +39,11 @@ def can_draw(console: Console) -> bool:
 class Screen:
     """One screen. As a context manager it has the terminal, and gives it back."""
 
-    def __init__(self, console: Console, lines: Draw, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, console: Console, lines: Draw, wall: Callable[[], float], *, redirect: bool = True
+    ) -> None:
         self._console = console
+        self._redirect = redirect  # what others print goes above it
         self._lines = lines
         self._wall = wall
         self._next_s = wall()
@@ -69,6 +74,24 @@ class Screen:
         self._next_s = began_s + max(REFRESH_S, took_s / _SHARE)
 
     @contextlib.contextmanager
+    def each_second(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """On this loop time goes by on the screen when nothing happens."""
+
+        timer: asyncio.TimerHandle | None = None
+
+        def tick() -> None:
+            nonlocal timer
+            timer = loop.call_later(TICK_S, tick)
+            self.draw()
+
+        tick()
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """The terminal is somebody else's meanwhile."""
         was_on = self._live is not None
@@ -81,7 +104,13 @@ class Screen:
 
     def _start(self) -> None:
         self._size = self._console.size
-        self._live = Live(self._group(), console=self._console, auto_refresh=False)
+        self._live = Live(
+            self._group(),
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=self._redirect,
+            redirect_stderr=self._redirect,
+        )
         with contextlib.suppress(*_GONE):
             self._live.start(refresh=True)
 

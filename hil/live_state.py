@@ -97,7 +97,7 @@ class DeviceRow:
     @property
     def version_words(self) -> str:
         """Runs, and is to run or has come to run."""
-        return f"{self.version or '?'} -> {self.target}" if self.target else self.version
+        return f"{self.version} -> {self.target}".lstrip() if self.target else self.version
 
 
 class RunState:
@@ -181,11 +181,15 @@ class RunState:
                 for row in rows:
                     row.target, row.is_over = self.slot, False
                     row.doing = f"offered {self.slot}"
+            case "transfer-started":
+                self.slot = _text(event, "version")
+                for row in rows:
+                    _on_device(row, event, wall_s)
             case "run-ended":
                 self.verdict, self.took_s = _text(event, "verdict"), number(event, "wall_s")
-            case kind:
+            case _:
                 for row in rows:
-                    _on_device(row, str(kind), event, wall_s)
+                    _on_device(row, event, wall_s)
         if self._is_told(event):
             device_id = ", ".join(printable(name) for name in names)
             transfer = rows[0].transfer if rows else Transfer()
@@ -259,10 +263,10 @@ class RunState:
         )
 
 
-def _on_device(row: DeviceRow, kind: str, event: Event, wall_s: float) -> None:
+def _on_device(row: DeviceRow, event: Event, wall_s: float) -> None:
     """What an event that only concerns one device makes of it."""
     row.transfer.take(event, wall_s)
-    match kind:
+    match event.get("type"):
         case "joined":
             row.doing = f"joined as {_text(event, 'node_id')}"
         case "tunnel" if event.get("state") == "open" and row.doing.startswith("joined"):

@@ -129,7 +129,7 @@ def run_command(
         bench.resolve_clock(),
         silent=as_json,
         plain=log,
-        premises=premises(bench_file, bench, chosen, evidence.folder),
+        premises=_premises(bench_file, bench, chosen, evidence.folder),
     )
     try:
         with evidence, live:
@@ -203,14 +203,14 @@ def _run(
                 raise
         return close_run(evidence, scenario, wall_s=time.perf_counter() - began, repeat=repeat)
 
-    with _ended_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP):
+    with ended_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP):
         if bench.resolve_clock() == "virtual":
             return run_virtual(lambda: _on_virtual_loop(on))
         return run_real(lambda: _on_real_loop(on, live))
 
 
 @contextlib.contextmanager
-def _ended_as_by_ctrl_c(*numbers: int) -> Iterator[None]:
+def ended_as_by_ctrl_c(*numbers: int) -> Iterator[None]:
     """These signals end a run as Ctrl-C does, but for one that is ignored, as nohup has it."""
     previous = {number: signal.getsignal(number) for number in numbers}
     mine = [number for number in numbers if previous[number] is not signal.SIG_IGN]
@@ -223,18 +223,22 @@ def _ended_as_by_ctrl_c(*numbers: int) -> Iterator[None]:
             signal.signal(number, previous[number])
 
 
-def premises(
+def _premises(
     bench_file: Path | None, bench: Bench, images: dict[str, DeviceImage], folder: Path
 ) -> Premises:
     """What a screen says of the bench before anything has happened."""
     return Premises(
         bench.resolve_clock(),
-        "the built-in bench" if bench_file is None else str(bench_file),
+        bench_words(bench_file),
         bench.seed,
         str(folder),
         [str(fault) for fault in bench.faults],
         {name: version_text(image.factory_version) for name, image in images.items()},
     )
+
+
+def bench_words(bench_file: Path | None) -> str:
+    return "the built-in bench" if bench_file is None else str(bench_file)
 
 
 def new_folder(seed: int) -> Path:

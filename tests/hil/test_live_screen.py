@@ -14,6 +14,7 @@ import pytest
 from bench_support import SMALL_BENCH
 from screen_support import Paper, Terminal
 
+from hil import live_screen
 from hil.asking import asking
 from hil.live import Live
 from hil.live_state import Premises
@@ -137,7 +138,11 @@ def test_a_fast_run_is_not_drawn_more_than_ten_times_a_second() -> None:
 
 
 @pytest.mark.real_clock
-def test_on_a_real_clock_time_goes_by_when_nothing_happens() -> None:
+def test_on_a_real_clock_time_goes_by_when_nothing_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live_screen, "TICK_S", 0.01)
+
     async def nothing(live: Live, paper: Paper) -> None:
         with live.each_second(asyncio.get_running_loop()):
             while "1.2 s, real time" not in paper.text:
@@ -146,7 +151,7 @@ def test_on_a_real_clock_time_goes_by_when_nothing_happens() -> None:
 
     paper, wall = Paper(), Wall()
     premises = PREMISES._replace(clock="real")
-    live = Live("real", console=paper.console(), premises=premises, wall=wall, tick_s=0.01)
+    live = Live("real", console=paper.console(), premises=premises, wall=wall)
     with live:
         asyncio.run(asyncio.wait_for(nothing(live, paper), 30))
 
