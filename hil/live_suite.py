@@ -50,7 +50,7 @@ class LiveSuite:
         # Not rich's own choice of the moment: pytest has another `sys.stdout` while a test runs.
         console = console or LiveConsole(file=sys.stdout)
         self._wall = wall
-        self._state = SuiteState(premises, wall())
+        self.state = SuiteState(premises, wall())
         self._screen: Screen | None = None
         self._lines = Lines(console, premises.clock)
         if can_draw(console):
@@ -62,7 +62,7 @@ class LiveSuite:
         return premises.clock == "real" or can_draw(console or LiveConsole())
 
     def _drawn(self, width: int, height: int) -> list[Text]:
-        return suite_lines(self._state, self._wall(), width, height)
+        return suite_lines(self.state, self._wall(), width, height)
 
     def _draw(self, *, at_once: bool = False) -> None:
         if self._screen is not None:
@@ -72,7 +72,7 @@ class LiveSuite:
 
     def show(self, event: Event) -> None:
         """Show one event of a bench, the same as goes to its evidence."""
-        self._state.take(event, self._wall())
+        self.state.take(event, self._wall())
         if self._screen is not None:
             self._screen.draw()
         elif event.get("type") in _LINES:
@@ -88,31 +88,31 @@ class LiveSuite:
         config.stash[WATCHER] = self
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._state.plan(map(_planned, session.items))
+        self.state.plan(map(_planned, session.items))
         self._draw(at_once=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: object, ids: Sequence[str]) -> None:  # noqa: ARG002
         """Each worker has found the same tests."""
-        self._state.plan(Planned(_name(nodeid)) for nodeid in ids)
+        self.state.plan(Planned(_name(nodeid)) for nodeid in ids)
         self._draw(at_once=True)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        running = self._state.begin(_name(nodeid), self._wall())
+        running = self.state.begin(_name(nodeid), self._wall())
         if self._screen is None:
             self._lines.print(f"{running.id}: {running.title}")
         self._draw()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if getattr(report, "hanbench", None) is None or _name(report.nodeid) not in (
-            self._state.running
+            self.state.running
         ):
             return  # a second report of one test is of its teardown
         test = test_of(report)
-        done = self._state.end(test)
+        done = self.state.end(test)
         if self._screen is None:
             detail = f": {done.detail}" if done.detail else ""
-            self._lines.print(f"{done.outcome}{detail}; {counted(self._state)}")
+            self._lines.print(f"{done.outcome}{detail}; {counted(self.state)}")
         self._draw()
 
     # -- the terminal --------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class LiveSuite:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._state.is_over = True
+        self.state.is_over = True
         if self._screen is not None:
             self._screen.__exit__()
 

@@ -126,6 +126,10 @@ class Terminal:
         self.screen.reset()
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
+    def is_quiet(self, for_s: float) -> bool:
+        """Whether nothing more is written in this time."""
+        return not select.select([self.master], [], [], for_s)[0]
+
     def type(self, octets: bytes) -> None:
         """Somebody presses keys."""
         os.write(self.master, octets)
