@@ -121,9 +121,8 @@ class Terminal:
         return shown(self.screen)
 
     def resize(self, columns: int, lines: int) -> None:
-        """Somebody pulls at the window, and what was in it is lost."""
+        """Somebody pulls at the window."""
         self.screen.resize(lines, columns)
-        self.screen.reset()
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def is_quiet(self, for_s: float) -> bool:
