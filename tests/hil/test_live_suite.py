@@ -170,6 +170,7 @@ def test_what_pytest_says_of_failures_is_kept_and_its_dots_are_not() -> None:
 NOT_IN_TIME = ("--patience", "0.01", "-k", "test_an_image_is_deployed and ppmid")
 
 
+@pytest.mark.matrix
 @pytest.mark.real_clock
 def test_why_a_test_failed_stands_below_the_last_screen(tmp_path: Path) -> None:
     words = ("verify", *NOT_IN_TIME, "--evidence", tmp_path / "ev")
