@@ -16,8 +16,9 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyte
 
@@ -70,7 +71,7 @@ class Terminal:
     """A program on a PTY of this size."""
 
     def __init__(
-        self, *command: object, columns: int = 80, lines: int = 24, env: Mapping[str, str] = {}
+        self, *command: object, columns: int = 80, lines: int = 24, folder: Path = ROOT
     ) -> None:
         self.screen = pyte.HistoryScreen(columns, lines, history=5000)
         self._stream = pyte.ByteStream(self.screen)
@@ -78,7 +79,7 @@ class Terminal:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-        environment |= {"TERM": "xterm", "PYTHONUTF8": "1", **env}
+        environment |= {"TERM": "xterm", "PYTHONUTF8": "1", "PYTHONPATH": str(ROOT)}
         for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
             environment.pop(name, None)
         self.process = subprocess.Popen(
@@ -88,14 +89,14 @@ class Terminal:
             stderr=slave,
             start_new_session=True,
             preexec_fn=_at_the_table,
-            cwd=ROOT,
+            cwd=folder,
             env=environment,
         )
         os.close(slave)
 
     @classmethod
-    def hanbench(cls, *words: object, columns: int = 80, lines: int = 24) -> Terminal:
-        return cls(sys.executable, "-m", "hil.cli", *words, columns=columns, lines=lines)
+    def hanbench(cls, *words: object, **options: Any) -> Terminal:
+        return cls(sys.executable, "-m", "hil.cli", *words, **options)
 
     def read(self, until: Callable[[Terminal], bool] = lambda _: False, limit_s: float = 60) -> int:
         """Read until a condition holds or the program is done; its exit code, -1 while it runs."""
