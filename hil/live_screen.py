@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -32,8 +33,9 @@ Draw = Callable[[int, int], list[Text]]
 
 
 def can_draw(console: Console) -> bool:
-    """Whether it is a terminal on which a line can be drawn anew."""
-    return console.is_terminal and not console.is_dumb_terminal
+    """Whether it is a terminal on which a line can be drawn anew, whatever the environment wants:
+    FORCE_COLOR makes rich take a file of CI for one."""
+    return console.file.isatty() and not console.is_dumb_terminal
 
 
 class Screen:
@@ -109,7 +111,7 @@ class Screen:
             console=self._console,
             auto_refresh=False,
             redirect_stdout=self._redirect,
-            redirect_stderr=self._redirect,
+            redirect_stderr=self._redirect and sys.stderr.isatty(),
         )
         with contextlib.suppress(*_GONE):
             self._live.start(refresh=True)

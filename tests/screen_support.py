@@ -43,6 +43,9 @@ class Paper(io.StringIO):
         self.screen.set_mode(pyte.modes.LNM)  # no driver makes CR LF of LF here
         self._stream = pyte.Stream(self.screen)
 
+    def isatty(self) -> bool:
+        return True
+
     def write(self, text: str) -> int:
         self._stream.feed(text)
         return super().write(text)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from screen_support import Paper
 
 from hil.live import Live, LiveConsole
 from hil.live_words import Transfer
@@ -19,11 +20,8 @@ from hil.verdict import Clock
 SIZE = 768_000
 
 
-def console(out: io.StringIO, *, terminal: bool = False) -> LiveConsole:
-    environment = {"TERM": "xterm"}
-    return LiveConsole(
-        file=out, force_terminal=terminal, width=100, color_system=None, _environ=environment
-    )
+def console(out: io.StringIO) -> LiveConsole:
+    return LiveConsole(file=out, width=100, color_system=None)
 
 
 def wall(step_s: float = 0.1) -> Iterator[float]:
@@ -164,13 +162,21 @@ def test_requests_alerts_and_what_is_discarded_are_a_line_each_and_frames_are_no
 # -- silence -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_nothing_is_shown_beside_a_json_document(terminal: bool) -> None:
-    out = io.StringIO()
-    with Live("virtual", console=console(out, terminal=terminal), silent=True) as live:
+@pytest.mark.parametrize("out", [io.StringIO(), Paper()])
+def test_nothing_is_shown_beside_a_json_document(out: io.StringIO) -> None:
+    with Live("virtual", console=console(out), silent=True) as live:
         for event in update():
             live.show(event)
     assert out.getvalue() == ""
+
+
+def test_a_log_of_ci_that_wants_colours_is_no_terminal() -> None:
+    out = io.StringIO()
+    with Live("virtual", console=LiveConsole(file=out, _environ={"FORCE_COLOR": "1"})) as live:
+        for event in update():
+            live.show(event)
+    assert "50 %, 384 000 of 768 000 octets" in out.getvalue()
+    assert "\x1b" not in out.getvalue()
 
 
 def test_a_reader_that_goes_away_does_not_end_the_run() -> None:
