@@ -67,9 +67,10 @@ class Screen:
         began_s = self._wall()
         if self._live is None or (began_s < self._next_s and not at_once):
             return
+        group = self._group()  # a mistake of ours is raised, and only what the terminal does is not
         try:
             self._resized()
-            self._live.update(self._group(), refresh=True)
+            self._live.update(group, refresh=True)
         except _GONE:
             self._stop(keep=False)
         took_s = self._wall() - began_s
@@ -78,7 +79,6 @@ class Screen:
     @contextlib.contextmanager
     def each_second(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         """On this loop time goes by on the screen when nothing happens."""
-
         timer: asyncio.TimerHandle | None = None
 
         def tick() -> None:
@@ -128,7 +128,6 @@ class Screen:
 
     def _resized(self) -> None:
         """Lines of another width are somewhere else than rich believes: begin on a clean page."""
-        self._measure()
         if self._console.size != self._size:
             self._stop(keep=False)
             self._console.clear()

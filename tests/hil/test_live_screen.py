@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,9 @@ def test_a_window_made_smaller_shows_a_whole_screen_and_ctrl_c_leaves_it_in_orde
 
 @pytest.mark.matrix
 @pytest.mark.real_clock
+@pytest.mark.skipif(
+    os.environ.get("HANBENCH_MATRIX") == "quick", reason="a run of its own on a terminal"
+)
 def test_a_window_that_is_closed_ends_the_run_as_ctrl_c_does(tmp_path: Path) -> None:
     path = bench_file(tmp_path, 700_000)
     with Terminal.hanbench("run", path, "--evidence", tmp_path / "ev") as terminal:

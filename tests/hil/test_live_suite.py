@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,8 @@ def test_what_pytest_says_of_failures_is_kept_and_its_dots_are_not() -> None:
 
 # -- a program on a real terminal -----------------------------------------------------------------
 
+QUICK = os.environ.get("HANBENCH_MATRIX") == "quick"
+LONG = pytest.mark.skipif(QUICK, reason="a run of its own on a terminal")
 NOT_IN_TIME = ("--patience", "0.01", "-k", "test_an_image_is_deployed and ppmid")
 
 
@@ -197,6 +201,7 @@ def test_ctrl_c_ends_the_tests_and_leaves_the_terminal_in_order(tmp_path: Path) 
         assert "interrupted; the evidence so far is in" in terminal.text
 
 
+@LONG
 @pytest.mark.matrix
 @pytest.mark.real_clock
 def test_a_document_on_a_terminal_is_a_document_alone(tmp_path: Path) -> None:
@@ -223,14 +228,21 @@ def test_off_a_terminal_a_real_clock_tells_each_step(tmp_path: Path) -> None:
     assert "= FAILURES =" in lines[3]
 
 
+def with_prompt(path: Path) -> dict[str, str]:
+    """Have the bench file ask somebody; the commands that were in it."""
+    text = path.read_text()
+    power: dict[str, str] = tomllib.loads(text)["device"][0]["power"]
+    lines = [line for line in text.splitlines() if not line.startswith("power")]
+    path.write_text("\n".join([*lines, 'power = "prompt"']))
+    return power
+
+
 @pytest.mark.matrix
 @pytest.mark.real_clock
 async def test_nothing_is_drawn_over_a_question_to_who_is_at_the_table(tmp_path: Path) -> None:
     async with serve_sticks(*("tcp://127.0.0.1:0",) * 2, ezsp=14) as sticks:
         path = write_bench(tmp_path, sticks, "ember", [], [])
-        power = tomllib.loads(path.read_text())["device"][0]["power"]
-        lines = [line for line in path.read_text().splitlines() if not line.startswith("power")]
-        path.write_text("\n".join([*lines, 'power = "prompt"']))
+        power = with_prompt(path)
         words = ("verify", path, "-k", "test_an_image_is_deployed", "--evidence", tmp_path / "ev")
         with Terminal.hanbench(*words, lines=60) as terminal:
 
@@ -251,3 +263,20 @@ async def test_nothing_is_drawn_over_a_question_to_who_is_at_the_table(tmp_path:
             finally:
                 subprocess.run(power["off"], shell=True, check=True)
             assert "1 of 1 tests: 1 passed; requirements: 1 shown" in terminal.scrollback
+
+
+@pytest.mark.matrix
+@pytest.mark.real_clock
+@pytest.mark.parametrize("command", [("run",), ("verify", "-k", "test_an_image_is_deployed")])
+async def test_ctrl_c_is_an_answer_to_any_question(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    async with serve_sticks(*("tcp://127.0.0.1:0",) * 2, ezsp=14) as sticks:
+        path = write_bench(tmp_path, sticks, "ember", [], [])
+        with_prompt(path)
+        with Terminal.hanbench(*command, path, "--evidence", tmp_path / "ev") as terminal:
+            is_asked = partial(terminal.read, lambda one: "[ ] switch dut on" in one.text)
+            assert await asyncio.to_thread(is_asked) == -1
+            terminal.type(b"\x03")
+            assert await asyncio.to_thread(terminal.read, limit_s=20) == 130
+            assert not terminal.screen.cursor.hidden
