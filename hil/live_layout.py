@@ -26,10 +26,10 @@ _WIDTHS = {  # in the order in which they are given room
     "left": 8,
     "octets/s": 8,
     "blocks/s": 8,
+    "left here": 9,
     "version": 20,
     "alerts": 18,
     "kind": 8,
-    "left here": 9,
 }
 _ORDER = (
     *("kind", "doing", "progress", "left", "left here"),

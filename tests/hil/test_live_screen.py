@@ -71,8 +71,10 @@ def drawn(paper: Paper, wall: Wall, *, premises: Premises = PREMISES) -> Iterato
     with Live(premises.clock, console=paper.console(), premises=premises, wall=wall) as live:
         live.ask_struck(lambda: {"loss 5 %": 1234})
         for event in course():
+            if event.get("percent", 0) > 40:  # what the time left here is told from
+                wall.now_s += 0.2
             live.show(event)
-        wall.now_s += 12
+        wall.now_s = 112.0
         live.show({"type": "wan", "time_s": 183})
         yield live
 
