@@ -47,7 +47,7 @@ from hil.dcc import Dcc
 from hil.dut import DeviceUnderTest
 from hil.errors import BenchBroke, RequestError
 from hil.evidence import Evidence
-from hil.fault_wiring import apply_faults, battery_lows, require_frames
+from hil.fault_wiring import apply_faults, battery_lows, require_frames, struck
 from hil.host_capture import HostCapture
 from hil.images import DeviceImage
 from hil.ota_options import server_parameters
@@ -232,6 +232,12 @@ class Wiring:
         """How well the radios have heard."""
         devices = {name: device.signal() for name, device in self.devices.items()}
         return {HUB: self.hub.node.signal(), **devices}
+
+    def struck(self) -> dict[str, int]:
+        """How often the faults of air and sticks have struck, by their words."""
+        if self.air is None:
+            return {}
+        return struck(self._faults, self.air.medium, self.air.sticks)
 
     def hub_runs(self) -> None:
         """The hub has formed its network."""
