@@ -60,7 +60,7 @@ from hil.report_tests import (
 )
 from hil.report_verdict import Reported, read_reported, reported
 from hil.requirements import TITLES
-from hil.verdict import Verdict
+from hil.verdict import Verdict, all_skipped
 
 MAX_DEVICES = 12
 """Of more, the others have no drawing; they are in every table."""
@@ -226,6 +226,8 @@ def reasons(told: Reported) -> list[str]:
         found.insert(0, ": ".join(filter(None, (_ENDINGS[told.ending], told.detail))))
     elif not verdict.devices and not told.suites:
         found.append("no device was updated")
+    if skipped := all_skipped([(test.outcome, test.detail) for test in told.suites]):
+        found.append(skipped)
     for requirement in verdict.requirements:
         if requirement.id in verdict.scope and requirement.verdict in ("fail", "not-run"):
             what = "failed" if requirement.verdict == "fail" else "was not shown"

@@ -36,7 +36,7 @@ from hil.requirements import TITLES
 from hil.run_command import bench_words, ended_as_by_ctrl_c, new_folder
 from hil.suite_bench import suite_bench
 from hil.suite_results import Collector, requirements_of, scope_of, suites_folder
-from hil.verdict import Verdict
+from hil.verdict import Verdict, all_skipped
 
 KINDS = ("ppmid", "bridge-1", "bridge-2", "bridge-3", "bridge-4")
 
@@ -266,4 +266,6 @@ def _summarise(verdict: Verdict, folder: Path) -> None:
     click.echo(f"  shown      {shown} of {len(verdict.requirements)} requirements")
     click.echo(f"  report     {folder / REPORT}")
     click.echo(f"  evidence   {folder / VERDICT}")
+    if skipped := all_skipped([(test.outcome, test.detail) for test in verdict.suites or ()]):
+        click.echo(f"\n{skipped}")
     click.echo(f"\n{verdict.verdict.upper()}")
