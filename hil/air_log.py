@@ -9,6 +9,9 @@ reading. Each frame is decrypted once per layer. No key is ever in what is said.
 A frame is regular when it is part of the course of a transfer: Image Block Request, Image Block
 Response with data, their APS and MAC acknowledgements. There are thousands of these, and each other
 frame is worth a look.
+
+A reconstructed frame (`hil.host_capture`) is one that its host's stick has opened: it is under no
+security itself, and its comment says whether the message was under the link key.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ from hil.air_headers import (
 )
 from hil.air_names import BROADCASTS, AirNames
 from hil.air_words import Words, cluster_name, gbcs_words, zcl_head, zcl_words, zdo_words
-from hil.pcapng_file import read_capture
+from hil.host_capture import UNDER_LINK_KEY
+from hil.pcapng_file import read_capture, read_commented_capture
 
 _NETWORK_LABEL, _LINK_LABEL = "network", "link "  # as in air.keys
 _MAX_REMEMBERED = 4096  # APS counters and fragmented messages whose rest may still come
@@ -128,9 +132,14 @@ class AirReader:
         self._blocks: dict[tuple[int, int, int], Block] = {}
         self._reassembler = Reassembler()
         self._heads: dict[tuple[int, int], tuple[Words, int]] = {}
+        self._reconstructed: bool | None = None
 
-    def read(self, number: int, time_us: int, psdu: bytes) -> AirFrame:
-        """The next frame, FCS included."""
+    def read(
+        self, number: int, time_us: int, psdu: bytes, *, reconstructed: bool | None = None
+    ) -> AirFrame:
+        """The next frame, FCS included. None of a frame as it was; of a reconstructed one whether
+        its message was under the link key."""
+        self._reconstructed = reconstructed
         if len(psdu) == 5 and psdu[0] & 7 == mac.TYPE_ACK:
             said = self._mac_ack(psdu)
         else:
@@ -181,7 +190,8 @@ class AirReader:
             said = self._nwk(frame.destination_pan or 0, frame.source, payload, time_us)
             if said is None:
                 return _Said(source, destination, "NWK", "malformed")
-            relayed = said.source != source or said.destination != destination
+            is_another = said.source != source or said.destination != destination
+            relayed = is_another and self._reconstructed is None  # no host knows of relays
             if relayed and said.destination not in BROADCASTS.values():
                 said = said._replace(what=f"{said.what} (hop {source} -> {destination})")
             return said
@@ -212,7 +222,8 @@ class AirReader:
             words = Words("NWK", nwk_command_words(payload))
         else:
             words, block = self._aps(pan, source, destination, payload, time_us)
-            if not header.secured and payload[0] & 0x03 != aps.TYPE_COMMAND:
+            bare = not header.secured and self._reconstructed is None
+            if bare and payload[0] & 0x03 != aps.TYPE_COMMAND:
                 words, block = words._replace(what=f"{words.what}, without NWK security"), None
         names = self._names
         return _Said(names.of(pan, source), names.of(pan, destination), *words, block)
@@ -221,6 +232,8 @@ class AirReader:
         """The payload of a NWK frame, or why it stays closed. Whoever holds the network key is
         believed as to its addresses; who need not hold it is, too, where nobody could tell."""
         if not header.secured:
+            if self._reconstructed is not None:
+                self._learn_reconstructed(pan, header)
             return frame[header.header_octets :]
         auxiliary = nwk.parse_auxiliary(frame, header.header_octets)
         opened: bytes | str = "encrypted"
@@ -236,6 +249,13 @@ class AirReader:
         if header.source_ieee is not None:
             self._names.learn(pan, header.source, header.source_ieee)
         return opened
+
+    def _learn_reconstructed(self, pan: int, header: nwk.NwkFrame) -> None:
+        """Its host has the addresses of its network's nodes, and nobody else has put them there."""
+        if header.source_ieee is not None:
+            self._names.learn(pan, header.source, header.source_ieee)
+        if header.destination_ieee is not None:
+            self._names.learn(pan, header.destination, header.destination_ieee)
 
     # -- APS ---------------------------------------------------------------------------------------
 
@@ -260,6 +280,8 @@ class AirReader:
             if isinstance(opened, str):
                 return Words("APS", f"data, {cluster_name(header.cluster)}, {opened}"), None
             payload = opened
+        if self._reconstructed is not None:
+            secured = self._reconstructed
         if header.fragmentation:
             return self._fragment(pan << 16 | source, header, payload, time_us), None
         if header.profile == zdo.PROFILE:
@@ -372,8 +394,14 @@ def _block(frame: bytes) -> tuple[str, int, bool] | None:
     return None
 
 
-def read_air(path: Path, keys: AirKeys | None, names: Mapping[int, str]) -> Iterator[AirFrame]:
+def read_air(
+    path: Path, keys: AirKeys | None, names: Mapping[int, str], *, reconstructed: bool = False
+) -> Iterator[AirFrame]:
     """Every frame of a capture, in its words. Raises PcapngError where the file ends to be one."""
     reader = AirReader(keys, names)
+    if reconstructed:
+        for number, (time_us, psdu, said) in enumerate(read_commented_capture(path), 1):
+            yield reader.read(number, time_us, psdu, reconstructed=UNDER_LINK_KEY in said)
+        return
     for number, (time_us, psdu) in enumerate(read_capture(path), 1):
         yield reader.read(number, time_us, psdu)

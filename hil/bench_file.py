@@ -337,14 +337,20 @@ class Bench(Table):
 
     def with_serial_urls(self) -> Bench:
         """This bench with the serial port of each labgrid place it names. Raises RequestError."""
-        if not any(radio.startswith(LABGRID) for radio in self.radios.values()):
+        sniffer = self.real_radios.sniffer
+        every = (*self.radios.values(), sniffer or "")
+        if not any(radio.startswith(LABGRID) for radio in every):
             return self
         hub = self.hub.model_copy(update={"radio": serial_url(self.hub.radio)})
         devices = tuple(
             one if one.dut else one.model_copy(update={"radio": serial_url(one.radio)})
             for one in self.devices
         )
-        return self._changed({"hub": hub, "devices": devices})
+        changes: dict[str, object] = {"hub": hub, "devices": devices}
+        if sniffer is not None:
+            update = {"sniffer": serial_url(sniffer)}
+            changes["real_radios"] = self.real_radios.model_copy(update=update)
+        return self._changed(changes)
 
     def with_image(self, device_id: str, image: Path, policy: ImagePolicy) -> Bench:
         """This bench with another image for one device; the path is taken as it is."""

@@ -27,7 +27,7 @@ from hil.conformance import Step
 from hil.errors import BenchBroke
 from hil.evidence import EVENTS, Evidence
 from hil.images import device_images
-from hil.live import Live
+from hil.live import Live, Watcher
 from hil.ota_tap import Tap
 from hil.radio_guard import borrowed_radios, require_permission
 from hil.session import Session
@@ -59,6 +59,7 @@ class BenchUp:
         *,
         patience_s: float | None = None,
         take_over: bool = False,
+        watcher: Watcher | None = None,
     ) -> None:
         require_buildable(file)
         require_permission(file)
@@ -79,8 +80,11 @@ class BenchUp:
         self._runner = self._stack.enter_context(asyncio.Runner(loop_factory=factory))
         try:
             self._evidence = self._stack.enter_context(Evidence(folder, epoch=file.epoch))
-            live = self._stack.enter_context(Live(file.resolve_clock(), silent=True))
-            self._runner.run(self._start(live, take_over=take_over))
+            self._watcher = watcher or Live(file.resolve_clock(), silent=True)
+            if not is_virtual:
+                loop = self._runner.get_loop()
+                self._stack.enter_context(self._watcher.each_second(loop))
+            self._runner.run(self._start(take_over=take_over))
         except BaseException:
             self._stack.close()
             raise
@@ -88,7 +92,7 @@ class BenchUp:
             track.device_id: BenchDevice(self, track) for track in self.session.tracks.values()
         }
 
-    async def _start(self, live: Live, *, take_over: bool) -> None:
+    async def _start(self, *, take_over: bool) -> None:
         loop = asyncio.get_running_loop()
         clock = loop if isinstance(loop, VirtualLoop) else RealClock(loop)
         self.tap = Tap(lambda: self.session.journal.tell(), self._stray)
@@ -99,7 +103,7 @@ class BenchUp:
             self._images,
             clock,
             self._evidence,
-            live,
+            self._watcher,
             take_over=bool(self.radios),
             channel=channel,
             tap=self.tap,
@@ -127,7 +131,9 @@ class BenchUp:
 
     def _tell(self, event_type: str, /, **fields: object) -> None:
         """Before there is a session that has a clock."""
-        self._evidence.record({"type": event_type, "time_s": 0.0, **fields})
+        event = {"type": event_type, "time_s": 0.0, **fields}
+        self._evidence.record(event)
+        self._watcher.show(event)
 
     def _stray(self, eui64: int, what: str) -> None:
         """A device says something to nobody."""
@@ -270,10 +276,15 @@ class BenchUp:
 
 
 def bench_up(
-    file: Bench, folder: Path, *, patience_s: float | None = None, take_over: bool = False
+    file: Bench,
+    folder: Path,
+    *,
+    patience_s: float | None = None,
+    take_over: bool = False,
+    watcher: Watcher | None = None,
 ) -> BenchUp:
     """Bring a bench up. Raises HanbenchError in one sentence when it cannot be."""
     try:
-        return BenchUp(file, folder, patience_s=patience_s, take_over=take_over)
+        return BenchUp(file, folder, patience_s=patience_s, take_over=take_over, watcher=watcher)
     except OSError as error:
         raise BenchBroke(f"the bench does not come up: {error}") from error

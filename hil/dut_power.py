@@ -15,11 +15,11 @@ import sys
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
+from hil.asking import ask
 from hil.dut_options import PowerCommands
 from hil.errors import BenchBroke
 
 COMMAND_TIMEOUT_S = 60.0
-ANSWER_OCTETS = 200
 
 OnDone = Callable[[str, str], object]
 """What was to be done, and what came of it."""
@@ -61,9 +61,7 @@ class PromptPower:
         shown = self._shown or sys.__stderr__
         if answers is None or shown is None:
             raise BenchBroke(f"somebody has to {what}, and there is nobody to ask")
-        print(f"[ ] {what}, then Enter (n: it cannot be done) ", end="", file=shown, flush=True)
-        loop = asyncio.get_running_loop()
-        line = await loop.run_in_executor(None, answers.readline, ANSWER_OCTETS)
+        line = await ask(f"[ ] {what}, then Enter (n: it cannot be done)", answers, shown)
         if not line:
             raise BenchBroke(f"somebody has to {what}, and nobody answers")
         answer = line.strip() or "done"

@@ -63,6 +63,19 @@ def apply_faults(faults: Iterable[Fault], medium: Medium, sticks: Mapping[str, N
         stick.set_faults(tuple(map(line_fault, here)))
 
 
+def struck(faults: Iterable[Fault], medium: Medium, sticks: Mapping[str, Ncp]) -> dict[str, int]:
+    """How often each fault of air and sticks has struck so far, by its words."""
+    counts = {}
+    for fault in faults:
+        if fault.subject == "air":
+            counts[str(fault)] = medium.struck[str(fault)]
+        elif fault.subject == "line":
+            one = line_fault(fault)
+            here = [stick.line_faults for name, stick in sticks.items() if fault.on in (None, name)]
+            counts[str(fault)] = sum(line.struck[one] for line in here if line is not None)
+    return counts
+
+
 def require_of_sticks(faults: Iterable[Fault]) -> None:
     """Raises FaultError for a fault of more than the air and its sticks."""
     for fault in faults:

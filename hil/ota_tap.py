@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from emulator.devices.host_messages import OnHostMessage
 from emulator.devices.models import OTA_UPGRADE
 from emulator.devices.node import (
     SMART_ENERGY_PROFILE,
@@ -147,8 +148,11 @@ class TappedNode(ZigpyNode):
         *,
         tap: Tap,
         take_over: bool = False,
+        on_host_message: OnHostMessage | None = None,
     ) -> None:
-        super().__init__(url, endpoints, self._event, take_over=take_over)
+        super().__init__(
+            url, endpoints, self._event, take_over=take_over, on_host_message=on_host_message
+        )
         self._upwards = on_event
         self._tap = tap
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from emulator.medium.pcapng import read_pcapng
+from emulator.medium.pcapng import read_commented, read_pcapng
 
 
 def read_capture(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -22,6 +22,12 @@ def read_capture(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     with _mapped(path) as octets:
         yield from read_pcapng(octets)
+
+
+def read_commented_capture(path: Path) -> Iterator[tuple[int, bytes, str]]:
+    """The same, and the comment beside each frame: empty for none."""
+    with _mapped(path) as octets:
+        yield from read_commented(octets)
 
 
 def count_frames(path: Path) -> int:

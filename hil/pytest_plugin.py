@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from hil.bench_device import BenchDevice
     from hil.bench_up import BenchUp
     from hil.conformance import Declaration, Steps
+    from hil.live import Watcher
 
 BRIDGES = ("bridge-1", "bridge-2", "bridge-3", "bridge-4")
+WATCHER: pytest.StashKey[Watcher] = pytest.StashKey()  # who is shown what happens on a bench
 _UP = pytest.StashKey["BenchUp"]()
 _STEPS = pytest.StashKey["Steps"]()
 _DEVICE = pytest.StashKey[str]()
@@ -204,6 +206,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             _folder(request, tmp_path_factory, shared=shared),
             patience_s=config.getoption("hanbench_patience"),
             take_over=config.getoption("hanbench_take_over"),
+            watcher=config.stash.get(WATCHER, None),
         )
     except HanbenchError as error:
         failed = pytest.fail.Exception(str(error), pytrace=False)

@@ -4,42 +4,43 @@ Source: DESIGN, "What it promises to the outside" (command line).
 
     what                                becomes
     ----------------------------------  --------------------------------------------------------
-    an EUI-64, a URL, a host name, the  a pseudonym, the same in every file
-    path of a serial port
+    an EUI-64, a URL, a host, a user,   a pseudonym, the same in every file
+    a serial port and its number
     signatures, digests, MACs, keys     zeros: they would confirm a guess
     firmware images                     zeros, of the same length
-    air.pcapng                          its addresses replaced, its FCS made anew; what is
-                                        encrypted stays, and no key is passed on
-    certificates/, air.keys             left out: they name who they are of
-    report.html                         made again, of the redacted evidence
+    what a message in the clear said    zeros (`hil.redact_capture`), the check of the frame anew
+    the folders of a path               nothing; the name of the file stays
+    certificates/, *.keys, *.pem        left out, in every folder: they name who they are of
+    report.html                         made again, of the redacted evidence, in every folder
 
 The trace hash stays: it is that of the frames as they were, so the redacted capture does not have
-it. In the end every file is searched for every original; where one is found, there is no evidence.
+it. In the end every file is searched for every original; where one is found, there is no copy.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from emulator.medium.pcapng import PcapngError, read_pcapng
-from emulator.zigbee import mac, nwk
 from gbcs.codes import parse_payload
 from gbcs.envelope import parse_frame
 from gbcs.errors import GbcsError
 from gbcs.wan import ImageOffer, parse_message, serialise
-from hil.environment import ENVIRONMENT
 from hil.errors import BenchBroke, RequestError
-from hil.evidence import KEYS
+from hil.evidence import EVENTS, KEYS
 from hil.frame_documents import document_of
+from hil.redact_capture import addresses, redacted_capture
 from hil.redact_table import Table, sixteen_digits
 from hil.report import read_keys, render_again, write_page
-from hil.report_rows import REDACTED, REPORT, read_events
+from hil.report_rows import JUNIT, REDACTED, REPORT, read_events
 
 LEFT_OUT = (KEYS, "certificates/")
 
@@ -48,56 +49,86 @@ _XML_SECRETS = re.compile(
     rb"|X509SKI|InstallCode)>)([^<]*)(</)"
 )
 _LONG_BASE64 = re.compile(rb"[A-Za-z0-9+/]{1024,}={0,2}")
-_FOLDERS_OF_A_PATH = re.compile(rb"(?<![\w:.])/(?:[^\s\"'/]+/)+")
-_EPID = slice(7, 15)  # of a beacon: behind superframe, GTS, pending addresses, protocol, stack
+# Not what follows the name of a file or a URL's scheme, closes an element or is base64.
+_FOLDERS_OF_A_PATH = re.compile(rb"(?<![\w:./<+])/(?:[^\s\"'/<>&]+/)+")
+_FOLDERS_OF_WINDOWS = re.compile(rb"\b[A-Za-z]:(?:\\{1,2}[^\s\"'\\/<>&]+)+\\{1,2}")
 _EUI64_KEYS = frozenset({"eui64", "originator", "recipient", "extended_pan_id"})
+_SAID_BY_US = frozenset({"type", "device_id", "device_ids", "kind", "phase", "outcome", "verdict"})
 
 
 def redact(folder: Path, out: Path) -> Path:
     """The redacted copy of `folder` in `out`, which must not be there or be empty; the path of its
-    report. Raises RequestError, and BenchBroke where an original would have remained."""
-    events = read_events(folder)
+    report. Raises RequestError, and BenchBroke where an original would have remained. Until the
+    copy is whole, nothing is at `out`."""
+    read_events(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out} is there already and not empty: name another folder")
     if out.resolve().is_relative_to(folder.resolve()):
         raise RequestError(f"{out} is inside the evidence it is to be a copy of: name another")
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    passed_on = [path for path in files if not _is_left_out(path.relative_to(folder).as_posix())]
-    table = _learn(folder, events, files)
-    try:
-        for path in passed_on:
-            name = path.relative_to(folder).as_posix()
-            target = out / table.text(name.encode()).decode()
+    table = _learn(folder, files)
+    with _written(), contextlib.ExitStack() as left:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        left.callback(shutil.rmtree, work, ignore_errors=True)
+        copy = work / out.name
+        copy.mkdir()
+        _copy(folder, copy, files, table)
+        for path in sorted(copy.rglob("*")):
+            if path.is_file() and _remains(path, table):
+                name = path.relative_to(copy).as_posix()
+                raise BenchBroke(f"{name} would still have named somebody: nothing was written")
+        copy.replace(out)
+    return out / REPORT
+
+
+def _copy(folder: Path, copy: Path, files: Sequence[Path], table: Table) -> None:
+    pages = []
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        target = copy / table.text(name.encode()).decode()
+        if path.name == REPORT:
+            pages.append(target)
+        elif not _is_left_out(name):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(_redacted(name, path.read_bytes(), table))
-        note = {"schema": 1, "left_out": list(LEFT_OUT), "names_replaced": table.count}
-        (out / REDACTED).write_text(json.dumps(note) + "\n")
+    note = {"schema": 1, "left_out": list(LEFT_OUT), "names_replaced": table.count}
+    top = copy / REPORT
+    # The page of a test is there before the one that leads to it.
+    for page in [*(each for each in pages if each != top), top]:
+        (page.parent / REDACTED).write_text(json.dumps(note) + "\n")
+        write_page(page, render_again(page.parent))
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise BenchBroke(f"redacted evidence cannot be written: {error}") from error
-    page = write_page(out / REPORT, render_again(out))
-    for path in sorted(out.rglob("*")):
-        if path.is_file() and _remains(path, table):
-            shutil.rmtree(out)
-            raise BenchBroke(f"{path.name} would still have named somebody: nothing was written")
-    return page
 
 
 def _is_left_out(name: str) -> bool:
-    return name in (REPORT, KEYS) or name.startswith("certificates/")
+    *folders, last = name.split("/")
+    return last == KEYS or "certificates" in folders
 
 
 # -- what there is to hide ---------------------------------------------------------------------
 
 
-def _learn(folder: Path, events: Iterable[Mapping[str, Any]], files: Iterable[Path]) -> Table:
+def _learn(folder: Path, files: Sequence[Path]) -> Table:
     """Everybody, in the order of the events, then of the files."""
-    table = Table()
-    for event in events:
-        for value in sixteen_digits(event.get(key) for key in sorted(_EUI64_KEYS)):
-            table.eui64(value)
-    keys = read_keys(folder)
-    for key in () if keys is None else (keys.network_key, *keys.link_keys.values()):
-        table.blank(key)
+    benches = [path.parent for path in files if path.name == EVENTS]
+    benches.sort(key=lambda each: (each != folder, each))
+    told = {each: read_events(each) for each in benches}
+    table = Table(_own_words(told.values()))
+    for bench, events in told.items():
+        for event in events:
+            for value in sixteen_digits(event.get(key) for key in sorted(_EUI64_KEYS)):
+                table.eui64(value)
+        keys = read_keys(bench)
+        for key in () if keys is None else (keys.network_key, *keys.link_keys.values()):
+            table.blank(key)
     for path in files:
         octets = path.read_bytes()
         match path.suffix.lower():
@@ -106,13 +137,23 @@ def _learn(folder: Path, events: Iterable[Mapping[str, Any]], files: Iterable[Pa
             case ".bin":
                 _learn_message(octets, table)
             case ".pcapng":
-                for eui64 in _addresses(octets):
+                for eui64 in addresses(octets):
                     table.eui64(eui64)
             case ".pem" | ".keys":
                 pass
             case _ if path.name != REPORT:
                 table.learn(octets)
     return table
+
+
+def _own_words(told: Iterable[Iterable[Mapping[str, Any]]]) -> set[str]:
+    """The words of the events that the bench itself chose."""
+    found: set[str] = set()
+    for event in itertools.chain.from_iterable(told):
+        found.update(event)
+        said = _leaves([event.get(key) for key in _SAID_BY_US])
+        found.update(each for each in said if isinstance(each, str))
+    return found
 
 
 def _learn_frame(text: bytes, table: Table) -> None:
@@ -157,42 +198,13 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield value
 
 
-def _addresses(capture: bytes) -> Iterator[int]:
-    """Every EUI-64 that a header on the air shows."""
-    try:
-        for _, psdu in read_pcapng(capture):
-            try:
-                frame = mac.parse(psdu)
-                if frame.source_extended and frame.source is not None:
-                    yield frame.source
-                if frame.destination_extended and frame.destination is not None:
-                    yield frame.destination
-                if frame.frame_type == mac.TYPE_BEACON and len(frame.payload) >= _EPID.stop:
-                    yield int.from_bytes(frame.payload[_EPID], "little")
-                if frame.frame_type != mac.TYPE_DATA:
-                    continue
-                header = nwk.parse(frame.payload)
-                yield from (
-                    each
-                    for each in (header.source_ieee, header.destination_ieee)
-                    if each is not None
-                )
-                if header.secured:
-                    auxiliary = nwk.parse_auxiliary(frame.payload, header.header_octets)
-                    yield int.from_bytes(auxiliary.source_eui64, "little")
-            except (mac.MacError, nwk.NwkError):
-                continue
-    except PcapngError:
-        return
-
-
 # -- hiding it ---------------------------------------------------------------------------------
 
 
 def _redacted(name: str, octets: bytes, table: Table) -> bytes:
     suffix = Path(name).suffix.lower()
     if suffix == ".pcapng":
-        return _capture(octets, table)
+        return redacted_capture(octets, table)
     if suffix == ".bin":
         return table.binary(_without_image(octets))
     if suffix == ".hex" and (frame := _octets_of(octets)) is not None:
@@ -200,9 +212,17 @@ def _redacted(name: str, octets: bytes, table: Table) -> bytes:
     if suffix == ".xml":
         octets = _XML_SECRETS.sub(_blank_text, octets)
         octets = _LONG_BASE64.sub(lambda match: b"A" * len(match[0]), octets)
-    if name == ENVIRONMENT:
-        octets = _FOLDERS_OF_A_PATH.sub(b"", octets)
-    return table.text(octets)
+    octets = table.text(octets)
+    return _without_folders(octets) if _may_name_folders(name) else octets
+
+
+def _may_name_folders(name: str) -> bool:
+    """What holds sentences and commands, and no base64."""
+    return name.endswith((".json", ".jsonl", JUNIT))
+
+
+def _without_folders(octets: bytes) -> bytes:
+    return _FOLDERS_OF_WINDOWS.sub(b"", _FOLDERS_OF_A_PATH.sub(b"", octets))
 
 
 def _octets_of(text: bytes) -> bytes | None:
@@ -227,26 +247,13 @@ def _without_image(octets: bytes) -> bytes:
     return octets
 
 
-def _capture(octets: bytes, table: Table) -> bytes:
-    """The capture with other addresses; nothing else of it moves."""
-    found = bytearray(table.binary(octets))
-    at = 0
-    try:
-        for _, psdu in read_pcapng(octets):
-            at = octets.index(psdu, at)
-            new = bytes(found[at : at + len(psdu)])
-            if new != psdu and mac.fcs(psdu[:-2]) == psdu[-2:]:
-                found[at : at + len(psdu)] = new[:-2] + mac.fcs(new[:-2])
-            at += len(psdu)
-    except PcapngError:
-        pass  # a capture that ends early is redacted as far as it goes, and beyond as octets
-    return bytes(found)
-
-
 def _remains(path: Path, table: Table) -> bool:
     octets = path.read_bytes()
-    if path.suffix in (".pcapng", ".bin"):
+    suffix = path.suffix.lower()
+    if suffix in (".pcapng", ".bin"):
         return table.binary(octets) != octets
-    if path.suffix == ".HEX" and (frame := _octets_of(octets)) is not None:
+    if suffix == ".hex" and (frame := _octets_of(octets)) is not None:
         return table.binary(frame) != frame
+    if _may_name_folders(path.name) and _without_folders(octets) != octets:
+        return True
     return table.remains(octets)

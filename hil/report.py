@@ -23,7 +23,7 @@ from hil.environment import read_environment
 from hil.errors import BenchBroke, RequestError
 from hil.evidence import KEYS
 from hil.figures import duration, grouped
-from hil.report_air import AirPart, read_part
+from hil.report_air import RECONSTRUCTED, AirPart, read_part
 from hil.report_charts import sequence_chart
 from hil.report_figures import (
     Drawing,
@@ -60,7 +60,7 @@ from hil.report_tests import (
 )
 from hil.report_verdict import Reported, read_reported, reported
 from hil.requirements import TITLES
-from hil.verdict import Verdict
+from hil.verdict import Verdict, all_skipped
 
 MAX_DEVICES = 12
 """Of more, the others have no drawing; they are in every table."""
@@ -144,8 +144,9 @@ def _page(
     plots, figures = _transfer(air, events, drawn)
     sequences = _sequences(events, outcomes, drawn, about)
     if told.suites and not drawn:
-        sequences, named = _of_benches(folder, told)
-        plots, figures = (drawings(named, ()), figure_rows(named)) if named else ([], [])
+        sequences, named, reconstructed = _of_benches(folder, told)
+        plots = drawings(named, (), reconstructed=reconstructed) if named else []
+        figures = figure_rows(named, reconstructed=reconstructed)
     text = (
         page_environment()
         .get_template("report.html.j2")
@@ -175,6 +176,7 @@ def _page(
             events=rows,
             events_left=events_left,
             air=air,
+            reconstructed=RECONSTRUCTED,
             frames=frames,
             story=story,
             story_left=story_left,
@@ -224,6 +226,8 @@ def reasons(told: Reported) -> list[str]:
         found.insert(0, ": ".join(filter(None, (_ENDINGS[told.ending], told.detail))))
     elif not verdict.devices and not told.suites:
         found.append("no device was updated")
+    if skipped := all_skipped([(test.outcome, test.detail) for test in told.suites]):
+        found.append(skipped)
     for requirement in verdict.requirements:
         if requirement.id in verdict.scope and requirement.verdict in ("fail", "not-run"):
             what = "failed" if requirement.verdict == "fail" else "was not shown"
@@ -334,7 +338,11 @@ def _transfer(
     if not named:
         return event_drawings(events, drawn), []
     named.sort(key=lambda one: drawn.index(one.name))
-    return drawings(named, anomaly_marks(events)), figure_rows(named)
+    reconstructed = air is not None and air.reconstructed
+    return (
+        drawings(named, anomaly_marks(events), reconstructed=reconstructed),
+        figure_rows(named, reconstructed=reconstructed),
+    )
 
 
 def _event_in_brief(row: EventRow) -> str:
@@ -393,10 +401,12 @@ def _sequences(
     return found
 
 
-def _of_benches(folder: Path, told: Reported) -> tuple[list[SequenceChart], list[Named]]:
-    """One update of each device, out of the folder of a test."""
+def _of_benches(folder: Path, told: Reported) -> tuple[list[SequenceChart], list[Named], bool]:
+    """One update of each device, out of the folder of a test, and whether what is known of the
+    transfers is reconstructed."""
     charts: list[SequenceChart] = []
     named: list[Named] = []
+    reconstructed = False
     devices = told.under_test[:MAX_DEVICES]
     for device_id, bench in drawn_benches(folder, told.suites, devices).items():
         events = read_events(bench)
@@ -409,4 +419,5 @@ def _of_benches(folder: Path, told: Reported) -> tuple[list[SequenceChart], list
         )
         traces = () if air is None else air.traces
         named += [Named(device_id, one) for one in traces if one.device_id == device_id]
-    return [replace(one, is_open=one is charts[0]) for one in charts], named
+        reconstructed = reconstructed or (air is not None and air.reconstructed)
+    return [replace(one, is_open=one is charts[0]) for one in charts], named, reconstructed

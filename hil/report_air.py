@@ -15,11 +15,14 @@ from typing import Any
 from hil.air_log import AirFrame, AirKeys, Block, read_air
 from hil.air_selection import Selection, select_frames
 from hil.errors import BenchBroke, RequestError
+from hil.host_capture import CAPTURE as HOST_CAPTURE
 from hil.report_transfer import Trace, TransferReader
 
 AIR = "air.json"
-CAPTURES = ("air.pcapng", "host.pcapng")
+CAPTURES = ("air.pcapng", HOST_CAPTURE)
 """What a sniffer or the air itself saw; and what the host of the hub's radio saw."""
+RECONSTRUCTED = "reconstructed from what the hosts heard"
+"""In every heading over what comes of the second."""
 SCHEMA = 1
 
 
@@ -34,7 +37,7 @@ class AirPart:
 
     @property
     def reconstructed(self) -> bool:
-        return self.capture != CAPTURES[0]
+        return self.capture == HOST_CAPTURE
 
 
 def read_part(
@@ -54,17 +57,18 @@ def read_part(
         return _load(folder / AIR)
     if capture is None:
         return None
-    reader = TransferReader(epoch_us)
+    reconstructed = capture == HOST_CAPTURE
+    reader = TransferReader(epoch_us, reconstructed=reconstructed)
 
     def seen(frames: Iterator[AirFrame]) -> Iterator[AirFrame]:
         for frame in frames:
             reader.take(frame)
             yield frame
 
-    selection = select_frames(
-        seen(read_air(folder / capture, keys, names)), anomalies_us=anomalies_us, wanted=wanted
-    )
-    part = AirPart(capture, keys is not None, selection, reader.traces())
+    frames = read_air(folder / capture, keys, names, reconstructed=reconstructed)
+    selection = select_frames(seen(frames), anomalies_us=anomalies_us, wanted=wanted)
+    opened = keys is not None or reconstructed
+    part = AirPart(capture, opened, selection, reader.traces())
     if keys is not None and keep:
         _store(folder / AIR, part)
     return part

@@ -57,6 +57,7 @@ class Side:
     folder: Path
     told: Reported
     traces: Mapping[str, Trace]
+    reconstructed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,9 @@ def read_side(folder: Path) -> Side:
         keep=False,
     )
     traces = () if part is None else part.traces
-    return Side(folder, read_reported(folder, events), {trace.device_id: trace for trace in traces})
+    by_device = {trace.device_id: trace for trace in traces}
+    reconstructed = part is not None and part.reconstructed
+    return Side(folder, read_reported(folder, events), by_device, reconstructed)
 
 
 def compare(a: Side, b: Side) -> Comparison:
@@ -140,12 +143,13 @@ def _changed(kind: str, a: Mapping[str, str], b: Mapping[str, str]) -> Iterable[
 def _figures(a: Side, b: Side) -> Iterable[Figure]:
     yield Figure("run", "time of the run, s", a.told.verdict.virtual_s, b.told.verdict.virtual_s)
     for name in dict.fromkeys((*a.traces, *b.traces)):
-        first, second = _values(a.traces.get(name)), _values(b.traces.get(name))
+        first, second = _values(a, name), _values(b, name)
         for what in first | second:
             yield Figure(printable(name), what, first.get(what), second.get(what))
 
 
-def _values(trace: Trace | None) -> dict[str, float]:
+def _values(side: Side, device_id: str) -> dict[str, float]:
+    trace = side.traces.get(device_id)
     if trace is None:
         return {}
     return {
@@ -153,7 +157,7 @@ def _values(trace: Trace | None) -> dict[str, float]:
         "blocks sent": trace.blocks,
         "asked for again": trace.repeats,
         "pauses": trace.pauses,
-        "retries": trace.retries,
+        **({} if side.reconstructed else {"retries": trace.retries}),
         **{
             f"latency {name}, ms": round(trace.latency_ms[name], 2)
             for name in ("p50", "p95", "max")
@@ -205,7 +209,11 @@ def figure_text(value: float | None) -> str:
 
 def render_comparison(comparison: Comparison) -> bytes:
     """The page: the changes, the figures, the plots of both over each other."""
-    plots = [(name, drawings(named, ())) for name, named in _both(comparison)]
+    reconstructed = comparison.a.reconstructed or comparison.b.reconstructed
+    plots = [
+        (name, drawings(named, (), reconstructed=reconstructed))
+        for name, named in _both(comparison)
+    ]
     text = (
         page_environment()
         .get_template("compare.html.j2")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from hil.figures import duration, grouped
+from hil.report_air import RECONSTRUCTED
 from hil.report_plots import Dots, Mark, Point, Series, Span, plot
 from hil.report_sequence import offsets, rates
 from hil.report_transfer import Moment, Trace
@@ -51,11 +52,11 @@ class FigureRow(NamedTuple):
     worst: str
 
 
-def figure_rows(named: Sequence[Named]) -> list[FigureRow]:
-    return [_figure_row(name, trace) for name, trace in named]
+def figure_rows(named: Sequence[Named], *, reconstructed: bool = False) -> list[FigureRow]:
+    return [_figure_row(name, trace, reconstructed) for name, trace in named]
 
 
-def _figure_row(name: str, trace: Trace) -> FigureRow:
+def _figure_row(name: str, trace: Trace, reconstructed: bool) -> FigureRow:
     latency = trace.latency_ms
     longest = max((pause.value for pause in trace.paused), default=0.0)
     return FigureRow(
@@ -65,7 +66,7 @@ def _figure_row(name: str, trace: Trace) -> FigureRow:
         grouped(trace.repeats),
         grouped(trace.pauses),
         duration(longest) if trace.pauses else "none",
-        grouped(trace.retries),
+        "not known" if reconstructed else grouped(trace.retries),
         *(f"{latency.get(key, 0.0):.1f}" for key in ("p50", "p95", "max")),
     )
 
@@ -83,8 +84,18 @@ def anomaly_marks(events: Sequence[Event]) -> list[Mark]:
     ]
 
 
-def drawings(named: Sequence[Named], marks: Sequence[Mark]) -> list[Drawing]:
+def drawings(
+    named: Sequence[Named], marks: Sequence[Mark], *, reconstructed: bool = False
+) -> list[Drawing]:
     """What the frames tell. The lines of several runs lie over each other, each from its start."""
+    told = f", {RECONSTRUCTED}" if reconstructed else ""
+    lost, its_unit = "retries per second over time", "retries/s"
+    what_is_lost = "Frames sent once more since nobody acknowledged them"
+    latency = "From the request for a block to its data"
+    if reconstructed:
+        lost, its_unit = "blocks asked for again per second over time", "blocks/s"
+        what_is_lost = "Retries are not known to a host; these are the blocks asked for again"
+        latency += ", as the hub's host heard the one and its stick took the other"
     again = [Dots(_points(trace.asked_again), f"{name}: asked for again") for name, trace in named]
     spans = [
         Span(pause.time_s, pause.value, f"{name}: nothing for {duration(pause.value)}")
@@ -104,11 +115,11 @@ def drawings(named: Sequence[Named], marks: Sequence[Mark]) -> list[Drawing]:
     each = f"in slices of {slice_s:g} s"
     return [
         Drawing(
-            "Block timeline",
+            f"Block timeline{told}",
             plot(
                 _lines(named, "path"),
                 marks,
-                title="block timeline: which offset of the image arrived when",
+                title=f"block timeline: which offset of the image arrived when{told}",
                 unit="offset, octets",
                 dots=again,
                 spans=spans,
@@ -118,7 +129,7 @@ def drawings(named: Sequence[Named], marks: Sequence[Mark]) -> list[Drawing]:
             f"{grouped(pauses)}.",
         ),
         Drawing(
-            "Throughput",
+            f"Throughput{told}",
             plot(
                 _lines(named, "throughput"), marks, title="throughput over time",
                 unit="octets/s", steps=True, until_s=until_s,
@@ -127,23 +138,23 @@ def drawings(named: Sequence[Named], marks: Sequence[Mark]) -> list[Drawing]:
             "transfer are not full.",
         ),
         Drawing(
-            "Loss",
+            f"Loss{told}",
             plot(
-                _lines(named, "retry_rate"), marks, title="retries per second over time",
-                unit="retries/s", steps=True, until_s=until_s,
+                _lines(named, "retry_rate"), marks, title=f"{lost}{told}",
+                unit=its_unit, steps=True, until_s=until_s,
             ),
-            f"Frames sent once more since nobody acknowledged them, a second, {each}.",
+            f"{what_is_lost}, a second, {each}.",
         ),
         Drawing(
-            "Block latency",
+            f"Block latency{told}",
             plot(
                 [
                     *_lines(named, "latency_worst", faint=True),
                     *_lines(named, "latency"),
                 ],
-                marks, title="block latency over time", unit="ms", until_s=until_s,
+                marks, title=f"block latency over time{told}", unit="ms", until_s=until_s,
             ),
-            f"From the request for a block to its data: the mean, and fainter the worst, {each}.",
+            f"{latency}: the mean, and fainter the worst, {each}.",
         ),
     ]  # fmt: skip
 

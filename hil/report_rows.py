@@ -210,7 +210,7 @@ _FILES = {
     ENVIRONMENT: "on what the run was made",
     AIR: "the frames of this report in words, and how the images went across",
     "air.pcapng": "every frame on the air, for Wireshark",
-    "host.pcapng": "frames as the hosts of the radios saw them",
+    "host.pcapng": "messages on the air, reconstructed from what the hosts heard, for Wireshark",
     REDACTED: "what was left out of this copy",
     KEYS: "keys of the air, for Wireshark: do not pass on",
 }

@@ -11,7 +11,8 @@ Source: ours. A trace is made while the frames go by, and is bounded however lon
 A block is asked for again when its request comes after one for the same offset or a later one; a
 retransmission of the MAC, which is the same frame once more, is a retry instead. A pause is more
 than a second, and five times what is usual, between two blocks. The latency of a block is from
-its first request to its data, both as they begin on the air.
+its first request to its data, both as they begin on the air. Of reconstructed frames the retries
+are not known: there is none, and in their place are the blocks asked for again, by time.
 """
 
 from __future__ import annotations
@@ -164,13 +165,16 @@ class _Device:
 class TransferReader:
     """Takes every frame of a capture in order. `epoch_us` is the start of the run on its clock."""
 
-    def __init__(self, epoch_us: int) -> None:
+    def __init__(self, epoch_us: int, *, reconstructed: bool = False) -> None:
         self._epoch_us = epoch_us
+        self._reconstructed = reconstructed
         self._devices: dict[str, _Device] = {}
 
     def take(self, frame: AirFrame) -> None:
         time_s = (frame.time_us - self._epoch_us) / 1e6
         if frame.what.endswith(AGAIN):
+            if self._reconstructed:
+                return
             name = frame.destination if frame.source == COORDINATOR else frame.source
             device = self._devices.get(name)
             if device is not None:
@@ -196,6 +200,8 @@ class TransferReader:
             device.waiting = offset, time_s
             return
         device.repeats += 1
+        if self._reconstructed:
+            device.retried.add(time_s)
         if len(device.asked_again) < MAX_PLACED:
             device.asked_again.append(Moment(time_s, offset))
         if device.waiting is None or device.waiting[0] != offset:

@@ -6,12 +6,13 @@ Source: DESIGN, "What it promises to the outside" (command line, exit codes, evi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, cast
@@ -27,11 +28,12 @@ from hil.errors import BenchBroke
 from hil.evidence import VERDICT, Evidence
 from hil.images import DeviceImage, device_images, with_images
 from hil.live import Live
+from hil.live_state import Premises
 from hil.radio_guard import borrowed_radios, require_permission
 from hil.report_rows import REPORT
 from hil.requirements import TITLES
 from hil.scenario import Ending, Scenario
-from hil.verdict import Verdict
+from hil.verdict import Verdict, version_text
 from hil.wiring import quiet_hosts, require_buildable
 
 EVIDENCE_ROOT = Path("evidence")
@@ -123,7 +125,12 @@ def run_command(
     else:
         quiet_hosts()
     evidence = Evidence(folder or new_folder(bench.seed), epoch=bench.epoch)
-    live = Live(bench.resolve_clock(), silent=as_json)
+    live = Live(
+        bench.resolve_clock(),
+        silent=as_json,
+        plain=log,
+        premises=_premises(bench_file, bench, chosen, evidence.folder),
+    )
     try:
         with evidence, live:
             repeat = _repeat(bench_file, bench, faults, images, patience)
@@ -142,7 +149,8 @@ def run_command(
     except OSError as error:
         raise BenchBroke(f"evidence {evidence.folder} cannot be written: {error}") from error
     except KeyboardInterrupt:
-        click.echo(f"interrupted; the evidence so far is in {evidence.folder}", err=True)
+        with contextlib.suppress(OSError):  # who closed the window reads nothing any more
+            click.echo(f"interrupted; the evidence so far is in {evidence.folder}", err=True)
         sys.exit(130)
     if as_json:
         click.echo(path.read_text(), nl=False)
@@ -162,8 +170,7 @@ def _run(
     take_over: bool,
     repeat: str,
 ) -> Verdict:
-    """The run itself, on the clock of the bench. SIGTERM ends it as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    """The run itself, on the clock of the bench."""
     began = time.perf_counter()
 
     def tell(event_type: str, /, **fields: object) -> None:
@@ -184,6 +191,7 @@ def _run(
                 radios=radios,
                 patience_s=patience_s,
             )
+            live.ask_struck(scenario.wiring.struck)
             if with_keys:
                 evidence.write_keys(scenario.wiring.keys.wireshark())
             try:
@@ -195,12 +203,42 @@ def _run(
                 raise
         return close_run(evidence, scenario, wall_s=time.perf_counter() - began, repeat=repeat)
 
-    try:
+    with ended_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP):
         if bench.resolve_clock() == "virtual":
             return run_virtual(lambda: _on_virtual_loop(on))
-        return run_real(lambda: _on_real_loop(on))
+        return run_real(lambda: _on_real_loop(on, live))
+
+
+@contextlib.contextmanager
+def ended_as_by_ctrl_c(*numbers: int) -> Iterator[None]:
+    """These signals end a run as Ctrl-C does, but for one that is ignored, as nohup has it."""
+    previous = {number: signal.getsignal(number) for number in numbers}
+    mine = [number for number in numbers if previous[number] is not signal.SIG_IGN]
+    for number in mine:
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number in mine:
+            signal.signal(number, previous[number])
+
+
+def _premises(
+    bench_file: Path | None, bench: Bench, images: dict[str, DeviceImage], folder: Path
+) -> Premises:
+    """What a screen says of the bench before anything has happened."""
+    return Premises(
+        bench.resolve_clock(),
+        bench_words(bench_file),
+        bench.seed,
+        str(folder),
+        [str(fault) for fault in bench.faults],
+        {name: version_text(image.factory_version) for name, image in images.items()},
+    )
+
+
+def bench_words(bench_file: Path | None) -> str:
+    return "the built-in bench" if bench_file is None else str(bench_file)
 
 
 def new_folder(seed: int) -> Path:
@@ -218,8 +256,10 @@ async def _on_virtual_loop(on: Callable[[VirtualLoop], Awaitable[Verdict]]) -> V
     return await on(cast(VirtualLoop, asyncio.get_running_loop()))
 
 
-async def _on_real_loop(on: Callable[[RealClock], Awaitable[Verdict]]) -> Verdict:
-    return await on(RealClock(asyncio.get_running_loop()))
+async def _on_real_loop(on: Callable[[RealClock], Awaitable[Verdict]], live: Live) -> Verdict:
+    loop = asyncio.get_running_loop()
+    with live.each_second(loop):
+        return await on(RealClock(loop))
 
 
 def _repeat(

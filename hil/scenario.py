@@ -23,7 +23,7 @@ from hil.errors import BenchBroke, RequestError
 from hil.evidence import Evidence
 from hil.images import DeviceImage, maker_of
 from hil.judging import Probe, judge_device, verdict_of
-from hil.live import Live
+from hil.live import Watcher
 from hil.radio_options import CHANNEL
 from hil.session import (
     NO_PROGRESS_TIMEOUT_S,
@@ -52,7 +52,7 @@ class Scenario:
         images: dict[str, DeviceImage],
         clock: Scheduler,
         evidence: Evidence,
-        live: Live,
+        live: Watcher,
         *,
         take_over: bool = False,
         channel: int = CHANNEL,

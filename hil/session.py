@@ -48,7 +48,7 @@ from hil.errors import BenchBroke
 from hil.evidence import Evidence
 from hil.images import DeviceImage
 from hil.journal import Journal
-from hil.live import Live
+from hil.live import Watcher
 from hil.ota_tap import Tap
 from hil.radio_options import CHANNEL
 from hil.records import Records
@@ -91,7 +91,7 @@ class Session:
         images: dict[str, DeviceImage],
         clock: Scheduler,
         evidence: Evidence,
-        live: Live,
+        live: Watcher,
         *,
         take_over: bool = False,
         channel: int = CHANNEL,

@@ -11,7 +11,7 @@ run is listed as not run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -221,6 +221,15 @@ def overall(
     checked = all(check.verdict == "pass" for check in checks)
     shown = all(one.verdict in ("pass", "not-applicable") for one in in_scope)
     return "pass" if activated and checked and shown else "fail"
+
+
+def all_skipped(suites: Collection[tuple[str, str]]) -> str:
+    """Why tests that were asked for show nothing, of the outcome and detail of each: all were
+    skipped, for these reasons; empty where one was not, or none was asked for."""
+    if not suites or any(outcome != "skipped" for outcome, _ in suites):
+        return ""
+    why = "; ".join(sorted({detail for _, detail in suites}))
+    return f"every test that was asked for was skipped: {why}"
 
 
 def of_suites(suites: Iterable[SuiteTest], in_scope: Iterable[Requirement]) -> Result:

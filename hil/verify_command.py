@@ -11,6 +11,7 @@ import importlib.util
 import io
 import json
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -26,14 +27,16 @@ from hil.environment import write_environment
 from hil.errors import BenchBroke, RequestError
 from hil.evidence import VERDICT, Evidence
 from hil.junit import render_junit
+from hil.live_state import Premises
+from hil.live_suite import LiveSuite, failures
 from hil.pytest_plugin import declaration_of
 from hil.report import write_report
 from hil.report_rows import JUNIT, REPORT
 from hil.requirements import TITLES
-from hil.run_command import new_folder
+from hil.run_command import bench_words, ended_as_by_ctrl_c, new_folder
 from hil.suite_bench import suite_bench
 from hil.suite_results import Collector, requirements_of, scope_of, suites_folder
-from hil.verdict import Verdict
+from hil.verdict import Verdict, all_skipped
 
 KINDS = ("ppmid", "bridge-1", "bridge-2", "bridge-3", "bridge-4")
 
@@ -125,9 +128,13 @@ def verify_command(
     evidence = Evidence(folder or new_folder(bench.seed), epoch=bench.epoch)
     began = time.perf_counter()
     collector = Collector(evidence)
-    with evidence:
+    premises = Premises(
+        bench.resolve_clock(), bench_words(bench_file), bench.seed, str(evidence.folder)
+    )
+    with evidence, ended_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP):
         write_environment(evidence, again)
-        code = _pytest([*options, f"--hanbench-evidence={evidence.folder}"], collector, as_json)
+        options.append(f"--hanbench-evidence={evidence.folder}")
+        code = _pytest(options, collector, silent=as_json, premises=premises)
         tests = sorted(collector.tests, key=lambda test: test.id)  # workers end in any order
         rows = requirements_of(tests)
         verdict = Verdict(
@@ -148,7 +155,8 @@ def verify_command(
         evidence.write(JUNIT, render_junit(verdict))
         path = evidence.write_verdict(verdict)
     if code is pytest.ExitCode.INTERRUPTED:
-        click.echo(f"interrupted; the evidence so far is in {evidence.folder}", err=True)
+        with contextlib.suppress(OSError):  # who closed the window reads nothing any more
+            click.echo(f"interrupted; the evidence so far is in {evidence.folder}", err=True)
         sys.exit(130)
     if as_json:
         click.echo(path.read_text(), nl=False)
@@ -174,19 +182,36 @@ def _require_way_back(bench: Bench, rounds: int) -> None:
             )
 
 
-def _pytest(options: Sequence[str], collector: Collector, silent: bool) -> pytest.ExitCode:
-    """Run pytest on the suites. Raises HanbenchError when it did not come to any test."""
+def _pytest(
+    options: Sequence[str],
+    collector: Collector,
+    *,
+    silent: bool,
+    premises: Premises | None = None,
+) -> pytest.ExitCode:
+    """Run pytest on the suites, shown by more than its own words where `premises` are given and it
+    is worth it. Raises HanbenchError when it did not come to any test."""
     folder = suites_folder()
     arguments = [
         *("-c", str(folder / "pytest.ini"), "--rootdir", str(folder), str(folder)),
-        *("-q", "--tb=short", "--strict-markers", *options),
+        # What a test prints is kept by its streams alone: a prompt goes to the terminal itself.
+        *("-q", "--tb=short", "--strict-markers", "--capture=sys", *options),
         *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
     ]
     if importlib.util.find_spec("pytest_asyncio") is not None:  # it warns where nothing is said
         arguments += ["-o", "asyncio_default_fixture_loop_scope=function"]
     said = io.StringIO()
-    with contextlib.redirect_stdout(said) if silent else contextlib.nullcontext():
-        code = pytest.ExitCode(pytest.main(arguments, plugins=[collector]))
+    plugins: list[object] = [collector]
+    with contextlib.ExitStack() as stack:
+        shown = not silent and premises is not None and LiveSuite.is_for(premises)
+        if shown:
+            assert premises is not None
+            plugins.append(stack.enter_context(LiveSuite(premises)))
+        if silent or shown:
+            stack.enter_context(contextlib.redirect_stdout(said))
+        code = pytest.ExitCode(pytest.main(arguments, plugins=plugins))
+    if shown:
+        click.echo(failures(said.getvalue()), nl=False)
     if code is pytest.ExitCode.NO_TESTS_COLLECTED:
         raise RequestError("no test is what was asked for: hanbench verify --list says which are")
     if code is pytest.ExitCode.USAGE_ERROR:
@@ -241,4 +266,6 @@ def _summarise(verdict: Verdict, folder: Path) -> None:
     click.echo(f"  shown      {shown} of {len(verdict.requirements)} requirements")
     click.echo(f"  report     {folder / REPORT}")
     click.echo(f"  evidence   {folder / VERDICT}")
+    if skipped := all_skipped([(test.outcome, test.detail) for test in verdict.suites or ()]):
+        click.echo(f"\n{skipped}")
     click.echo(f"\n{verdict.verdict.upper()}")

@@ -47,7 +47,8 @@ from hil.dcc import Dcc
 from hil.dut import DeviceUnderTest
 from hil.errors import BenchBroke, RequestError
 from hil.evidence import Evidence
-from hil.fault_wiring import apply_faults, battery_lows, require_frames
+from hil.fault_wiring import apply_faults, battery_lows, require_frames, struck
+from hil.host_capture import HostCapture
 from hil.images import DeviceImage
 from hil.ota_options import server_parameters
 from hil.ota_tap import Tap, TappedNode
@@ -173,9 +174,12 @@ class Wiring:
             seeds.network_key(),
             seeds.derive("trust centre seed", 16),
         )
+        host = None
+        if not emulated and bench.real_radios.sniffer is None:
+            host = HostCapture(evidence, clock, self.settings, epoch=bench.epoch)
         self.hub = Hub(
             self._radio(HUB, bench.hub.radio),
-            self._make_hub_node(tap, take_over=take_over or emulated),
+            self._make_hub_node(tap, host, take_over=take_over or emulated),
             on_hub_event,
             image_limit_bytes=_slot_bytes(bench),
             parameters=server_parameters(bench.hub),
@@ -218,15 +222,22 @@ class Wiring:
         )
 
     @staticmethod
-    def _make_hub_node(tap: Tap | None, *, take_over: bool) -> MakeNode:
-        if tap is None:
-            return partial(ZigpyNode, take_over=take_over)
-        return partial(TappedNode, tap=tap, take_over=take_over)
+    def _make_hub_node(tap: Tap | None, host: HostCapture | None, *, take_over: bool) -> MakeNode:
+        node = ZigpyNode if tap is None else partial(TappedNode, tap=tap)
+        return partial(
+            node, take_over=take_over, on_host_message=None if host is None else host.take
+        )
 
     def signals(self) -> dict[str, Signal | None]:
         """How well the radios have heard."""
         devices = {name: device.signal() for name, device in self.devices.items()}
         return {HUB: self.hub.node.signal(), **devices}
+
+    def struck(self) -> dict[str, int]:
+        """How often the faults of air and sticks have struck, by their words."""
+        if self.air is None:
+            return {}
+        return struck(self._faults, self.air.medium, self.air.sticks)
 
     def hub_runs(self) -> None:
         """The hub has formed its network."""

@@ -37,7 +37,7 @@ from gbcs.wan import DeviceLogEntry
 from hil.errors import BenchBroke
 from hil.evidence import Evidence
 from hil.journal import Journal
-from hil.live import Live
+from hil.live import Watcher
 from hil.records import SeenFrame
 from hil.track import Track, Upgrade
 from hil.verdict import Alert, version_text
@@ -56,7 +56,7 @@ class Witness:
         journal: Journal,
         clock: Scheduler,
         evidence: Evidence,
-        live: Live,
+        live: Watcher,
     ) -> None:
         self.tracks = tracks
         self._by_eui64: dict[int, Track] = {}

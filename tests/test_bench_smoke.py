@@ -18,8 +18,18 @@ AT_MOST_2 = Line("a", "a / b", at_most=2.0)
 AT_LEAST_2 = Line("a", "a / b", at_least=2.0)
 
 
+# What each of these starts takes long even as a toy.
+LONG = ("real_time_homes", "run_wall")
+
+
 @pytest.mark.real_clock
-@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.matrix] if name in LONG else [])
+        for name in sorted(BENCHMARKS)
+    ],
+)
 def test_a_benchmark_that_no_longer_runs_is_noticed(name: str) -> None:
     benchmark = BENCHMARKS[name]
     figures = judge.run(benchmark, 1, toy=True)

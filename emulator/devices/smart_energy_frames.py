@@ -22,8 +22,8 @@ DIRECT = 0
 SEND_UNICAST_V4 = Struct("<BHHHBBHHBBB")
 SEND_UNICAST_V14 = Struct("<BHHHBBHHBHB")
 SEND_REPLY_BODY = Struct("<HHHBBHHBB")
-_INCOMING_V4 = Struct("<BHHBBHHBBbHBBB")
-_INCOMING_V14 = Struct("<BHHBBHHBHQBBBbIB")
+INCOMING_V4 = Struct("<BHHBBHHBBbHBBB")
+INCOMING_V14 = Struct("<BHHBBHHBHQBBBbIB")
 _SENT_V4 = Struct("<BHHHBBHHBBB")
 _SENT_V14 = Struct("<IBHHHBBHHBH")
 _PROFILE = SMART_ENERGY_PROFILE.to_bytes(2, "little")
@@ -60,8 +60,8 @@ class Block(NamedTuple):
 class Layout:
     """The headers and body layouts of one EZSP version."""
 
-    def __init__(self, version: int) -> None:
-        marks = {number: _mark(version, number) for number in _NUMBERS}
+    def __init__(self, version: int, numbers: tuple[int, ...] = _NUMBERS) -> None:
+        marks = {number: _mark(version, number) for number in numbers}
         self._headers = {number: b"\0" + mark for number, mark in marks.items()}
         self._numbers = {mark: number for number, mark in marks.items()}
         self.body_at = at = 2 + len(marks[SENT])
@@ -105,8 +105,8 @@ class Layout:
                     rssi,
                     _,
                     length,
-                ) = _INCOMING_V14.unpack_from(frame, self.body_at)
-                payload = frame[self.body_at + _INCOMING_V14.size :]
+                ) = INCOMING_V14.unpack_from(frame, self.body_at)
+                payload = frame[self.body_at + INCOMING_V14.size :]
             else:
                 (
                     _,
@@ -123,9 +123,9 @@ class Layout:
                     _,
                     _,
                     length,
-                ) = _INCOMING_V4.unpack_from(frame, self.body_at)
+                ) = INCOMING_V4.unpack_from(frame, self.body_at)
                 eui64 = None
-                payload = frame[self.body_at + _INCOMING_V4.size :]
+                payload = frame[self.body_at + INCOMING_V4.size :]
         except StructError:
             return None
         if len(payload) != length:

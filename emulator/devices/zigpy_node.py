@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import bellows.types as t
@@ -23,6 +24,7 @@ from bellows.zigbee.application import ControllerApplication
 from zigpy.backups import NetworkBackup
 from zigpy.exceptions import NetworkNotFormed
 
+from emulator.devices.host_messages import OnHostMessage
 from emulator.devices.node import (
     IN_A_NETWORK,
     KEY_TABLE_SIZE,
@@ -43,6 +45,7 @@ from emulator.devices.node import (
 )
 from emulator.devices.signal_counts import Heard, Signal
 from emulator.devices.smart_energy_ezsp import SmartEnergyEzsp
+from emulator.devices.tapped_ezsp import TappedEzsp
 
 # Of the network key, when a network is put back: as many frames as its stick sends in no night.
 COUNTER_MARGIN = 10_000
@@ -74,7 +77,10 @@ class HubApplication(ControllerApplication):
     async def connect(self) -> None:
         """As bellows does, with the Smart Energy port in the place of its EZSP."""
         node = self._node
-        self._ezsp = SmartEnergyEzsp(
+        make: Callable[..., SmartEnergyEzsp] = SmartEnergyEzsp
+        if node.on_host_message is not None:
+            make = partial(TappedEzsp, on_host_message=node.on_host_message)
+        self._ezsp = make(
             self.config[zigpy.config.CONF_DEVICE],
             self,
             peer_of=node.peer_of,
@@ -140,7 +146,8 @@ def _eui64(value: int) -> Any:
 class ZigpyNode:
     """The hub's radio: coordinator and trust centre of its HAN.
 
-    `on_forming` is called when the stick knows no network, or may forget the one it knows.
+    `on_forming` is called when the stick knows no network, or may forget the one it knows;
+    `on_host_message` with every message that the host gives its stick, or hears from it.
     """
 
     def __init__(
@@ -151,12 +158,14 @@ class ZigpyNode:
         *,
         take_over: bool = False,
         on_forming: Callable[[], object] | None = None,
+        on_host_message: OnHostMessage | None = None,
     ) -> None:
         self.url = url
         self.eui64 = 0
         self.extended_pan_id: int | None = None
         self.endpoints = endpoints
         self.on_event = on_event
+        self.on_host_message = on_host_message
         self._take_over = take_over
         self._on_forming = on_forming
         self._app: HubApplication | None = None

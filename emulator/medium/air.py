@@ -10,7 +10,7 @@ or not, still in the order of the starts, and a comment says what happened to it
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -68,17 +68,20 @@ class _Transmission:
 class _Link:
     """What faults do between one sender and one listener."""
 
-    __slots__ = ("hooks", "listener", "loss_words", "lost_below")
+    __slots__ = ("hooks", "listener", "loss_words", "losses", "lost_below")
 
     def __init__(
         self, listener: Transceiver, losses: list[LinkFault], hooks: list[tuple[Strikes, LinkFault]]
     ) -> None:
         self.listener = listener
         heard = 1.0
+        self.lost_below = 0  # a draw of 32 bits below this loses a frame
+        self.losses: list[tuple[int, str]] = []  # likewise, by the first so many of them
         for loss in losses:
             heard *= 1.0 - loss.probability
-        self.lost_below = round((1.0 - heard) * 2**32)  # a draw of 32 bits below this loses a frame
-        self.loss_words = " and ".join(map(str, losses))
+            self.lost_below = round((1.0 - heard) * 2**32)
+            self.losses.append((self.lost_below, str(loss)))
+        self.loss_words = " and ".join(words for _, words in self.losses)
         self.hooks = hooks
 
 
@@ -108,6 +111,8 @@ class Medium:
         self._edges: list[Cancellable] = []
         self._interferer = Transceiver(self, "interference", lambda _: None)
         self._late_frames = 0
+        # How often each fault struck, by its words.
+        self.struck: Counter[str] = Counter()
         if faults:
             self.set_faults(faults)
 
@@ -236,17 +241,22 @@ class Medium:
             if listener.channel != channel:
                 continue
             if off := self._off.get(listener.name):
+                self.struck[str(off)] += 1
                 notes.append(f"not heard by {listener.name}: {off}")
                 continue
-            if link.lost_below and random_bits(32) < link.lost_below:
+            if link.lost_below and (drawn := random_bits(32)) < link.lost_below:
+                self.struck[next(words for below, words in link.losses if drawn < below)] += 1
                 notes.append(f"lost at {listener.name}: {link.loss_words}")
                 continue
             if disturbed_by and any(self._hears(listener, other) for other in disturbed_by):
                 if self._interferer in disturbed_by:
-                    notes.append(f"lost at {listener.name}: {self._noise(transmission)}")
+                    noise = self._noise(transmission)
+                    self.struck[noise] += 1
+                    notes.append(f"lost at {listener.name}: {noise}")
                 continue
             for strikes, fault in link.hooks:
                 if strikes(psdu, random_bits):
+                    self.struck[str(fault)] += 1
                     notes.append(f"{fault.SAYS} at {listener.name}: {fault}")
                     for late_us, octets in fault.heard(psdu, random_bits):
                         self._hand_over(listener, channel, octets, late_us)

@@ -159,6 +159,18 @@ class TraceHash:
 
 def read_pcapng(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Every frame of a capture that `PcapngWriter` could have made: (Unix time in us, PSDU)."""
+    for body, at, interfaces in _packets(data):
+        yield _read_packet(body, at, interfaces)
+
+
+def read_commented(data: bytes) -> Iterator[tuple[int, bytes, str]]:
+    """The same, and the comment beside each frame: empty for none."""
+    for body, at, interfaces in _packets(data):
+        yield (*_read_packet(body, at, interfaces), _read_comment(body))
+
+
+def _packets(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The packet blocks: what is in each, where it begins, how many interfaces there are then."""
     at = 0
     interfaces = 0
     while at < len(data):
@@ -173,7 +185,7 @@ def read_pcapng(data: bytes) -> Iterator[tuple[int, bytes]]:
             _check_interface(body, at)
             interfaces += 1
         elif kind == _ENHANCED_PACKET:
-            yield _read_packet(body, at, interfaces)
+            yield body, at, interfaces
         at += len(body) + 12
 
 
@@ -215,6 +227,19 @@ def _read_packet(body: bytes, at: int, interfaces: int) -> tuple[int, bytes]:
     if version != 0 or not _TAP.size <= tap_length <= captured:
         raise PcapngError(f"octet {at + 28}: no TAP header")
     return high << 32 | low, packet[tap_length:]
+
+
+def _read_comment(body: bytes) -> str:
+    """Of a packet block that has been read."""
+    captured: int = _PACKET_BODY.unpack_from(body)[3]
+    option = _PACKET_BODY.size + captured + (-captured & 3)
+    while option + _TYPE_LENGTH.size <= len(body):
+        code, length = _TYPE_LENGTH.unpack_from(body, option)
+        option += _TYPE_LENGTH.size
+        if code == _OPTION_COMMENT:
+            return body[option : option + length].decode(errors="replace")
+        option += length + (-length & 3)
+    return ""
 
 
 def _section_header(application: str) -> bytes:

@@ -142,7 +142,7 @@ class _Hook:
 
 
 class LineFaults:
-    """The faults of one stick. `struck` counts what each kind did."""
+    """The faults of one stick. `struck` counts what each of them did."""
 
     def __init__(
         self, faults: Sequence[LineFault], stick: Ncp, clock: Scheduler, random_bits: RandomBits
@@ -150,7 +150,7 @@ class LineFaults:
         for fault in faults:
             if fault.frame is not None and not stick.ezsp.has_frame(fault.frame):
                 raise LineFaultError(f"{fault.frame!r} is no frame of this stick's EZSP")
-        self.struck: Counter[LineFaultKind] = Counter()
+        self.struck: Counter[LineFault] = Counter()
         self._stick = stick
         self._clock = clock
         self._random_bits = random_bits
@@ -221,7 +221,7 @@ class LineFaults:
         return False
 
     def _happen(self, fault: LineFault) -> None:
-        self.struck[fault.kind] += 1
+        self.struck[fault] += 1
         self._act(fault)
 
     def _act(self, fault: LineFault) -> None:
@@ -317,7 +317,7 @@ class LineFaults:
         now_us = self._clock.now_us()
         for hook in hooks:
             if hook.matches(name, now_us, self._random_bits):
-                self.struck[hook.fault.kind] += 1
+                self.struck[hook.fault] += 1
                 return hook
         return None
 

@@ -29,6 +29,7 @@ async def killed(folder: Path, seed: int) -> None:
     assert not history.refused
 
 
+@pytest.mark.matrix
 async def test_a_dsp_that_is_killed_under_load_loses_nothing_and_does_nothing_twice(
     tmp_path: Path,
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hil.bench_file import load_bench
 from hil.errors import RequestError
 from hil.labgrid_place import read_show, serial_url
 
@@ -81,3 +82,26 @@ def test_labgrids_own_client_is_asked(tmp_path: Path, monkeypatch: pytest.Monkey
     assert serial_url(PLACE) == "rfc2217://lab3:41231"
     with pytest.raises(RequestError, match="labgrid-client -p other show failed: it says nothing"):
         serial_url("labgrid://other")
+
+
+def test_a_bench_of_which_only_the_sniffer_is_a_place_opens_its_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shown").write_text(SHOWN)
+    client = tmp_path / "labgrid-client"
+    client.write_text(f"#!/bin/sh\nexec /bin/cat {tmp_path}/shown\n")
+    client.chmod(client.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
+    path = tmp_path / "bench.toml"
+    path.write_text(
+        '[hub]\nradio = "/dev/ttyUSB0"\n[[device]]\nid = "ppmid"\nkind = "ppmid"\n'
+        f'radio = "/dev/ttyUSB1"\n[radios]\ntransmit = true\nchannels = [20]\nsniffer = "{PLACE}"\n'
+    )
+    bench = load_bench(path).with_serial_urls()
+    assert bench.real_radios.sniffer == "rfc2217://lab3:41231"
+    assert bench.real_radios.channels == (20,)
+    assert bench.radios == {"hub": "/dev/ttyUSB0", "ppmid": "/dev/ttyUSB1"}
+    hub_too = path.read_text().replace("/dev/ttyUSB0", PLACE)
+    path.write_text(hub_too)
+    bench = load_bench(path).with_serial_urls()
+    assert bench.hub.radio == bench.real_radios.sniffer == "rfc2217://lab3:41231"

@@ -1,4 +1,5 @@
-"""What a reader sees during a run: believable numbers, the clock named, nothing with --json."""
+"""What a reader sees during a run off a terminal: believable numbers, the clock named, nothing with
+--json."""
 
 from __future__ import annotations
 
@@ -10,15 +11,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from screen_support import Paper
 
-from hil.live import Live, LiveConsole, Track
+from hil.live import Live, LiveConsole
+from hil.live_words import Transfer
 from hil.verdict import Clock
 
 SIZE = 768_000
 
 
-def console(out: io.StringIO, *, terminal: bool = False) -> LiveConsole:
-    return LiveConsole(file=out, force_terminal=terminal, width=100, color_system=None)
+def console(out: io.StringIO) -> LiveConsole:
+    return LiveConsole(file=out, width=100, color_system=None)
 
 
 def wall(step_s: float = 0.1) -> Iterator[float]:
@@ -68,10 +71,10 @@ def update() -> Iterator[dict[str, Any]]:
     yield {"type": "run-ended", "time_s": 331, "verdict": "pass", "virtual_s": 331, "wall_s": 9.5}
 
 
-def shown(clock: Clock, *, terminal: bool = False, wall_step_s: float = 0.1) -> str:
+def shown(clock: Clock) -> str:
     out = io.StringIO()
-    ticks = wall(wall_step_s)
-    with Live(clock, console=console(out, terminal=terminal), wall=lambda: next(ticks)) as live:
+    ticks = wall()
+    with Live(clock, console=console(out), wall=lambda: next(ticks)) as live:
         for event in update():
             live.show(event)
     return out.getvalue()
@@ -112,12 +115,10 @@ def test_rate_and_time_left_are_those_of_the_clock_that_is_named() -> None:
 
 
 def test_an_anomaly_cannot_play_with_the_terminal() -> None:
-    for terminal in (False, True):
-        out = io.StringIO()
-        live = Live("virtual", console=console(out, terminal=terminal))
-        before = len(out.getvalue())
-        live.show({"type": "anomaly", "time_s": 1, "kind": "\x1b[2J", "detail": "[bold]a\nb\r"})
-        assert "anomaly, \ufffd[2J: [bold]a\ufffdb\ufffd" in out.getvalue()[before:]
+    out = io.StringIO()
+    live = Live("virtual", console=console(out))
+    live.show({"type": "anomaly", "time_s": 1, "kind": "\x1b[2J", "detail": "[bold]a\nb\r"})
+    assert "anomaly, \ufffd[2J: [bold]a\ufffdb\ufffd\n" in out.getvalue()
 
 
 # -- the DCC -------------------------------------------------------------------------------
@@ -158,68 +159,27 @@ def test_requests_alerts_and_what_is_discarded_are_a_line_each_and_frames_are_no
     ]
 
 
-# -- bars ----------------------------------------------------------------------------------
-
-
-def test_a_bar_is_a_devices_and_stays_its_updates_whatever_the_dcc_says() -> None:
-    out = io.StringIO()
-    with Live("virtual", console=console(out, terminal=True), wall=lambda: 0.0) as live:
-        live.show(
-            {"type": "transfer-started", "time_s": 2, "device_id": "twin", "size_bytes": SIZE}
-            | {"version": "00010200"}
-        )
-        for event in of_the_dcc():
-            live.show(event)
-        live.show({"type": "joined", "time_s": 9, "device_id": "ppmid", "node_id": "1A2B"})
-    bars = out.getvalue().rsplit("\x1b[1A\x1b[2K", 1)[-1].splitlines()
-    assert [bar.split()[0] for bar in bars if bar.strip("\x1b[?25h")] == ["twin", "ppmid"]
-    assert "asks for image 00010200" in bars[0]
-    assert "twin: alert N39: ActivationSuccess of 00010200\n" in out.getvalue()
-    assert "ppmid, twin: 11.4 taken, I99\n" in out.getvalue()
-
-
-def test_a_terminal_gets_a_bar_per_device_that_ends_in_the_outcome() -> None:
-    drawn = shown("virtual", terminal=True, wall_step_s=0.06)
-    assert "50 %, 2 400 octets/s, 42.9 blocks/s, 2:40 left (virtual, 6.0 s here)" in drawn
-    assert "768 000 octets transferred in 13715 blocks, not active yet" in drawn
-    last = drawn.split("\x1b[2K")[-1]
-    assert last.startswith("bridge-1 ━━━━━━━━━━━━ activated, 00000001 -> unknown")
-    assert drawn.endswith("\x1b[?25h")
-
-
-def test_a_fast_run_does_not_spend_its_time_drawing() -> None:
-    often = shown("virtual", terminal=True, wall_step_s=0.06).count("octets/s")
-    seldom = shown("virtual", terminal=True, wall_step_s=0.000_1).count("octets/s")
-    assert seldom == 0 < often
-
-
-def test_an_interrupted_run_leaves_the_cursor_visible() -> None:
-    out = io.StringIO()
-
-    def interrupted() -> None:
-        with Live("virtual", console=console(out, terminal=True)) as live:
-            live.show({"type": "joined", "time_s": 1, "device_id": "ppmid"})
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert out.getvalue().endswith("\x1b[?25h")
-
-
 # -- silence -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_nothing_is_shown_beside_a_json_document(terminal: bool) -> None:
-    out = io.StringIO()
-    with Live("virtual", console=console(out, terminal=terminal), silent=True) as live:
+@pytest.mark.parametrize("out", [io.StringIO(), Paper()])
+def test_nothing_is_shown_beside_a_json_document(out: io.StringIO) -> None:
+    with Live("virtual", console=console(out), silent=True) as live:
         for event in update():
             live.show(event)
     assert out.getvalue() == ""
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_a_reader_that_goes_away_does_not_end_the_run(terminal: bool) -> None:
+def test_a_log_of_ci_that_wants_colours_is_no_terminal() -> None:
+    out = io.StringIO()
+    with Live("virtual", console=LiveConsole(file=out, _environ={"FORCE_COLOR": "1"})) as live:
+        for event in update():
+            live.show(event)
+    assert "50 %, 384 000 of 768 000 octets" in out.getvalue()
+    assert "\x1b" not in out.getvalue()
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run() -> None:
     class Gone(io.StringIO):
         gone = False
 
@@ -229,7 +189,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(terminal: bool) -> None:
             return super().write(text)
 
     out = Gone()
-    with Live("virtual", console=console(out, terminal=terminal)) as live:
+    with Live("virtual", console=console(out)) as live:
         for number, event in enumerate(update()):
             out.gone = number > 5
             live.show(event)
@@ -241,35 +201,35 @@ def test_a_reader_that_goes_away_does_not_end_the_run(terminal: bool) -> None:
 
 
 def test_a_hundred_percent_is_all_of_it_and_not_before() -> None:
-    track = Track()
-    track.move(SIZE - 1, SIZE, 13_714, 1.0, 1.0)
-    assert track.percent == 99
-    track.move(SIZE, SIZE, 13_715, 2.0, 2.0)
-    assert track.percent == 100
-    assert "left" not in track.pace("virtual")
-    assert Track().percent == 0
+    transfer = Transfer()
+    transfer.move(SIZE - 1, SIZE, 13_714, 1.0, 1.0)
+    assert transfer.percent == 99
+    transfer.move(SIZE, SIZE, 13_715, 2.0, 2.0)
+    assert transfer.percent == 100
+    assert "left" not in transfer.pace("virtual")
+    assert Transfer().percent == 0
 
 
 def test_a_transfer_begun_anew_does_not_boast_with_the_old_pace() -> None:
-    track = Track()
-    track.start(1_000, 0.0, 0.0)
-    track.move(900, 1_000, 18, 1.0, 1.0)
-    assert track.pace("real") == "900 octets/s, 18.0 blocks/s, 0.1 s left (real)"
-    track.move(10, 1_000, 1, 2.0, 2.0)
-    assert track.pace("real") == ""
-    track.move(20, 1_000, 2, 3.0, 3.0)
-    assert track.pace("real") == "10 octets/s, 1.0 blocks/s, 1:38 left (real)"
+    transfer = Transfer()
+    transfer.start(1_000, 0.0, 0.0)
+    transfer.move(900, 1_000, 18, 1.0, 1.0)
+    assert transfer.pace("real") == "900 octets/s, 18.0 blocks/s, 0.1 s left (real)"
+    transfer.move(10, 1_000, 1, 2.0, 2.0)
+    assert transfer.pace("real") == ""
+    transfer.move(20, 1_000, 2, 3.0, 3.0)
+    assert transfer.pace("real") == "10 octets/s, 1.0 blocks/s, 1:38 left (real)"
 
 
 def test_a_transfer_that_slows_down_is_seen_to_slow_down() -> None:
-    track = Track()
-    track.start(SIZE, 0.0, 0.0)
+    transfer = Transfer()
+    transfer.start(SIZE, 0.0, 0.0)
     for percent in range(1, 51):
-        track.move(7_680 * percent, SIZE, 0, 3.2 * percent, 0.0)
+        transfer.move(7_680 * percent, SIZE, 0, 3.2 * percent, 0.0)
     fast_s = 160.0
     for percent in range(51, 61):
-        track.move(7_680 * percent, SIZE, 0, fast_s + 32.0 * (percent - 50), 0.0)
-    assert track.pace("real") == "240 octets/s, 0.0 blocks/s, 21:20 left (real)"
+        transfer.move(7_680 * percent, SIZE, 0, fast_s + 32.0 * (percent - 50), 0.0)
+    assert transfer.pace("real") == "240 octets/s, 0.0 blocks/s, 21:20 left (real)"
 
 
 @given(

@@ -188,6 +188,7 @@ async def test_a_bare_name_is_announced_with_its_folder(start: Start, tmp_path: 
     stop(process)
 
 
+@pytest.mark.matrix
 async def test_a_killed_radio_s_terminals_are_taken_over(start: Start, tmp_path: Path) -> None:
     url = f"pty://{tmp_path}/hub"
     process = start("--listen", url, "--json")
@@ -213,6 +214,7 @@ def test_a_file_at_the_terminal_s_place_is_left_alone(start: Start, tmp_path: Pa
 # -- memory ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 async def test_two_sticks_go_on_where_they_were_whatever_stopped_them(
     start: Start, tmp_path: Path
 ) -> None:
@@ -255,6 +257,7 @@ async def test_two_sticks_go_on_where_they_were_whatever_stopped_them(
     assert sorted(one.name for one in tmp_path.iterdir()) == ["hub.json", "meter.json"]
 
 
+@pytest.mark.matrix
 async def test_counters_never_go_back_however_often_the_radio_is_killed(
     start: Start, tmp_path: Path
 ) -> None:

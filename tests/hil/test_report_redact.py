@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,19 +16,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_support import ACB, DEVICES, HUB, INSTALL_CODE, KEYS, passed_run
 
-from emulator.medium.pcapng import read_pcapng
-from emulator.zigbee import mac
+from emulator.devices.host_messages import HostMessage
+from emulator.medium.pcapng import PcapngWriter, read_pcapng
+from emulator.zigbee import mac, ota, zcl
+from emulator.zigbee.events import OPTION_FRAGMENT, Aps, MessageKind
 from hil.cli import cli
 from hil.environment import ENVIRONMENT
 from hil.errors import RequestError
+from hil.host_capture import reconstructed
 from hil.pointers import Resolver
 from hil.redact_table import Table
 from hil.report import write_report
 from hil.report_rows import read_events
+from hil.verdict import SuiteStep, SuiteTest
 
 URL = "rfc2217://lab3.example.org:4001"
 PATH = "/dev/serial/by-id/usb-Maker_Stick_A1B2C3-if00"
 EVERYBODY = (*DEVICES.values(), HUB, ACB)
+SECRET = bytes(range(0x81, 0x81 + 40))
 SECRETS = ("lab3", "example.org", "A1B2C3", "alice", "usb-Maker")
 
 
@@ -91,6 +98,34 @@ def redacted(folder: Path, out: Path) -> Result:
     return CliRunner().invoke(cli, ["report", "--redact", str(folder), "--out", str(out)])
 
 
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Evidence of two benches of tests below that of all, as `verify` writes it, and its copy."""
+    folder = tmp_path_factory.mktemp("suites") / "verify"
+    test = SuiteTest(
+        "test_one.py::test_one", "one", ["MP170-R7"], [],
+        [SuiteStep("a step", "passed", 0.5, ["tests/one/air.pcapng#3"])], "passed", "",
+        "hanbench verify /srv/acme-labs/night.toml -k one", folder="tests/one",
+    )  # fmt: skip
+    verdict = passed_run(folder / "tests" / "one")[1]
+    for name in ("one", "two"):
+        bench = folder / "tests" / name
+        if name == "two":
+            passed_run(bench)
+        (bench / "certificates").mkdir()
+        (bench / "certificates" / f"{HUB:016x}-ds.pem").write_text("-----BEGIN CERTIFICATE-----")
+        (bench / "air.keys").write_text(f'{KEYS.network_key.hex()},"Normal",network\n')
+        write_report(bench, verdict, KEYS, repeat="")
+    (folder / "events.jsonl").write_text("")
+    whole = replace(verdict, devices=(), suites=[test], under_test=[], requirements=[])
+    (folder / "verdict.json").write_text(whole.to_json())
+    write_report(folder, whole, None, repeat="")
+    out = folder.parent / "copy"
+    done = redacted(folder, out)
+    assert done.exit_code == 0, done
+    return folder, out
+
+
 def files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
@@ -121,6 +156,151 @@ def test_what_names_its_owner_is_left_out_and_said_to_be(copies: tuple[Path, Pat
         "air.keys",
         "certificates/",
     ]
+
+
+def test_the_folders_of_tests_are_redacted_like_the_one_above_them(
+    benches: tuple[Path, Path],
+) -> None:
+    folder, out = benches
+    here, there = ({path.relative_to(each).as_posix() for path in files(each)} for each in benches)
+    assert here - there == {
+        f"tests/{name}/{left}"
+        for name in ("one", "two")
+        for left in ("air.keys", f"certificates/{HUB:016x}-ds.pem")
+    }
+    for path in files(out):
+        octets = opened(path.read_bytes())
+        for eui64 in EVERYBODY:
+            assert not [form for form in forms(eui64) if form in octets], path
+        assert KEYS.network_key.hex().encode() not in octets, path
+        assert b"acme-labs" not in octets, path
+    for page in ("report.html", "tests/one/report.html", "tests/two/report.html"):
+        assert "Redacted" in (out / page).read_text(), page
+    assert 'href="tests/one/report.html' in (out / "report.html").read_text()
+    assert "verify night.toml -k one" in (out / "verdict.json").read_text()
+    a_frame = 'href="tests/one/report.html#f3'
+    assert (a_frame in (folder / "report.html").read_text()) == (
+        a_frame in (out / "report.html").read_text()
+    )
+
+
+def test_a_copy_that_cannot_be_finished_is_not_there(
+    benches: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "evidence"
+    shutil.copytree(benches[0], folder)
+    (folder / "tests" / "two" / "verdict.json").write_text("{")
+    done = redacted(folder, tmp_path / "out")
+    assert isinstance(done.exception, RequestError)
+    assert "tests/two" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("told", "secrets"),
+    [
+        ("tcp://lab3.acme.example:4001", ["lab3", "acme.example", "LAB3"]),
+        ("rfc2217://pi:4001", []),
+        ("rfc2217://alice:hunter2@10.1.2.3:4001", ["alice", "hunter2", "10.1.2.3"]),
+        ("tcp://[fd00::7]:4001", ["fd00::7"]),
+        ("connected from 192.168.7.20", ["192.168.7.20"]),
+        ("cannot open /home/alice/x.toml", ["alice", "Alice"]),
+        ("cannot open /Users/m\u00fcller/x.toml", ["m\u00fcller", "m\\u00fcller"]),
+        ("written by bob@acme.example", ["bob", "bob@acme.example"]),
+        ("/dev/serial/by-id/usb-Silicon_Labs_CP2102N_0B9F51-if00-port0", ["0B9F51", "_0b9f51-"]),
+        ("/dev/cu.usbserial-A9XK77", ["A9XK77"]),
+    ],
+)
+def test_what_is_told_once_is_hidden_wherever_it_stands(told: str, secrets: list[str]) -> None:
+    for written in (told, json.dumps(told)):
+        table = Table()
+        table.learn(written.encode())
+        for secret in (told, *secrets):
+            text = f"<b>{secret}</b> and again: ({secret}), {secret}."
+            hidden = table.text(text.encode())
+            assert secret.encode() not in hidden, (written, hidden)
+            assert not table.remains(hidden)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tcp://127.0.0.1:4001 127.0.0.1 localhost",
+        "tcp://hub.acme.example:1 the hub of bridge-1",
+        "tcp://lab.acme.co.uk:1 http://www.dccinterface.co.uk/ServiceUserGateway",
+        "/home/bridge-1/x and bridge-1, firmware 7.4.4.0 of EZSP 13, version 10.2.0",
+        "bob@acme.example is not bobbin, bob_2 or kebob",
+    ],
+)
+def test_words_of_the_bench_stay_what_they_are(text: str) -> None:
+    first, _, rest = text.partition(" ")
+    table = Table(["bridge-1"])
+    table.learn(first.encode())
+    assert table.text(rest.encode()) == rest.encode()
+
+
+@given(
+    st.binary(max_size=40), st.binary(max_size=40), st.integers(3, 30),
+    st.sampled_from(["\n", "\r\n", "\\n", "&#13;\n    ", "&#xA;"]),
+    st.text("abzAB019+/", max_size=5),
+)  # fmt: skip
+def test_base64_in_lines_hides_nobody(
+    before: bytes, behind: bytes, width: int, line_end: str, prefix: str
+) -> None:
+    table = Table()
+    table.eui64(HUB)
+    octets = HUB.to_bytes(8, "big")
+    letters = base64.b64encode(before + octets + behind).decode()
+    lines = [letters[at : at + width] for at in range(0, len(letters), width)]
+    if len(lines[0]) + len(prefix) < 4:
+        return  # too short a line for anybody's base64
+    found = table.text((prefix + line_end.join(lines)).encode()).decode()
+    assert len(found) == len(prefix) + len(line_end) * (len(lines) - 1) + len(letters)
+    new = base64.b64decode(found[len(prefix) :].replace(line_end, ""))
+    assert new == table.binary(before + octets + behind)
+    assert octets not in new or octets in before + behind
+    assert not table.remains(found.encode())
+
+
+def test_a_capture_in_the_clear_keeps_the_course_and_not_the_words(tmp_path: Path) -> None:
+    """Of an image, of what went through a tunnel, of who was asked for, in whatever frame."""
+    block, asked = (
+        zcl.build(zcl.ZclFrame(control, 7, number, ota.build(command)))
+        for control, number, command in (
+            (zcl.RESPONSE, 5, ota.ImageBlockResponse(0x10D7, 5, 0x01000000, 192, SECRET)),
+            (zcl.REQUEST, 3, ota.ImageBlockRequest(0x10D7, 5, 0x01000000, 192, 48)),
+        )
+    )
+    vendors = bytes((zcl.REQUEST | zcl.MANUFACTURER_SPECIFIC, 0xD7, 0x10, 7, 5)) + SECRET
+    tunnelled = bytes((zcl.REQUEST, 7, 2)) + SECRET
+    whole = Aps(0x0109, ota.CLUSTER_ID, 1, 1, 0)
+    tunnel = whole._replace(cluster=0x0704)
+    part = tunnel._replace(options=OPTION_FRAGMENT, group=0x0101)
+    messages = [
+        (whole, block, block[: -len(SECRET)]),
+        (whole, asked, asked),
+        (whole, vendors, vendors[:5]),
+        (tunnel, tunnelled, tunnelled[:3]),
+        (tunnel._replace(options=OPTION_FRAGMENT, group=0x0300), tunnelled, tunnelled[:3]),
+        (part, tunnelled, b""),
+        (whole._replace(profile=0, cluster=0x0000), bytes((9,)) + SECRET, bytes((9,))),
+    ]
+    folder = tmp_path / "run"
+    passed_run(folder)
+    (folder / "air.pcapng").unlink()
+    with (folder / "host.pcapng").open("wb") as file:
+        writer = PcapngWriter(file.write, interfaces=("hub",))
+        for told, payload, _ in messages:
+            message = HostMessage("sendUnicast", MessageKind.UNICAST, 0x1234, HUB, told, payload)
+            writer.frame(0, reconstructed(message, 1), channel=20, comment="reconstructed at hub")
+    assert redacted(folder, tmp_path / "out").exit_code == 0
+    octets = (tmp_path / "out" / "host.pcapng").read_bytes()
+    assert SECRET not in octets
+    read = list(read_pcapng(octets))
+    assert len(read) == len(messages)
+    for (_, psdu), (_, payload, kept) in zip(read, messages, strict=True):
+        assert mac.fcs(psdu[:-2]) == psdu[-2:]
+        assert psdu[-2 - len(payload) : -2] == kept.ljust(len(payload), b"\0")
 
 
 def test_one_name_is_one_name_in_every_file(copies: tuple[Path, Path]) -> None:

@@ -347,7 +347,8 @@ def test_a_disk_that_is_full_breaks_the_bench_in_one_sentence(
     assert "No space left on device" in done.err
 
 
-@pytest.mark.parametrize("loss", ["0 %", pytest.param("10 %", marks=pytest.mark.matrix)])
+@pytest.mark.matrix
+@pytest.mark.parametrize("loss", ["0 %", "10 %"])
 def test_the_largest_image_arrives_whole(loss: str) -> None:
     bench = 'seed = 3\n[[device]]\nid = "bridge-1"\nkind = "bridge-1"\nimage_size_bytes = 768000\n'
     run = finished_run(bench, "--fault", f"loss {loss}")

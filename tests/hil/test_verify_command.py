@@ -69,6 +69,16 @@ def test_a_verdict_of_suites_is_as_its_schema_says_and_its_evidence_is_there(
     assert test["repeat"] == f"hanbench verify --seed 1 -k '{test['id'].partition('::')[2]}'"
 
 
+def test_what_was_skipped_altogether_says_why_it_is_no_pass(tmp_path: Path) -> None:
+    bench = tmp_path / "bench.toml"
+    bench.write_text('[[device]]\nid = "ppmid"\nkind = "ppmid"\n')
+    words = (bench, "-k", "test_the_newer_image or test_an_update_disturbs")
+    told = verify(*words, "--evidence", tmp_path / "evidence", code=1)
+    why = "every test that was asked for was skipped: it takes two devices"
+    assert told.endswith(f"\n{why}\n\nFAIL\n")
+    assert why in (tmp_path / "evidence" / "report.html").read_text()
+
+
 @pytest.mark.matrix
 def test_a_test_is_run_again_by_the_command_it_prints(tmp_path: Path) -> None:
     words = ("-k", "test_on_smets1_it_takes_none", "--evidence", tmp_path / "first", "--json")

@@ -60,7 +60,7 @@ def info(stick: Stick) -> Info:
     )
 
 
-@sweep_transports(VERSIONS, quick=[(4, "tcp"), (14, "pty")])
+@sweep_transports(VERSIONS, quick=[(14, "pty")])
 def test_zigpy_and_bellows_form_a_network_and_read_it_back(version: int, transport: str) -> None:
     with sticks(1, version, transport) as [stick]:
         zigpy(stick, "form")
@@ -73,6 +73,7 @@ def test_zigpy_and_bellows_form_a_network_and_read_it_back(version: int, transpo
     assert f"emberznet version: {RELEASES[version]}" in told
 
 
+@pytest.mark.matrix
 @default_version
 def test_a_backup_restored_onto_another_stick_is_the_same_network(
     version: int, tmp_path: Path
@@ -99,6 +100,7 @@ def test_a_backup_restored_onto_another_stick_is_the_same_network(
     assert one == other
 
 
+@pytest.mark.matrix
 @default_version
 def test_a_scan_finds_the_network_of_another_stick(version: int) -> None:
     with sticks(2, version) as [one, other]:
@@ -117,6 +119,7 @@ def test_a_scan_finds_the_network_of_another_stick(version: int) -> None:
         assert all(0 < float(share) < 100 for _, share in found)
 
 
+@pytest.mark.matrix
 @default_version
 async def test_a_device_joins_while_zigpy_permits_and_is_interviewed(version: int) -> None:
     with sticks(2, version) as [hub, other]:
@@ -145,7 +148,7 @@ async def said(host: asyncio.subprocess.Process, words: str) -> None:
     raise AssertionError(f"the host ended and never said {words!r}")
 
 
-@sweep_transports(VERSIONS, quick=[(4, "tcp"), (8, "pty"), (14, "tcp"), (19, "pty")])
+@sweep_transports(VERSIONS, quick=[(4, "tcp"), (14, "pty")])
 def test_the_flasher_takes_it_for_a_running_ezsp_stick(version: int, transport: str) -> None:
     with sticks(1, version, transport) as [stick]:
         flasher = tool("universal-silabs-flasher")

@@ -20,6 +20,7 @@ from sticks import Stick, ask, sticks, tool
 from tshark_support import read_by_tshark
 
 from emulator.ncp.hot_frames import LQI, RSSI_DBM
+from hil.pointers import Resolver
 
 pytestmark = pytest.mark.real_clock
 EACH = pytest.mark.parametrize("kind", LINES)
@@ -31,6 +32,8 @@ LONG = pytest.mark.skipif(QUICK, reason="two runs on the real clock and more")
 ALLOWED = "transmit = true\nchannels = [20, 25]\n"
 SIZE_BYTES = 2048
 LONG_BYTES = 32 * 1024
+VERIFIED = "an_image_is_deployed"
+PICTURES = ("Block timeline", "Loss", "Block latency")
 
 
 class Setup(NamedTuple):
@@ -104,9 +107,54 @@ def test_an_update_on_the_real_clock_passes_and_names_the_sticks(kind: str, tmp_
             assert (radio["rssi_dbm"], radio["lqi"]) == (RSSI_DBM, LQI)
         (formed,) = [one for one in made.events() if one["type"] == "network-formed"]
         assert formed["channel"] == 20
+        shows_every_block(made.bench.parent / "evidence")
+        says_reconstructed(made.bench.parent / "evidence", *PICTURES, "Frames on the air")
         # Before anything was sent.
         types = [one["type"] for one in made.events()]
         assert types[:4] == ["radio", "radio", "channel-chosen", "run-started"]
+
+
+def shows_every_block(evidence: Path) -> None:
+    """Nobody sniffed, and the host of the hub tells what it told its stick and heard from it."""
+    assert not (evidence / "air.pcapng").exists()
+    fields = {
+        "number": "frame.number",
+        "asked": "zbee_zcl_general.ota.cmd.srv_rx.id",
+        "given": "zbee_zcl_general.ota.cmd.srv_tx.id",
+        "offset": "zbee_zcl_general.ota.file.offset",
+        "bad": "_ws.malformed",
+        "comment": "frame.comment",
+    }
+    frames = read_by_tshark(evidence / "host.pcapng", fields)
+    assert not any("bad" in one for one in frames)
+    assert all(one["comment"][0].startswith("reconstructed at hub: ") for one in frames)
+    asked = [one["offset"] for one in frames if one.get("asked") == ["0x03"]]
+    given = [one["offset"] for one in frames if one.get("given") == ["0x05"] and "offset" in one]
+    assert len(given) >= SIZE_BYTES // 56
+    assert asked == given
+    resolver = Resolver(evidence)
+    assert resolver.resolve(f"host.pcapng#{frames[-1]['number'][0]}") is None
+    assert resolver.resolve(f"host.pcapng#{len(frames) + 1}") is not None
+
+
+def says_reconstructed(evidence: Path, *headings: str) -> None:
+    page = (evidence / "report.html").read_text()
+    for heading in headings:
+        assert f"{heading}, reconstructed from what the hosts heard" in page
+
+
+@pytest.mark.matrix
+@LONG
+def test_a_verify_on_real_radios_shows_what_the_host_of_the_hub_heard(tmp_path: Path) -> None:
+    with setup("socat", tmp_path) as made:
+        evidence = made.bench.parent / "evidence"
+        words = ("verify", made.bench, "--evidence", evidence, "-k", VERIFIED, "--json")
+        code, out, err = ended(start_hanbench(*words))
+        assert (code, err) == (0, "")
+        assert json.loads(out)["verdict"] == "pass"
+        (capture,) = evidence.rglob("host.pcapng")
+        shows_every_block(capture.parent)
+        says_reconstructed(evidence, *PICTURES)
 
 
 @pytest.mark.matrix
@@ -164,6 +212,7 @@ def test_a_third_stick_makes_a_capture_that_tshark_reads_down_to_the_blocks(
         fields = {"command": "zbee_zcl_general.ota.cmd.srv_tx.id", "bad": "_ws.malformed"}
         frames = read_by_tshark(tmp_path / "evidence" / "air.pcapng", fields, *keys)
         assert not any("bad" in one for one in frames)
+        assert not (tmp_path / "evidence" / "host.pcapng").exists()
         blocks = [one for one in frames if one.get("command") == ["0x05"]]
         assert len(blocks) >= SIZE_BYTES // 56
 
@@ -206,6 +255,7 @@ def test_two_lines_to_one_stick_are_noticed(tmp_path: Path) -> None:
         assert f"{stick.eui64:016X}" in err
 
 
+@pytest.mark.matrix
 def test_a_port_with_no_stick_behind_it_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as port:
         url = f"tcp://127.0.0.1:{port.getsockname()[1]}"

@@ -23,7 +23,14 @@ SCRIPT = DOCS / "screenshots.py"
 )
 def test_every_picture_is_made_as_it_is_in_the_docs(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(SCRIPT), str(tmp_path)], check=True, timeout=240)
-    pictures = runpy.run_path(str(SCRIPT))["PICTURES"]
+    script = runpy.run_path(str(SCRIPT))
+    pictures, live = script["PICTURES"], script["LIVE"]
+    for folder in (tmp_path, DOCS):
+        drawn = (folder / live).read_text()
+        assert "activated" in drawn
+        assert "struck" in drawn
+        assert len(drawn) < 60_000
+        assert "@font-face" not in drawn
     for name, (_, width, height) in pictures.items():
         octets = (tmp_path / name).read_bytes()
         assert struct.unpack_from(">II", octets, 16) == (width, height)

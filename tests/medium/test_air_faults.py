@@ -78,6 +78,38 @@ def near(count: int, frames: int, probability: float) -> bool:
 FRAMES = 4000
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Loss(0.5, words="this"),
+        BurstLoss(0.5, words="this"),
+        Damage(0.5, words="this"),
+        Duplicate(0.5, words="this"),
+        Delay(0.5, words="this"),
+        Interference(15, 0, 3_000_000, words="this"),
+        RadioOff("bridge", 0, 3_000_000, words="this"),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_a_fault_is_counted_each_time_it_is_told_of_in_the_capture(fault: AirFault) -> None:
+    place = Place(fault)
+    place.send_many(200)
+    place.clock.run_for(3)
+    told = sum(comment.count(": this") for comment in place.comments())
+    assert place.medium.struck == {"this": told}
+    assert told > 50
+
+
+def test_losses_on_one_link_are_one_draw_and_each_is_counted_for_its_own_share() -> None:
+    place = Place(Loss(0.2, words="this"), Loss(0.5, words="another"), Loss(0.0, words="none"))
+    place.send_many(FRAMES)
+    struck = place.medium.struck
+    assert near(struck["this"], 2 * FRAMES, 0.2)
+    assert near(struck["another"], 2 * FRAMES, 0.8 * 0.5)
+    assert struck["none"] == 0
+    assert struck.total() == 2 * FRAMES - place.count("bridge") - place.count("ppmid")
+
+
 @pytest.mark.parametrize("probability", [0.01, 0.2, 0.6])
 def test_a_one_way_loss_spares_the_way_back_and_everybody_else(probability: float) -> None:
     place = Place(Loss(probability, sender="hub", listener="bridge"))

@@ -61,7 +61,7 @@ class Host:
     @property
     def struck(self) -> dict[str, int]:
         assert self.stick.line_faults is not None
-        return {kind.value: count for kind, count in self.stick.line_faults.struck.items()}
+        return {one.kind.value: count for one, count in self.stick.line_faults.struck.items()}
 
     async def ask(self) -> Any:
         """The answer to a command, or the error it ended with."""
