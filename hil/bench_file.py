@@ -170,6 +170,7 @@ class Device(DutTable):
         le=MAX_DATA_OCTETS,
         description=f"a whole number of octets from 1 to {MAX_DATA_OCTETS}",
     )
+    tunnel: bool = Field(default=True, strict=True, description="true or false")
     ota: ClientTable = Field(default=ClientTable(), description="a table, [device.ota]")
 
     def client_parameters(self) -> OtaClientParameters:

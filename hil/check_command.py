@@ -28,7 +28,7 @@ from hil.ota_options import ClientTable, client_parameters
 from hil.radio_guard import SNIFFER, real_radios
 from hil.toml_file import Table
 
-_OF_DEVICES = ("role", "personality", "max_data_size", "image_policy")
+_OF_DEVICES = ("role", "personality", "max_data_size", "image_policy", "tunnel")
 
 
 class Option(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from dsp_stub import credential_commands
 from dsp_stub.campaigns import CampaignState
@@ -71,6 +72,8 @@ _FOUND_MANUFACTURER = "FFF0"
 _PREMISES = 1
 
 OnFrame = Callable[[SeenFrame], object]
+# A device that is there before the first request: id, type, model, version, what else its row has.
+_Found = tuple[int, DeviceType, str, str, dict[str, Any]]
 
 
 class Dcc:
@@ -283,7 +286,8 @@ class Dcc:
             self._records.certificate(certificate)
 
     def connect_hub(self, eui64: int, hub: Wan) -> None:
-        """The hub is up: the premises as found stand in the inventory, and the WAN reaches it."""
+        """The hub is up: the WAN reaches it, and the premises as found stand in the inventory. One
+        that takes another's place is at the same premises."""
         assert self._server is not None
         assert self._desk is not None
         with self._store.transaction():
@@ -327,6 +331,9 @@ class Dcc:
 
     def _find_premises(self, desk: Desk, hub: int) -> None:
         inventory = desk.inventory
+        if inventory.all_premises():
+            self._add_found(desk, self._hub_devices(hub, f"gpf of {hub:016X}"))
+            return
         inventory.add_premises(
             Premises(
                 id=_PREMISES,
@@ -337,17 +344,23 @@ class Dcc:
                 responsible=(SUPPLIER_EUI64,),
             )
         )
-        commissioned = self._bench.epoch.date().isoformat()
-        gpf, esme = (
-            int.from_bytes(self._seeds.derive(f"EUI-64 {name}", 8), "big")
-            for name in ("gpf", "esme")
+        # On paper only: it is in no device log, so no PPMID can have been joined to it.
+        esme = (self._eui64("esme"), DeviceType.ESME, "0E5E0101", "ESMETS V5.1")
+        meter: _Found = (*esme, {"esme_variant": "A"})
+        self._add_found(desk, (*self._hub_devices(hub, "gpf"), meter))
+
+    def _eui64(self, name: str) -> int:
+        return int.from_bytes(self._seeds.derive(f"EUI-64 {name}", 8), "big")
+
+    def _hub_devices(self, hub: int, gpf_name: str) -> tuple[_Found, ...]:
+        gpf, rest = self._eui64(gpf_name), ("00CF0101", "CHTS V1.5")
+        return (
+            (hub, DeviceType.CHF, *rest, {"associated_gpf": gpf}),
+            (gpf, DeviceType.GPF, *rest, {"chf": hub}),
         )
-        for device_id, device_type, model, version, further in (
-            (hub, DeviceType.CHF, "00CF0101", "CHTS V1.5", {"associated_gpf": gpf}),
-            (gpf, DeviceType.GPF, "00CF0101", "CHTS V1.5", {"chf": hub}),
-            # On paper only: it is in no device log, so no PPMID can have been joined to it.
-            (esme, DeviceType.ESME, "0E5E0101", "ESMETS V5.1", {"esme_variant": "A"}),
-        ):
+
+    def _add_found(self, desk: Desk, found: tuple[_Found, ...]) -> None:
+        for device_id, device_type, model, version, further in found:
             device = SmiDevice(
                 device_id=device_id,
                 device_type=device_type,
@@ -358,13 +371,16 @@ class Dcc:
                 smets_chts_version=version,
                 gbcs_version=GBCS_VERSION,
                 premises=_PREMISES,
-                date_commissioned=commissioned,
+                date_commissioned=self._bench.epoch.date().isoformat(),
                 csp_region="Central",
                 **further,
             )
-            inventory.add(device)
-            if device_type is not DeviceType.GPF:  # the list has hubs, not their halves
-                desk.cpl.add(_found_entry(device))
+            desk.inventory.add(device)
+            if device_type is DeviceType.GPF:
+                continue  # the list has hubs, not their halves
+            entry = _found_entry(device)
+            if desk.cpl.get(entry.identity) is None:
+                desk.cpl.add(entry)
 
 
 class _RecordedLink:

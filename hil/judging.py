@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dsp_stub.smi import PpmidVariant
 from emulator.devices.ota_server import ResponseCode
+from gbcs.wan import DeviceType
 from hil.bench_file import Bench
 from hil.dcc import VARIANTS
 from hil.requirements import TITLES
@@ -39,6 +40,7 @@ SCOPE = (
     "MP170-N39",
     "MP170-BUSY",
 )
+TYPE_2 = DeviceType.TYPE_2.name
 
 _OUTCOMES: dict[str, Outcome] = {
     "FirmwareImageDiscarded": "discarded",
@@ -75,6 +77,8 @@ def judge_device(track: Track) -> Judgement:
     if track.lost is not None:
         return Judgement("timed-out", track.lost)
     if track.transfer_failed is not None:
+        if track.transfer_failed == "FileTransferFailure" and track.type_at_hub == TYPE_2:
+            return Judgement("not-updatable", "its hub takes it for a Type 2 device")
         transfer = track.transfer
         known = transfer is not None and transfer.response_code == _REASONS.get(
             track.transfer_failed

@@ -143,10 +143,21 @@ class Session:
 
     async def form(self) -> None:
         """DSP and hub: the premises as found stand in the inventory, and the air has a network."""
-        wiring = self.wiring
         await self.dcc.start(
             self.records, [(track.kind, track.image) for track in self.tracks.values()]
         )
+        await self._form_network()
+
+    async def swap_hub(self) -> None:
+        """The hub and its stick are gone for good, and another is where they were: it is on the
+        WAN, and knows no device until 8.12.1. Raises RequestError where that cannot be."""
+        await self.wiring.swap_hub()
+        for track in self.tracks.values():
+            track.joined = track.tunnel_up = False
+        await self._form_network()
+
+    async def _form_network(self) -> None:
+        wiring = self.wiring
         await wiring.hub.start(wiring.settings)
         hub = wiring.hub.node.eui64
         self.witness.hub_is(hub)

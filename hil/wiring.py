@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -26,7 +26,7 @@ from emulator.devices.ezsp_node import EzspNode
 from emulator.devices.flash import Flash, FlashContents, PagePool, Slot
 from emulator.devices.gbcs_half import GbcsMemory
 from emulator.devices.hub import Hub, HubEvent, HubLost
-from emulator.devices.models import DeviceModel
+from emulator.devices.models import DeviceModel, without_tunnel
 from emulator.devices.node import NetworkSettings, Role
 from emulator.devices.ppmid import PPMID
 from emulator.devices.signal_counts import Signal
@@ -56,6 +56,7 @@ from hil.power_wiring import Grid
 from hil.radio_options import CHANNEL
 from hil.seeds import Seeds
 
+ANOTHER_HUB = "hub-2"
 # Locally administered: no manufacturer's devices can have these addresses.
 _EUI64_PREFIX = 0x02484E42 << 32
 
@@ -167,6 +168,7 @@ class Wiring:
         sticks = {} if self.air is None else self.air.sticks
         self.grid = Grid(bench.faults, sticks, on_power, partial(self._lost, on_hub_event))
         self._on_device_event = on_device_event
+        self._seeds = seeds
         self.settings = NetworkSettings(
             channel,
             seeds.pan_id(),
@@ -177,17 +179,19 @@ class Wiring:
         host = None
         if not emulated and bench.real_radios.sniffer is None:
             host = HostCapture(evidence, clock, self.settings, epoch=bench.epoch)
-        self.hub = Hub(
-            self._radio(HUB, bench.hub.radio),
-            self._make_hub_node(tap, host, take_over=take_over or emulated),
-            on_hub_event,
+        self._make_hub = partial(
+            Hub,
+            make_node=self._make_hub_node(tap, host, take_over=take_over or emulated),
+            on_event=on_hub_event,
             image_limit_bytes=_slot_bytes(bench),
             parameters=server_parameters(bench.hub),
             identity=dcc.identity,
             wan=dcc.deliver,
             utc_now=utc_now,
-            memory=GbcsMemory(power=self.grid.power(HUB)),
-            power=self.grid.power(HUB),
+        )
+        power = self.grid.power(HUB)
+        self.hub = self._make_hub(
+            self._radio(HUB, bench.hub.radio), memory=GbcsMemory(power=power), power=power
         )
         self.install_codes = {
             entry.id: entry.install_code or seeds.derive(f"install code {entry.id}", 16)
@@ -239,6 +243,22 @@ class Wiring:
             return {}
         return struck(self._faults, self.air.medium, self.air.sticks)
 
+    async def swap_hub(self) -> None:
+        """Take the hub and its stick away for good. Another is there then, out of its box: with a
+        stick, a network and keys of its own. Raises RequestError where that cannot be."""
+        if self.air is None or any(fault.on == HUB for fault in self._faults):
+            raise RequestError("only an emulated hub whose power stays on is swapped for another")
+        await self.hub.stop()
+        self.grid.switch(HUB, False)
+        self.settings = replace(
+            self.settings,
+            pan_id=self._seeds.pan_id(ANOTHER_HUB),
+            extended_pan_id=int.from_bytes(self._seeds.extended_pan_id(ANOTHER_HUB), "big"),
+            network_key=self._seeds.network_key(ANOTHER_HUB),
+            trust_center_seed=self._seeds.derive(f"trust centre seed {ANOTHER_HUB}", 16),
+        )
+        self.hub = self._make_hub(self.air.stick(ANOTHER_HUB))
+
     def hub_runs(self) -> None:
         """The hub has formed its network."""
         self.grid.begun(HUB, self.hub, self.hub.stop)
@@ -268,7 +288,7 @@ class Wiring:
     def _build(
         self, entry: DeviceEntry, image: DeviceImage, slot_bytes: int, seeds: Seeds
     ) -> DeviceBuild:
-        model = MODELS[entry.kind]
+        model = MODELS[entry.kind] if entry.tunnel else without_tunnel(MODELS[entry.kind])
         product = identity(entry.kind)
 
         def verify(flash: Flash) -> str | None:

@@ -20,7 +20,7 @@ from dsp_stub.responses import (
 from emulator.devices import ota_client, tunnel
 from emulator.devices.device import DeviceEvent, DeviceLeft, DeviceLost, DeviceUp
 from emulator.devices.gbcs_half import FrameDiscarded
-from emulator.devices.hub import DeviceJoined, DeviceTunnel, HubEvent, HubLost
+from emulator.devices.hub import DeviceClassified, DeviceJoined, DeviceTunnel, HubEvent, HubLost
 from emulator.devices.hub import FrameDiscarded as HubDiscarded
 from emulator.devices.ota_server import (
     Anomaly,
@@ -33,7 +33,7 @@ from emulator.devices.ota_server import (
 from emulator.medium.timing import Scheduler
 from gbcs.firmware import FirmwareActivation, FirmwareTransfer
 from gbcs.protection import Verdict as Protection
-from gbcs.wan import DeviceLogEntry
+from gbcs.wan import DeviceLogEntry, DeviceType
 from hil.errors import BenchBroke
 from hil.evidence import Evidence
 from hil.journal import Journal
@@ -142,6 +142,10 @@ class Witness:
                 )
             case DeviceJoined():
                 self._joined(track, event)
+            case DeviceClassified():
+                track.type_at_hub = event.device_type.name
+                if event.device_type is DeviceType.TYPE_2:
+                    self.anomaly(track, "type 2", "it serves no tunnel: no firmware from this hub")
             case DeviceTunnel():
                 self._on_tunnel_output(track, event.output)
             case QuerySeen():

@@ -49,7 +49,7 @@ def test_what_no_conformance_test_asks_is_what_verify_says_it_cannot_show(
     script: ModuleType,
 ) -> None:
     assert set(TITLES) - set(script.verified()) == set(NOT_SHOWN)
-    assert set(script.LATER) == set(NOT_SHOWN)
+    assert set(script.LATER) <= set(NOT_SHOWN)
 
 
 def test_a_marker_that_names_no_row_or_no_side_is_refused(script: ModuleType) -> None:

@@ -51,6 +51,7 @@ from gbcs.wan import DeliveryResult, DeviceType
 FIND_RETRY_S = 3.0
 FINDS = 20  # after so many it is asked less often
 FIND_LATER_S = 300.0
+TUNNEL_ASKS = 5  # after which a device that is there is said to serve no tunnel
 FIRMWARE_VERSION = 0x00010000
 NETWORK_KEY_OCTETS = 16
 TYPE_1 = (DeviceType.PPMID, DeviceType.HCALCS)
@@ -220,12 +221,14 @@ class Hub:
         return self.node.heard(eui64)
 
     def without_tunnel(self) -> list[int]:
-        """Those that another hub would take for Type 2 devices: the log it is given names no types,
-        and where no tunnel is served none is found."""
+        """Those that are there, have firmware from this hub, and would have none from another: the
+        log it is given names no types, and where no tunnel is served it takes them for Type 2."""
         return [
             eui64
             for eui64, peer in self.device_log.items()
-            if peer.device_type in TYPE_1 and peer.endpoint is None
+            if peer.device_type in TYPE_1
+            and peer.endpoint is None
+            and peer.ota_endpoint is not None
         ]
 
     async def _open(self) -> None:
@@ -293,7 +296,13 @@ class Hub:
         A `request` that was taken before changes nothing. Raises ImageStoreError for an image over
         the limit; nothing is stored or offered then.
         """
-        self._act_on_ota(self.ota.offer_to(devices, image, self._loop.time(), request))
+        unfit = [
+            eui64
+            for eui64 in devices
+            if eui64 in self.device_log and self.device_log[eui64].device_type is DeviceType.TYPE_2
+        ]
+        now = self._loop.time()
+        self._act_on_ota(self.ota.offer_to(devices, image, now, request, unfit=unfit))
         self._ota_timer.settle()
 
     def release(self, eui64: int) -> None:
@@ -406,7 +415,7 @@ class Hub:
         """Ask a device for its endpoints until it tells them, then open its tunnel. With the first
         of them it is known to be there, under the key that the radio has for it."""
         node = self.node
-        asked = 0
+        asked = tunnelless = 0
         is_there = False
         try:
             while peer.endpoint is None or peer.ota_endpoint is None:
@@ -423,6 +432,9 @@ class Hub:
                     await self._note_key(eui64)
                 if peer.endpoint is None or peer.ota_endpoint is None:
                     asked += 1
+                    tunnelless += is_there and peer.endpoint is None
+                    if tunnelless == TUNNEL_ASKS and peer.device_type is DeviceType.TYPE_2:
+                        self._on_event(DeviceClassified(eui64, DeviceType.TYPE_2))
                     await asyncio.sleep(FIND_RETRY_S if asked < FINDS else FIND_LATER_S)
             if not is_there:
                 await self._note_key(eui64)

@@ -6,7 +6,7 @@ the cluster lists are inferred where no public text has them (docs/open-points.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emulator.devices.node import SmartEnergyEndpoint
 
@@ -38,6 +38,16 @@ class DeviceModel:
 
     kind: str
     endpoints: tuple[SmartEnergyEndpoint, ...]
+
+
+def without_tunnel(model: DeviceModel) -> DeviceModel:
+    """The same product with no Tunnelling cluster: it has firmware from its hub and tells nothing
+    of it, and a hub that goes by clusters takes it for a Type 2 device (MP170, annex A)."""
+    endpoints = tuple(
+        replace(one, server_clusters=tuple(c for c in one.server_clusters if c != TUNNELLING))
+        for one in model.endpoints
+    )
+    return replace(model, endpoints=endpoints)
 
 
 HUB_ENDPOINTS = (

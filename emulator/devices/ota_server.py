@@ -19,16 +19,17 @@ does not depend on one is answered here:
     any             unsecured, command of a server    none
 
 An image for one other device, or offered to one that asked for another product's before, ends as
-hardware mismatch at once; when it fits none of those it is offered to, it is not stored. Everything
-that is to outlive a restart is one record, written before what was said because of it leaves: the
-offers, which product each device asked for, the request that was last taken for it, and the
-outcomes not known to be reported. `start` goes on from it.
+hardware mismatch at once, and one for a device that takes none from this hub as a failed transfer;
+when nobody it is offered to can have it, it is not stored. Everything that is to outlive a restart
+is one record, written before what was said because of it leaves: the offers, which product each
+device asked for, the request that was last taken for it, and the outcomes not known to be reported.
+`start` goes on from it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from emulator.devices.image_store import Image, ImageStore, StoredImage
 from emulator.devices.nonvolatile import STEADY, Power, Record
@@ -66,6 +67,9 @@ __all__ = [
 ]
 
 _LARGEST_DATA_SIZE = 0xFF
+
+_Refusal = tuple[ResponseCode, str]
+_UNFIT: _Refusal = (ResponseCode.FILE_TRANSFER_FAILURE, "to this hub it is a Type 2 device")
 
 
 class OtaServerError(ValueError):
@@ -163,43 +167,50 @@ class OtaServer:
         return self.offer_to((eui64,), image, now, request)
 
     def offer_to(
-        self, devices: Sequence[int], image: Image, now: float, request: int | None = None
+        self,
+        devices: Sequence[int],
+        image: Image,
+        now: float,
+        request: int | None = None,
+        *,
+        unfit: Collection[int] = (),
     ) -> list[Output]:
-        """The same for several devices: one write of the record for all of them."""
+        """The same for several devices: one write of the record for all of them. Those that are
+        `unfit` take no firmware from this hub, whatever it is: the transfer to them has failed."""
         taken = None if request is None else (request, image.sha256)
         wanted = [
             eui64 for eui64 in devices if taken is None or not self._ledger.has_taken(eui64, taken)
         ]
         self._require_room(len({*self._offers, *wanted}) - 1)
-        misfits = {eui64: self._known_misfit(eui64, image) for eui64 in wanted}
+        refusals = {
+            eui64: _UNFIT if eui64 in unfit else self._known_misfit(eui64, image)
+            for eui64 in wanted
+        }
         outputs: list[Output] = []
-        if any(misfit is None for misfit in misfits.values()):
+        if any(refusal is None for refusal in refusals.values()):
             self._store.put(image)
             outputs += self._sweep()
-        for eui64, misfit in misfits.items():
+        for eui64, refusal in refusals.items():
             if taken is not None:
                 self._ledger.take(eui64, taken)
-            if misfit is not None:
-                outputs.append(self._mismatch(eui64, image, misfit))
+            if refusal is not None:
+                version, number = image.header.file_version, self._ledger.numbers.next()
+                outputs.append(TransferOutcome(eui64, version, *refusal, number))
             else:
                 outputs += self._open(eui64, now)
         return self._kept(outputs)
 
-    def _known_misfit(self, eui64: int, image: Image) -> str | None:
+    def _known_misfit(self, eui64: int, image: Image) -> _Refusal | None:
         """Why an image is none for this device, as far as the hub can tell; None when it may be."""
         destination = image.header.upgrade_file_destination
-        if destination is not None and destination != eui64:
-            return f"the file is for the device {destination:016X} only"
+        reason = None
         product = self._ledger.products.get(eui64)
+        if destination is not None and destination != eui64:
+            reason = f"the file is for the device {destination:016X} only"
         # Who asks for several types in turn is not known by the last.
-        if product is None or not self._parameters.ids_mismatch_ends_offer:
-            return None
-        return product.misfit(image.header)
-
-    def _mismatch(self, eui64: int, image: Image, reason: str) -> TransferOutcome:
-        code = ResponseCode.HARDWARE_VERSION_MISMATCH
-        version = image.header.file_version
-        return TransferOutcome(eui64, version, code, reason, self._ledger.numbers.next())
+        elif product is not None and self._parameters.ids_mismatch_ends_offer:
+            reason = product.misfit(image.header)
+        return None if reason is None else (ResponseCode.HARDWARE_VERSION_MISMATCH, reason)
 
     def _open(self, eui64: int, now: float) -> list[Output]:
         """Offer what the slot holds, unless that is under way."""

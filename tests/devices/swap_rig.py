@@ -15,10 +15,11 @@ from emulator.devices.gbcs_half import GbcsMemory
 from emulator.devices.hub import DeviceTunnel, Hub, HubEvent, HubStored
 from emulator.devices.nonvolatile import STEADY, Power
 from emulator.ncp.ncp import Ncp
-from gbcs.acb import BrokerState, Outcome, Response
+from gbcs.acb import Alert, BrokerState, Outcome, Response
 from gbcs.axdr import invoke_id
 from gbcs.codes import CCS03_RESTORE_LOG
 from gbcs.device_log import RESTORE_LOG, DlmsResult, LinkKeyHash, RestoreLog
+from gbcs.firmware import FirmwareTransfer, TransferResult
 from gbcs.hub_log import LogBackup
 from gbcs.wan import (
     CommandForDevice,
@@ -96,15 +97,21 @@ class Successor:
         result: DlmsResult = (await self.ask(NEW_HUB, CCS03_RESTORE_LOG, payload)).restore_pan
         return result
 
-    def offer(self, image: bytes, *devices: int) -> int:
-        self._references += 1
-        offer = ImageOffer(NEW_HUB, self._references, devices, image)
-        self.hub.deliver(serialise(offer))
-        return self._references
+    def offer(self, image: bytes, *devices: int, again: int | None = None) -> int:
+        """An offer, or one with this reference once more."""
+        self._references += again is None
+        reference = self._references if again is None else again
+        self.hub.deliver(serialise(ImageOffer(NEW_HUB, reference, devices, image)))
+        return reference
 
     def results(self, reference: int) -> list[Any]:
         told = of_kind(self.from_hub, DeliveryOutcome)
         return [one.result for one in told if one.reference == reference]
+
+    def transfers(self, device: int) -> list[TransferResult]:
+        """What CCS08 said of a device."""
+        told = [one.payload for one in of_kind(self.judged, Alert)]
+        return [one.result for one in of_kind(told, FirmwareTransfer) if one.device == device]
 
     def responses(self) -> list[Response]:
         return of_kind(self.judged, Response)

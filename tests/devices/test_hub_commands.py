@@ -12,6 +12,9 @@ from wan_rig import USER, Premises, premises
 
 from emulator.devices.device_log import MAX_DEVICES, MAX_HISTORIC
 from emulator.devices.hub import FIRMWARE_VERSION, DeviceClassified
+from emulator.devices.models import without_tunnel
+from emulator.devices.ota_server import TransferStarted
+from emulator.devices.ppmid import PPMID
 from emulator.ncp.ezsp_tables import SUPPORTED_VERSIONS
 from emulator.zigbee.security import mmo_hash
 from gbcs.acb import Alert
@@ -25,7 +28,12 @@ from gbcs.codes import (
     ECS52_READ_METER_VERSION,
 )
 from gbcs.device_log import REMOVE_DEVICE, DlmsResult, LinkKeyHash, RemoveDevice
-from gbcs.firmware import READ_FIRMWARE_VERSION, FirmwareVersion, ReadFirmwareVersion
+from gbcs.firmware import (
+    READ_FIRMWARE_VERSION,
+    FirmwareVersion,
+    ReadFirmwareVersion,
+    TransferResult,
+)
 from gbcs.hub_log import (
     DEVICE_LOG_CHANGED,
     READ_DEVICE_LOGS,
@@ -34,7 +42,7 @@ from gbcs.hub_log import (
     ReadHanStatus,
 )
 from gbcs.meter_versions import READ_METER_VERSION, ReadMeterVersion
-from gbcs.wan import DeviceType
+from gbcs.wan import DeliveryResult, DeviceType
 
 EUI64 = 0x02484E4200000010
 SECOND = EUI64 + 1
@@ -171,6 +179,49 @@ async def test_another_hub_takes_the_devices_over_and_updates_them(ezsp: int | s
             7200,
         )
         assert await other.ask(EUI64, CS08_READ_FIRMWARE_VERSION, payload) == FirmwareVersion(NEW)
+
+
+@nodes
+async def test_who_is_taken_for_a_type_2_device_has_no_firmware_and_the_others_have(
+    ezsp: int | str,
+) -> None:
+    async with bench(ezsp=ezsp) as made:
+        there = await premises(made, EUI64, SECOND)
+        there.name(SECOND)
+        assert (await there.registered(SECOND)).succeeded
+        model = {"model": without_tunnel(PPMID)}
+        await there.home.add(SECOND, admit=False, **(there.gbcs_options(SECOND) | model))
+        await there.add(EUI64)
+        await made.until(lambda: bool(there.home.hub.device_log[SECOND].hashed_key), 600)
+        assert there.home.hub.without_tunnel() == [SECOND]
+        backup = there.logs()[-1].backup
+        await taken_away(there)
+        other = Successor(there, EUI64, SECOND)
+        await other.hub.start(NEW_SETTINGS)
+        assert await other.restored(backup) is DlmsResult.SUCCESS
+        lost = DeviceClassified(SECOND, DeviceType.TYPE_2)
+        await made.until(lambda: lost in other.told(DeviceClassified), 86400)
+        await made.until(lambda: other.tunnels(EUI64), 7200)
+        assert other.hub.without_tunnel() == []  # it is lost already
+
+        failed, image = TransferResult.FILE_TRANSFER_FAILURE, make_image(4096).data
+        reference = other.offer(image, SECOND)
+        assert other.results(reference) == [DeliveryResult.DELIVERED]
+        assert other.transfers(SECOND) == [failed]
+        other.offer(image, SECOND, again=reference)
+        assert other.transfers(SECOND) == [failed]
+        assert other.hub.stored.image.written_bytes == 0  # nobody can have it
+        other.offer(image, SECOND, EUI64)
+        await made.until(lambda: bool(other.transfers(EUI64)), 7200)
+        assert other.transfers(SECOND) == [failed] * 2
+        assert other.transfers(EUI64) == [TransferResult.FILE_TRANSFER_SUCCESS]
+        assert {one.eui64 for one in other.told(TransferStarted)} == {EUI64}
+
+        # It is one still after a restart.
+        await other.hub.stop()
+        await other.hub.power_up()
+        other.offer(make_image(4096, version=NEW + 1).data, SECOND)
+        assert other.transfers(SECOND) == [failed] * 3
 
 
 async def test_a_log_that_is_none_for_this_hub_is_refused_and_changes_nothing() -> None:

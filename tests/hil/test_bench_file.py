@@ -231,6 +231,7 @@ def test_a_misspelt_key_is_named_with_its_line(
         (ONE_DEVICE + "image_policy = 'any'", "device[0].image_policy", 5, '"opaque"'),
         (ONE_DEVICE + "role = 'mobile'", "device[0].role", 5, '"router", "end-device" or "sle'),
         (ONE_DEVICE + "max_data_size = 256", "device[0].max_data_size", 5, "from 1 to 255"),
+        (ONE_DEVICE + "tunnel = 0", "device[0].tunnel", 5, "true or false"),
         (ONE_DEVICE.replace('"ppmid"', '"P 1"', 1), "device[0].id", 3, "small letters, digits"),
         ("[[device]]\nid = 3\nkind = 'meter'", "device[0].id", 2, "(and 1 more)"),
         ("faults = 'loss 1 %'" + ONE_DEVICE, "faults", 1, 'a list of texts such as "loss 10 %'),
