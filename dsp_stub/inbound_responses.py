@@ -11,7 +11,8 @@ FirmwareVersionMismatch; GBCS use cases. The user who asked has the response alr
     CCS02, success                   the device is on no hub, Pending if it was Whitelisted; N24;
                                      PPMIDRemoval
     CCS01, CCS02, failure            N25
-    CCS03, success                   the devices of the old hub are on the new one;
+    CCS03, success                   the devices of the old hub are on the new one, and what that
+                                     one has not transferred to them is discarded;
                                      DeviceLogRestored
     CS08, ECS52, GCS38               the inventory follows a version of the CPL
     CS06, success                    the same; an 11.1 in progress is over
@@ -28,6 +29,7 @@ from typing import Any
 
 from dsp_stub import metering_points
 from dsp_stub.broker import Command
+from dsp_stub.columns import eui64_text
 from dsp_stub.credential_services import ROLE_NAMES
 from dsp_stub.desk import Desk
 from dsp_stub.dual_mode import let_in
@@ -180,6 +182,10 @@ def _restored(desk: Desk, hub: SmiDevice, command: Command, now: datetime) -> No
         if device.device_type is not DeviceType.GPF:
             premises = device.premises if hub.premises is None else hub.premises
             desk.inventory.attach(device.device_id, chf=hub.device_id, premises=premises)
+            update = desk.updates.open_update(device.device_id)
+            if update is not None and update.state is not UpdateState.TRANSFERRED:
+                detail = f"hub {eui64_text(old.device_id)} was swapped for another"
+                desk.updates.move(update, UpdateState.DISCARDED, now, detail)
     if old.associated_gpf is None or hub.associated_gpf is None:
         return
     alert = DeviceLogRestored(

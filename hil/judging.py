@@ -18,7 +18,7 @@ from gbcs.wan import DeviceType
 from hil.bench_file import Bench
 from hil.dcc import VARIANTS
 from hil.requirements import TITLES
-from hil.track import Track
+from hil.track import SWAPPED, Track
 from hil.verdict import (
     Check,
     DeviceVerdict,
@@ -46,6 +46,7 @@ _OUTCOMES: dict[str, Outcome] = {
     "FirmwareImageDiscarded": "discarded",
     "HardwareVersionMismatch": "hardware-mismatch",
     "FileTransferFailure": "transfer-failed",
+    SWAPPED: "discarded",
 }
 _REASONS: dict[str, ResponseCode] = {
     "FirmwareImageDiscarded": ResponseCode.IMAGE_DISCARDED,

@@ -53,7 +53,7 @@ from hil.ota_tap import Tap
 from hil.radio_options import CHANNEL
 from hil.records import Records
 from hil.seeds import Seeds
-from hil.track import Track
+from hil.track import SWAPPED, Track
 from hil.verdict import ReadBack, version_text
 from hil.wiring import Wiring
 from hil.witness import Witness
@@ -154,6 +154,8 @@ class Session:
         await self.wiring.swap_hub()
         for track in self.tracks.values():
             track.joined = track.tunnel_up = False
+            if track.delivered_event and not is_transferred(track):
+                track.transfer_failed = SWAPPED
         await self._form_network()
 
     async def _form_network(self) -> None:

@@ -15,6 +15,8 @@ from hil.bench_file import DeviceKind
 from hil.images import DeviceImage
 from hil.verdict import Alert, Outcome, ReadBack, version_text
 
+SWAPPED = "the hub that had the image was swapped for another"
+
 
 @dataclass(slots=True)
 class Upgrade:
@@ -52,7 +54,7 @@ class Track:
     accepted_event: int = 0  # the acknowledgement of its 11.4
     delivered_event: int = 0  # CSPFirmwareDeliveryStatus
     transferred_event: int = 0  # CommsHubAlert
-    transfer_failed: str | None = None  # its transfer response code, other than success
+    transfer_failed: str | None = None  # its transfer response code if no success, or SWAPPED
     upgrade: Upgrade | None = None
     flagged: list[str] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -49,6 +50,7 @@ from dsp_stub.responses import (
     UpdateHanDeviceLogResult,
 )
 from dsp_stub.smi import DeviceStatus, DeviceType
+from dsp_stub.updates import UpdateState
 from gbcs.codes import parse_payload
 from gbcs.device_log import (
     REMOVE_DEVICE,
@@ -370,6 +372,34 @@ def test_a_hub_takes_the_place_of_another_with_the_log_that_told_last(bench: Ben
         device = bench.device(device_id)
         assert (device.chf, device.premises) == (OTHER_HUB, 1)
     assert bench.device(GPF).chf == HUB, "a GPF stays with its hub"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (UpdateState.REQUESTED, UpdateState.DISCARDED),
+        (UpdateState.STORED, UpdateState.DISCARDED),
+        (UpdateState.TRANSFERRED, UpdateState.TRANSFERRED),  # the device has it
+    ],
+)
+def test_what_the_old_hub_has_not_transferred_is_discarded(
+    bench: Bench, before: UpdateState, after: UpdateState
+) -> None:
+    told_log(bench, endpoint(HUB, counter=4000))
+    updates, then, sha256 = bench.desk.updates, bench.now, "00" * 32
+    deadline = then + timedelta(days=7)
+    with bench.store.transaction():
+        updates.keep_image(sha256, b"an image")
+        updates.start("a request", [PPMID], [HUB], sha256, NEW, then, deadline, then)
+        update = updates.last(PPMID)
+        assert update is not None
+        updates.move(update, before, then)
+    bench.ask(RestoreHanDeviceLog(HUB), OTHER_HUB, 1)
+    new = endpoint(OTHER_HUB, answering(0x0003, lambda one: RestoreLogResult(one.invoke_id)))
+    bench.receive(OTHER_HUB, answer(new, bench.command(OTHER_HUB).frame), OTHER_HUB)
+    update = updates.last(PPMID)
+    assert update is not None
+    assert update.state is after
 
 
 def test_a_hub_that_would_not_restore_has_no_devices(bench: Bench) -> None:

@@ -20,7 +20,7 @@ from hil.images import device_images
 from hil.judging import judge_device
 from hil.live import Live
 from hil.session import Session, is_settled, payload_of
-from hil.track import Track
+from hil.track import SWAPPED, Track
 
 LIMIT_S = 7200.0
 TUNNELLESS: Event = BRIDGE | {"id": "no-tunnel", "tunnel": False}
@@ -125,6 +125,31 @@ async def test_who_serves_no_tunnel_is_lost_in_a_swap_until_it_is_struck_off_and
         assert await home.until(lambda: bool(lost.restarted and lost.transferred_event), LIMIT_S)
         # It runs it, and has no way to say so.
         assert judge_device(lost).outcome == "transferred-unconfirmed"
+
+
+@pytest.mark.requirement("MP170-TCSO", "good", "bad")
+async def test_an_update_that_a_swap_interrupts_is_discarded_and_begins_anew(
+    tmp_path: Path,
+) -> None:
+    large = BRIDGE | {"image_size_bytes": 20_000}
+    async with session(bench(large), tmp_path) as home:
+        track = home.tracks["bridge-1"]
+        old = home.wiring.hub.node.eui64
+        image, running = track.image.image, track.image.factory_version
+        assert (await home.ask_update(image, (track.eui64,))).code == "I99"
+        assert await home.until(lambda: track.offset_bytes > 5_000, LIMIT_S)
+        await home.swap_hub()
+        assert not track.transferred_event
+        assert judge_device(track) == ("discarded", SWAPPED)
+        code = (await home.ask_update(image, (track.eui64,))).code
+        assert code == "E110403", "to the DSP it is under way until 8.12.1"
+
+        assert await restored(home, old) is DlmsResult.SUCCESS
+        track.renew(track.image.image, running)
+        assert await home.until(lambda: track.tunnel_up, 86400)
+        assert await updated(home, track) == "activated"
+        await home.read_back(track)
+        assert track.smi_version == NEW
 
 
 async def test_a_hub_whose_power_goes_is_not_swapped(tmp_path: Path) -> None:
