@@ -30,7 +30,6 @@ LATER = {
     "MP0038-ON": "a PPMID has no other interface yet",
 }
 PARTLY = {
-    "MP170-TCSO": "shown of a hub that tests swap: `hanbench run` and `hanbench verify` swap none",
     "MP170-R1": "the signed bundle (`image release`) is not built",
     "MP170-R9": "shown of a PPMID and bridges 1 and 2, in every order; bridges 3 and 4, benches "
     "of the three solutions and traffic relayed over Alt HAN are not built",

@@ -23,7 +23,6 @@ from hil.requirements import TITLES
 from hil.verdict import RadioVerdict, Requirement, SuiteStep, SuiteTest, UnderTest
 
 NOT_SHOWN = {
-    "MP170-TCSO": "no conformance test swaps the hub",
     "MP170-SOLUTIONS": "bridges 3 and 4, of which two of them consist, are not emulated yet",
     "MP170-NF2": "volumes are those of fleets",
     "MP0038-OFF": "no PPMID with another interface is emulated yet",
