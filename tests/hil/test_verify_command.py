@@ -79,6 +79,15 @@ def test_what_was_skipped_altogether_says_why_it_is_no_pass(tmp_path: Path) -> N
     assert why in (tmp_path / "evidence" / "report.html").read_text()
 
 
+def test_a_device_that_was_only_in_tests_of_several_has_passed_none_of_its_own(
+    tmp_path: Path,
+) -> None:
+    verify("-k", "lost_in_a_swap", "--evidence", tmp_path)
+    table = lxml.html.parse(tmp_path / "report.html").xpath("//h2[@id='devices']/following::tbody")
+    cells = [row.xpath("td")[1].text_content().strip() for row in table[0].xpath("tr")]
+    assert cells == ["in those of several devices"] * 2
+
+
 @pytest.mark.matrix
 def test_a_test_is_run_again_by_the_command_it_prints(tmp_path: Path) -> None:
     words = ("-k", "test_on_smets1_it_takes_none", "--evidence", tmp_path / "first", "--json")
