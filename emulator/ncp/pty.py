@@ -199,7 +199,10 @@ def _private_folder() -> Path:
 
 
 def _require_free(path: Path) -> None:
-    """Whether a link may be put at `path`: nothing is there, or a link to a terminal long gone."""
+    """Whether a link may be put at `path`: nothing is there, or a link to a terminal long gone.
+
+    Numbers of terminals are given again: one that was made after the link is somebody else's.
+    """
     if not path.parent.is_dir():
         raise PtyLineError(f"{path.parent} is no folder to put a terminal's name into")
     if not path.is_symlink():
@@ -208,5 +211,6 @@ def _require_free(path: Path) -> None:
         return
     if path.readlink().parent != _TERMINALS:
         raise PtyLineError(f"{path} is there already, and it is no terminal of a stick")
-    if path.exists():
-        raise PtyLineError(f"{path} leads to a terminal in use: remove it if no stick is there")
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_ctime_ns <= path.lstat().st_ctime_ns:
+            raise PtyLineError(f"{path} leads to a terminal in use: remove it if no stick is there")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import pty
 import stat
 import tempfile
 import termios
@@ -263,6 +264,31 @@ async def test_what_is_not_a_stick_s_is_left_alone(stick: Stick, tmp_path: Path)
         with pytest.raises(PtyLineError, match="there already"):
             serve_pty(str(tmp_path / name), stick)
     assert before == sorted((path.name, path.lstat().st_mtime_ns) for path in tmp_path.iterdir())
+
+
+async def test_the_name_of_a_stick_that_was_killed_is_free_though_its_number_is_given_again(
+    stick: Stick, tmp_path: Path
+) -> None:
+    """The kernel gives the lowest free number to whoever comes next."""
+    path = tmp_path / "stick"
+    killed, terminal = pty.openpty()
+    path.symlink_to(os.ttyname(terminal))
+    os.close(terminal)
+    os.close(killed)
+    probe = tmp_path / "probe"
+    probe.touch()
+    while probe.stat().st_ctime_ns <= path.lstat().st_ctime_ns:  # the file system's clock is coarse
+        probe.touch()
+    others: list[int] = []
+    try:
+        while not path.exists():
+            assert len(others) < 64, "nobody is given that number again"
+            others += pty.openpty()
+        line = serve_pty(str(path), stick)
+        await line.close()
+    finally:
+        for descriptor in others:
+            os.close(descriptor)
 
 
 async def test_a_name_another_stick_has_is_refused(
