@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 TESTS = HERE.parent / "tests"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FAULTS = ("loss 12 %", "power loss at 100 s on bridge-1")
-_IN_ITS_MIDST = re.compile(r"^bridge-1 .* 6\d %", re.MULTILINE)
+# To its last line: what is read off a terminal may be half of a screen.
+_IN_ITS_MIDST = re.compile(r"^bridge-1 [^\n]* 6\d % .*^Ctrl-C stops", re.MULTILINE | re.DOTALL)
 LIVE = "live.svg"
 PICTURES = {  # name: page, width, height
     "report.png": ("a/report.html", 1280, 1500),
