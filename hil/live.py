@@ -12,10 +12,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -23,7 +22,7 @@ from rich.text import Text
 from hil.evidence import Event
 from hil.figures import duration
 from hil.live_layout import run_lines
-from hil.live_screen import Screen, can_draw
+from hil.live_screen import OnScreen, Screen, can_draw
 from hil.live_state import Premises, RunState
 from hil.live_words import Transfer, device_of, is_news, number, words_of
 from hil.verdict import Clock
@@ -92,7 +91,7 @@ class Lines:
         return True
 
 
-class Live:
+class Live(OnScreen):
     """Shows a run. `console` decides by being a terminal or not; `silent` shows nothing at all.
 
     `plain` has lines on a terminal too, where others write on it. As a context manager it leaves
@@ -114,7 +113,6 @@ class Live:
         console = console or LiveConsole()
         self._lines = Lines(console, clock)
         self._struck: Callable[[], Mapping[str, int]] = dict
-        self._screen: Screen | None = None
         if can_draw(console) and not plain and not silent:
             self._state = RunState(premises or Premises(clock), wall())
             self._screen = Screen(console, self._drawn, wall)
@@ -136,21 +134,3 @@ class Live:
     def ask_struck(self, struck: Callable[[], Mapping[str, int]]) -> None:
         """Where to ask how often the faults have struck."""
         self._struck = struck
-
-    def each_second(self, loop: asyncio.AbstractEventLoop) -> AbstractContextManager[None]:
-        """On the clock of the machine time goes by on the screen when nothing happens."""
-        return nullcontext() if self._screen is None else self._screen.each_second(loop)
-
-    def __enter__(self) -> Self:
-        if self._screen is not None:
-            self._screen.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._screen is not None:
-            self._screen.__exit__()

@@ -12,7 +12,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final
+from contextlib import AbstractContextManager
+from typing import Final, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -153,3 +154,23 @@ class Screen:
             plain = line.plain.translate(_ASCII)
             line.plain = plain.encode(encoding, "replace").decode(encoding)
         return line
+
+
+class OnScreen:
+    """Whoever is shown on a screen, or in lines where `_screen` is none. As a context manager it
+    leaves the terminal in order, whatever happened."""
+
+    _screen: Screen | None = None
+
+    def each_second(self, loop: asyncio.AbstractEventLoop) -> AbstractContextManager[None]:
+        """On the clock of the machine time goes by on the screen when nothing happens."""
+        return contextlib.nullcontext() if self._screen is None else self._screen.each_second(loop)
+
+    def __enter__(self) -> Self:
+        if self._screen is not None:
+            self._screen.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._screen is not None:
+            self._screen.__exit__()

@@ -9,14 +9,11 @@ that of the machine: on the virtual clock pytest is done before anybody has read
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import pytest
 from rich.console import Console
@@ -24,7 +21,7 @@ from rich.text import Text
 
 from hil.evidence import Event
 from hil.live import Lines, LiveConsole
-from hil.live_screen import Screen, can_draw
+from hil.live_screen import OnScreen, Screen, can_draw
 from hil.live_state import Premises
 from hil.live_suite_layout import counted, suite_lines
 from hil.live_suite_state import Planned, SuiteState
@@ -37,7 +34,7 @@ _LINES: Final = frozenset(
 _FAILURES: Final = re.compile(r"^=+ (ERRORS|FAILURES|short test summary info) =+$", re.MULTILINE)
 
 
-class LiveSuite:
+class LiveSuite(OnScreen):
     """Shows the tests of a bench. As a context manager it leaves the terminal in order."""
 
     def __init__(
@@ -51,7 +48,6 @@ class LiveSuite:
         console = console or LiveConsole(file=sys.stdout)
         self._wall = wall
         self.state = SuiteState(premises, wall())
-        self._screen: Screen | None = None
         self._lines = Lines(console, premises.clock)
         if can_draw(console):
             self._screen = Screen(console, self._drawn, wall, redirect=False)
@@ -77,10 +73,6 @@ class LiveSuite:
             self._screen.draw()
         elif event.get("type") in _LINES:
             self._lines.show(event, self._wall())
-
-    def each_second(self, loop: asyncio.AbstractEventLoop) -> AbstractContextManager[None]:
-        """On the clock of the machine time goes by on the screen when nothing happens."""
-        return nullcontext() if self._screen is None else self._screen.each_second(loop)
 
     # -- pytest --------------------------------------------------------------------------------
 
@@ -117,20 +109,9 @@ class LiveSuite:
 
     # -- the terminal --------------------------------------------------------------------------
 
-    def __enter__(self) -> Self:
-        if self._screen is not None:
-            self._screen.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.state.is_over = True
-        if self._screen is not None:
-            self._screen.__exit__()
+        super().__exit__()
 
 
 def failures(said: str) -> str:
