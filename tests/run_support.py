@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hil.evidence import Evidence
 from hil.images import device_images
 from hil.live import Live
 from hil.scenario import Scenario
+from hil.session import Session
 from hil.track import Track
 from hil.verdict import DeviceVerdict, RequirementResult, Verdict
 
@@ -147,3 +149,17 @@ def judged(verdict: Verdict) -> dict[str, RequirementResult]:
         for one in verdict.requirements
         if one.id in verdict.scope
     }
+
+
+@asynccontextmanager
+async def session(made: Bench, folder: Path) -> AsyncIterator[Session]:
+    """DSP and hub are up."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    with Evidence(folder, epoch=EPOCH) as evidence:
+        home = Session(made, device_images(made), loop, evidence, Live("virtual", silent=True))
+        try:
+            await home.form()
+            yield home
+        finally:
+            await home.close()

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from run_support import BRIDGE, EPOCH, NEW, PPMID, Event, bench
+from run_support import BRIDGE, NEW, PPMID, Event, bench, session
 
 from dsp_stub.requests import RestoreHanDeviceLog, UpdateHanDeviceLog
 from gbcs.device_log import DlmsResult, RemoveDeviceResult, RestoreLogResult
 from hil.bench_file import Bench
-from hil.clock import VirtualLoop
 from hil.errors import RequestError
-from hil.evidence import Evidence
-from hil.images import device_images
 from hil.judging import judge_device
-from hil.live import Live
 from hil.session import Session, is_settled, payload_of
 from hil.track import SWAPPED, Track
 
@@ -27,23 +22,17 @@ TUNNELLESS: Event = BRIDGE | {"id": "no-tunnel", "tunnel": False}
 
 
 @asynccontextmanager
-async def session(made: Bench, folder: Path) -> AsyncIterator[Session]:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    with Evidence(folder, epoch=EPOCH) as evidence:
-        home = Session(made, device_images(made), loop, evidence, Live("virtual", silent=True))
-        try:
-            await home.form()
-            for track in home.tracks.values():
-                await home.switch_on(track)
-                assert (await home.prenotify(track)).code == "I99"
-                await added(home, track)
-                home.let_join(track)
-                await joined(home, track)
-            assert await home.until(lambda: not unknown(home), LIMIT_S)
-            yield home
-        finally:
-            await home.close()
+async def joined_session(made: Bench, folder: Path) -> AsyncIterator[Session]:
+    """The devices are in the network, and the DSP knows under which keys."""
+    async with session(made, folder) as home:
+        for track in home.tracks.values():
+            await home.switch_on(track)
+            assert (await home.prenotify(track)).code == "I99"
+            await added(home, track)
+            home.let_join(track)
+            await joined(home, track)
+        assert await home.until(lambda: not unknown(home), LIMIT_S)
+        yield home
 
 
 def unknown(home: Session) -> list[int]:
@@ -88,7 +77,7 @@ def named_type_2(home: Session, track: Track) -> int:
 async def test_who_serves_no_tunnel_is_lost_in_a_swap_until_it_is_struck_off_and_added_again(
     tmp_path: Path,
 ) -> None:
-    async with session(bench(BRIDGE, TUNNELLESS), tmp_path) as home:
+    async with joined_session(bench(BRIDGE, TUNNELLESS), tmp_path) as home:
         kept, lost = home.tracks["bridge-1"], home.tracks["no-tunnel"]
         old = home.wiring.hub.node.eui64
         # Before anything is done, the bench names who will be lost.
@@ -132,7 +121,7 @@ async def test_an_update_that_a_swap_interrupts_is_discarded_and_begins_anew(
     tmp_path: Path,
 ) -> None:
     large = BRIDGE | {"image_size_bytes": 20_000}
-    async with session(bench(large), tmp_path) as home:
+    async with joined_session(bench(large), tmp_path) as home:
         track = home.tracks["bridge-1"]
         old = home.wiring.hub.node.eui64
         image, running = track.image.image, track.image.factory_version
@@ -154,7 +143,7 @@ async def test_an_update_that_a_swap_interrupts_is_discarded_and_begins_anew(
 
 async def test_a_hub_whose_power_goes_is_not_swapped(tmp_path: Path) -> None:
     made = bench(PPMID, fault=[{"kind": "power cut", "on": "hub", "at_s": 9e5}])
-    async with session(made, tmp_path) as home:
+    async with joined_session(made, tmp_path) as home:
         with pytest.raises(RequestError, match="power stays on"):
             await home.swap_hub()
         assert home.wiring.hub.extended_pan_id

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from run_support import BRIDGE, EPOCH, NEW, OLD, PPMID, bench
+from run_support import BRIDGE, NEW, OLD, PPMID, bench, session
 
 from dsp_stub.han_requests import JoinServiceNonCritical
 from dsp_stub.inventory_requests import (
@@ -20,29 +18,10 @@ from dsp_stub.inventory_requests import (
 from dsp_stub.requests import DevicePrenotification, UpdateHanDeviceLog
 from emulator.devices.device import DeviceLeft
 from gbcs.device_log import RemoveDeviceResult
-from hil.bench_file import Bench
-from hil.clock import VirtualLoop
-from hil.evidence import Evidence
-from hil.images import device_images
-from hil.live import Live
 from hil.session import Session, is_settled, payload_of
 from hil.track import Track
 
 LIMIT_S = 7200.0
-
-
-@asynccontextmanager
-async def session(made: Bench, folder: Path) -> AsyncIterator[Session]:
-    """DSP and hub are up."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    with Evidence(folder, epoch=EPOCH) as evidence:
-        home = Session(made, device_images(made), loop, evidence, Live("virtual", silent=True))
-        try:
-            await home.form()
-            yield home
-        finally:
-            await home.close()
 
 
 async def let_in(home: Session, track: Track) -> None:
